@@ -1,0 +1,151 @@
+//! Every string that a user meets: parameter keys, annotation keys, context keys.
+//!
+//! They are declared here once and nowhere else, so that a rename is one edit and the
+//! documentation can be checked against the code.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::kind::{Failure, Kind};
+
+/// The driver's name where nothing else is set: the name that clusters of this
+/// hardware already carry in their PersistentVolumes.
+pub const DEFAULT_DRIVER_NAME: &str = "rds.csi.srvlab.io";
+
+/// The first part of every ownership marker on the device.
+pub const OWNER_PREFIX: &str = "rds-csi";
+
+/// Keys of StorageClass parameters and of the volume context.
+pub mod parameter {
+    /// Where nodes connect: an IP address literal.
+    pub const NVME_ADDRESS: &str = "nvmeAddress";
+    /// The TCP port of the export.
+    pub const NVME_PORT: &str = "nvmePort";
+    /// The management address of the device; checked, not used for routing.
+    pub const RDS_ADDRESS: &str = "rdsAddress";
+    /// The directory of backing files on the device.
+    pub const VOLUME_PATH: &str = "volumePath";
+    /// Seconds until the kernel gives a lost connection up; -1 is never.
+    pub const CTRL_LOSS_TMO: &str = "ctrlLossTmo";
+    /// Seconds between reconnect attempts of the kernel.
+    pub const RECONNECT_DELAY: &str = "reconnectDelay";
+    /// Seconds between keep-alive commands.
+    pub const KEEP_ALIVE_TMO: &str = "keepAliveTmo";
+    /// Seconds until queued I/O fails while the connection is lost; absent is never.
+    pub const FAST_IO_FAIL_TMO: &str = "fastIoFailTmo";
+    /// I/O queues of a connection; absent is the kernel's choice.
+    pub const NR_IO_QUEUES: &str = "nrIoQueues";
+    /// Seconds after which a long migration is reported; never enforced.
+    pub const MIGRATION_TIMEOUT_SECONDS: &str = "migrationTimeoutSeconds";
+    /// The NVMe qualified name of the volume (volume context only).
+    pub const NQN: &str = "nqn";
+    /// The prefix of the keys that Kubernetes' sidecars own.
+    pub const KUBERNETES_PREFIX: &str = "csi.storage.k8s.io/";
+    /// The filesystem of new volumes, read by external-provisioner.
+    pub const FS_TYPE: &str = "csi.storage.k8s.io/fstype";
+}
+
+/// Keys of the publish context.
+pub mod publish {
+    /// The size of the namespace in bytes at the time of ControllerPublish.
+    pub const SIZE: &str = "size";
+    /// When a filesystem volume was first used, where a record exists.
+    pub const FIRST_USED: &str = "firstUsed";
+    /// The reason a person gave for formatting a volume that was used before.
+    pub const FORMAT_OVERRIDE: &str = "formatOverride";
+}
+
+/// A CSI driver name: a DNS subdomain of at most 63 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DriverName(String);
+
+/// A string that is no driver name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "driver name {0:?} is not a DNS subdomain of at most 63 characters, such as {DEFAULT_DRIVER_NAME}"
+)]
+pub struct DriverNameError(String);
+
+impl Failure for DriverNameError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+impl FromStr for DriverName {
+    type Err = DriverNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() <= 63 && is_dns_subdomain(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(DriverNameError(text.to_owned()))
+        }
+    }
+}
+
+impl Default for DriverName {
+    fn default() -> Self {
+        Self(DEFAULT_DRIVER_NAME.to_owned())
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl DriverName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The annotation on a PersistentVolume that says when it was first used.
+    #[must_use]
+    pub fn first_used_annotation(&self) -> String {
+        format!("{self}/first-used")
+    }
+}
+
+/// Lower-case labels of letters, digits and inner hyphens, joined by dots.
+fn is_dns_subdomain(text: &str) -> bool {
+    text.split('.').all(|label| {
+        let bytes = label.as_bytes();
+        !bytes.is_empty()
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+            && bytes[0] != b'-'
+            && bytes[bytes.len() - 1] != b'-'
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_a_driver_name() {
+        assert_eq!(DEFAULT_DRIVER_NAME.parse(), Ok(DriverName::default()));
+    }
+
+    #[test]
+    fn odd_driver_names_are_refused() {
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "Rds.csi",
+            "a b",
+            "a/b",
+            &"a".repeat(64),
+        ] {
+            assert!(text.parse::<DriverName>().is_err(), "{text:?}");
+        }
+    }
+}

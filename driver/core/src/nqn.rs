@@ -1,0 +1,203 @@
+//! NVMe qualified names, and the identity that a node shows to the device.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::cluster_id::ClusterId;
+use crate::kind::{Failure, Kind};
+use crate::volume_id::VolumeId;
+
+/// The prefix of volume NQNs where nothing else is set.
+pub const DEFAULT_NQN_PREFIX: &str = "nqn.2000-02.com.mikrotik:";
+
+/// NVMe base specification: a qualified name has at most 223 bytes.
+const MAX_LENGTH: usize = 223;
+
+/// An NVMe qualified name of a subsystem. Compared exactly, never by prefix: `…:pvc-1`
+/// is not `…:pvc-10`, and a node's own root disk may share every prefix with a volume.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nqn(String);
+
+/// A string that is no NQN.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "NQN {0:?} is not of the form nqn.<yyyy-mm>.<reverse domain>:<name> with letters, digits, '.', '-', '_', ':' and at most 223 characters"
+)]
+pub struct NqnError(String);
+
+impl Failure for NqnError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+impl FromStr for Nqn {
+    type Err = NqnError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_nqn(text) && !text.ends_with(':') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NqnError(text.chars().take(64).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Nqn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Nqn {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What volume NQNs start with: everything up to and including the last colon.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NqnPrefix(String);
+
+impl Default for NqnPrefix {
+    fn default() -> Self {
+        Self(DEFAULT_NQN_PREFIX.to_owned())
+    }
+}
+
+impl FromStr for NqnPrefix {
+    type Err = NqnError;
+
+    /// A valid prefix leaves room for the longest volume id.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_nqn(text) && text.ends_with(':') && text.len() <= MAX_LENGTH - 40 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NqnError(text.chars().take(64).collect()))
+        }
+    }
+}
+
+impl fmt::Display for NqnPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl NqnPrefix {
+    /// The NQN of a volume.
+    #[must_use]
+    pub fn nqn(&self, id: &VolumeId) -> Nqn {
+        Nqn(format!("{}{id}", self.0))
+    }
+}
+
+/// `nqn.` + four digits `-` two digits `.` + something with a colon, from a charset that
+/// neither the kernel's option list (commas) nor RouterOS quoting reads as its own.
+fn is_nqn(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("nqn.") else {
+        return false;
+    };
+    let date = |range: std::ops::Range<usize>| {
+        rest.as_bytes()
+            .get(range)
+            .is_some_and(|b| b.iter().all(u8::is_ascii_digit))
+    };
+    text.len() <= MAX_LENGTH
+        && date(0..4)
+        && date(5..7)
+        && rest.as_bytes()[4] == b'-'
+        && rest.as_bytes().get(7) == Some(&b'.')
+        && rest
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b))
+        && rest.find(':').is_some_and(|colon| colon > 8)
+}
+
+/// Who a node is on the NVMe fabric. The kernel wants exactly one host id for one host
+/// NQN, and two nodes with one identity merge into one host on the device, so both are
+/// derived from the node's name and never read from an image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostIdentity {
+    /// `hostid`: UUIDv5 of cluster id and node name.
+    pub id: Uuid,
+    /// `hostnqn`: `nqn.2014-08.org.nvmexpress:uuid:<hostid>`.
+    pub nqn: Nqn,
+}
+
+impl HostIdentity {
+    /// The identity of a node in a cluster.
+    #[must_use]
+    pub fn of(cluster: &ClusterId, node: &str) -> Self {
+        let id = Uuid::new_v5(
+            &Uuid::new_v5(&Uuid::NAMESPACE_DNS, cluster.as_str().as_bytes()),
+            node.as_bytes(),
+        );
+        Self {
+            id,
+            nqn: Nqn(format!("nqn.2014-08.org.nvmexpress:uuid:{id}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_has_its_id_at_the_end() {
+        let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
+        let nqn = NqnPrefix::default().nqn(&id);
+        assert_eq!(
+            nqn.as_str(),
+            "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"
+        );
+        assert_eq!(nqn.as_str().parse(), Ok(nqn));
+    }
+
+    #[test]
+    fn names_that_would_change_an_option_list_or_a_command_are_refused() {
+        let long = format!("nqn.2000-02.com.mikrotik:{}", "a".repeat(200));
+        for text in [
+            "",
+            "nqn.",
+            "nqn.2000-02",
+            "nqn.2000-02.",
+            "nqn.2000-02.:x",
+            "nqn.2000-02.com:",
+            "nqn.2000-02.com:a,b",
+            "nqn.2000-02.com:a b",
+            "nqn.2000-02.com:a\"",
+            "nqn.2000-02.com:a$b",
+            "nqn.2000-02.com:a\n",
+            "nqn.20x0-02.com:a",
+            "iqn.2000-02.com:a",
+            "nqn.2000-02.com:ä",
+            &long,
+        ] {
+            assert!(text.parse::<Nqn>().is_err(), "{text:?}");
+        }
+        assert!(
+            "nqn.2014-08.org.nvmexpress.discovery"
+                .parse::<Nqn>()
+                .is_err(),
+            "the discovery subsystem is never a volume"
+        );
+    }
+
+    #[test]
+    fn host_identities_differ_by_node_and_cluster_and_stay() {
+        let of = |cluster: &str, node| HostIdentity::of(&cluster.parse().unwrap(), node);
+        assert_ne!(of("a", "n1"), of("a", "n2"));
+        assert_ne!(of("a", "n1"), of("b", "n1"));
+        assert_eq!(of("a", "n1"), of("a", "n1"));
+        assert_eq!(
+            of("a", "n1").nqn.as_str().rsplit(':').next().unwrap(),
+            of("a", "n1").id.to_string()
+        );
+    }
+}
