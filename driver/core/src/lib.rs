@@ -6,6 +6,7 @@
 //! be tested for every input.
 #![warn(missing_docs)]
 
+pub mod appliance;
 pub mod backing_file;
 pub mod bytes;
 pub mod cluster_id;
