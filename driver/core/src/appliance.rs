@@ -68,7 +68,8 @@ impl DiskItem {
     /// Whether the item's backing file is this one, in either spelling of the device.
     #[must_use]
     pub fn is_on(&self, file: &BackingFile) -> bool {
-        self.file().is_some_and(|disk| disk.path.trim_start_matches('/') == file.file_name())
+        self.file()
+            .is_some_and(|disk| disk.path.trim_start_matches('/') == file.file_name())
     }
 }
 
@@ -128,13 +129,17 @@ impl Inventory {
     /// The mounted pool that holds a directory.
     #[must_use]
     pub fn pool(&self, directory: &VolumeDirectory) -> Option<&Pool> {
-        self.pools.iter().find(|pool| pool.mount_point.trim_start_matches('/') == directory.pool())
+        self.pools
+            .iter()
+            .find(|pool| pool.mount_point.trim_start_matches('/') == directory.pool())
     }
 
     /// Whether the file exists.
     #[must_use]
     pub fn has_file(&self, file: &BackingFile) -> bool {
-        self.files.iter().any(|entry| entry.name.trim_start_matches('/') == file.file_name())
+        self.files
+            .iter()
+            .any(|entry| entry.name.trim_start_matches('/') == file.file_name())
     }
 
     /// What all file items on a pool have been promised, whoever made them: the pool's
