@@ -14,6 +14,7 @@ use std::fmt;
 #[allow(
     clippy::all,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     clippy::str_to_string,
     missing_debug_implementations,
     unreachable_pub,
