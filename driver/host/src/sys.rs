@@ -1,0 +1,73 @@
+//! System calls with a deadline. The only module tree that touches nix.
+//!
+//! A call on a device whose target went away may sleep in the kernel without end and
+//! cannot be interrupted. It must therefore never run on a thread of the runtime, and
+//! the number of calls that hang at once is capped: a node with many dead volumes
+//! keeps answering for the others.
+
+use std::io;
+use std::path::PathBuf;
+
+use rds_csi_core::kind::{Failure, Kind};
+
+/// Why a system call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The kernel refused.
+    #[error("{call} {path:?}")]
+    Failed {
+        /// The operation, such as `open`.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The deadline passed; the call goes on in the kernel and may still take effect.
+    #[error("{call} {path:?} did not return within {seconds} s; the device may be unreachable")]
+    TimedOut {
+        /// The operation.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The deadline.
+        seconds: u64,
+    },
+    /// So many earlier calls hang that no further one is begun.
+    #[error("{call} {path:?} was not begun: {limit} earlier calls hang in the kernel")]
+    TooManyHanging {
+        /// The operation.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cap.
+        limit: usize,
+    },
+}
+
+impl Failure for CallError {
+    /// Always one to retry: a refused call may have had part of its effect, and an I/O
+    /// error says nothing about tomorrow.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Failed { source, .. } => match source.kind() {
+                io::ErrorKind::ResourceBusy => Kind::Busy,
+                _ => Kind::Unreachable,
+            },
+            Self::TimedOut { .. } => Kind::Timeout,
+            Self::TooManyHanging { .. } => Kind::Busy,
+        }
+    }
+}
+
+impl CallError {
+    /// The kernel's reason, where it gave one.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Failed { source, .. } => Some(source),
+            Self::TimedOut { .. } | Self::TooManyHanging { .. } => None,
+        }
+    }
+}
