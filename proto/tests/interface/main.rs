@@ -15,6 +15,7 @@ mod facts;
 mod generated;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use prost::Message as _;
 
@@ -25,8 +26,10 @@ type Statements = BTreeMap<String, String>;
 
 /// Adds one statement; a subject stated twice would hide a difference.
 fn state(statements: &mut Statements, subject: String, what: String) {
-    let earlier = statements.insert(subject.clone(), what);
-    assert_eq!(earlier, None, "{subject} is stated twice");
+    match statements.entry(subject) {
+        Entry::Vacant(entry) => entry.insert(what),
+        Entry::Occupied(entry) => panic!("{} is stated twice", entry.key()),
+    };
 }
 
 /// One line per subject that the two sides do not agree on.
