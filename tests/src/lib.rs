@@ -1,1 +1,11 @@
-//! x
+//! The test kit: what component, contract and kernel tests are built from.
+//!
+//! [`lab::Lab`] is a network of real Linux kernels, [`guest::Guest`] one machine in
+//! it, [`agent`] the way to work inside that machine. All are values that end what
+//! they started when they are dropped. Nothing here may assert: a test decides what
+//! is right, the kit only does what it is told and says precisely what went wrong.
+
+pub mod agent;
+pub mod guest;
+pub mod lab;
+pub mod wait;

@@ -1,0 +1,130 @@
+//! The process that a guest is, and its files on the host.
+//!
+//! The kernel's main process traces all the others, so killing it ends the guest at
+//! once and whole. Killing anything else, or its wrapper, would leave processes.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, ensure};
+
+use crate::lab::MEMORY;
+
+/// The host's side of a guest.
+#[derive(Debug)]
+pub(super) struct Machine {
+    directory: PathBuf,
+    share: PathBuf,
+    kernel: Mutex<Option<Child>>,
+}
+
+impl Machine {
+    /// Makes the guest's directory, which must not exist: it is what makes names unique.
+    pub(super) fn new(directory: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir(&directory)
+            .with_context(|| format!("making the guest's directory {}", directory.display()))?;
+        let share = directory.join("share");
+        fs::create_dir(&share).context("making the guest's share")?;
+        Ok(Self {
+            directory,
+            share,
+            kernel: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn share(&self) -> &Path {
+        &self.share
+    }
+
+    fn console_file(&self) -> PathBuf {
+        self.directory.join("console")
+    }
+
+    pub(super) fn console(&self) -> String {
+        fs::read(self.console_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a guest is ended in Drop, which the asynchronous runner cannot do"
+    )]
+    pub(super) fn start(&self, kernel: &Path, arguments: &[String]) -> anyhow::Result<()> {
+        let mut running = self.lock();
+        ensure!(running.is_none(), "the guest runs already");
+        match fs::remove_file(self.share.join("agent.ready")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context("removing the mark of the last boot");
+            }
+            _ => {}
+        }
+        let console = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.console_file())
+            .context("opening the console")?;
+        let child = std::process::Command::new(kernel)
+            .args(arguments)
+            // The guest's memory is an unlinked file in this directory.
+            .env("TMPDIR", MEMORY)
+            .stdin(Stdio::null())
+            .stdout(console.try_clone().context("opening the console")?)
+            .stderr(console)
+            .spawn()
+            .with_context(|| format!("starting {}", kernel.display()))?;
+        *running = Some(child);
+        Ok(())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        match self.lock().as_mut() {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => false,
+        }
+    }
+
+    pub(super) fn kill(&self) -> anyhow::Result<()> {
+        let mut running = self.lock();
+        if let Some(child) = running.as_mut() {
+            child.kill().context("ending the guest")?;
+            child.wait().context("awaiting the guest's end")?;
+        }
+        *running = None;
+        Ok(())
+    }
+
+    /// The last lines of the console and of every log in the share.
+    pub(super) fn report(&self, name: &str, lines: usize) -> String {
+        let mut report = String::new();
+        let mut add = |title: &str, text: &str| {
+            report.push_str(&format!("--- {name}: {title}\n{}\n", tail(text, lines)));
+        };
+        add("console", &self.console());
+        let logs = fs::read_dir(&self.share).into_iter().flatten().flatten();
+        for log in logs.map(|entry| entry.path()) {
+            if log.extension() == Some(OsStr::new("log")) {
+                let text = fs::read(&log).unwrap_or_default();
+                add(&log.display().to_string(), &String::from_utf8_lossy(&text));
+            }
+        }
+        report
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    let from = lines.len().saturating_sub(count);
+    lines.get(from..).unwrap_or_default().join("\n")
+}
