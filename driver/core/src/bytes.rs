@@ -270,7 +270,7 @@ mod tests {
     #[case(1000, "1000 bytes")]
     #[case(3 * GIB / 2, "1610612736 bytes (1.5 GiB)")]
     #[case(GIB + 1, "1073741825 bytes")]
-    #[case(2 * GIB << 10, "2199023255552 bytes (2 TiB)")]
+    #[case(2 * (GIB << 10), "2199023255552 bytes (2 TiB)")]
     fn display_is_exact(#[case] bytes: u64, #[case] text: &str) {
         assert_eq!(Bytes(bytes).to_string(), text);
     }

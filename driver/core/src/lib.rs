@@ -6,15 +6,23 @@
 //! be tested for every input.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod appliance;
+pub mod attachment;
 pub mod backing_file;
 pub mod bytes;
 pub mod cluster_id;
+pub mod context;
 pub mod filesystem;
 pub mod kind;
 pub mod mount;
+pub mod mount_options;
 pub mod names;
 pub mod nqn;
 pub mod nvme;
+pub mod parameters;
+pub mod provision;
+pub mod publish;
+pub mod stage;
 pub mod volume_id;
 pub mod volume_name;

@@ -1,6 +1,6 @@
 //! What a node's kernel shows of its mounts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::nvme::DeviceNumber;
 
@@ -42,4 +42,14 @@ impl Mount {
     pub fn is_nodev(&self) -> bool {
         self.options.iter().any(|option| option == "nodev")
     }
+}
+
+/// The mounts at exactly this path, lowest first.
+#[must_use]
+pub fn mounts_at(mounts: &[Mount], path: &Path) -> Vec<Mount> {
+    mounts
+        .iter()
+        .filter(|mount| mount.target == path)
+        .cloned()
+        .collect()
 }

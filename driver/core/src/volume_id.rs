@@ -85,14 +85,10 @@ impl VolumeId {
     }
 
     /// The UUID that this driver gives to the volume's filesystem, so that foreign
-    /// content behind the right NQN is noticed. Volumes of the older driver carry
-    /// whatever UUID mkfs drew: `None`.
+    /// content behind the right NQN is noticed.
     #[must_use]
-    pub fn filesystem_uuid(&self) -> Option<Uuid> {
-        match self.form {
-            Form::Short => Some(Uuid::from_bytes(self.bytes)),
-            Form::Long => None,
-        }
+    pub fn filesystem_uuid(&self) -> Uuid {
+        Uuid::from_bytes(self.bytes)
     }
 }
 
@@ -179,10 +175,7 @@ mod tests {
         let id = VolumeId::for_name(&cluster("a"), name);
         // python3: base64.b32encode(uuid.UUID(...).bytes).lower().rstrip(b"=")
         assert_eq!(id.as_str(), "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy");
-        assert_eq!(
-            id.filesystem_uuid().unwrap().hyphenated().to_string(),
-            &name[4..]
-        );
+        assert_eq!(id.filesystem_uuid().hyphenated().to_string(), &name[4..]);
         assert_eq!(id, VolumeId::for_name(&cluster("b"), name));
     }
 
@@ -198,7 +191,7 @@ mod tests {
     #[test]
     fn volumes_of_the_older_driver_are_recognised() {
         let id: VolumeId = "pvc-0d4e6a1c-2f0b-4f7e-9a57-0f4a6b1d2c3e".parse().unwrap();
-        assert_eq!((id.form(), id.filesystem_uuid()), (Form::Long, None));
+        assert_eq!(id.form(), Form::Long);
     }
 
     #[test]

@@ -1,0 +1,320 @@
+//! The two maps that travel from the controller to the nodes.
+//!
+//! The volume context is fixed when the volume is made and kept in the PersistentVolume
+//! for ever; the publish context is made at each attachment. Both are string maps on
+//! the wire and typed values everywhere else. The keys of the volume context are those
+//! of the older Go driver for this hardware, so that its volumes can be taken over.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::backing_file::VolumeDirectory;
+use crate::bytes::Bytes;
+use crate::kind::{Failure, Kind};
+use crate::names::{parameter as key, publish};
+use crate::nqn::Nqn;
+use crate::nvme::Tuning;
+use crate::parameters::{self, DEFAULT_NVME_PORT, ParameterError};
+
+/// What a PersistentVolume says about its volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeContext {
+    /// Where nodes connect.
+    pub nvme_address: IpAddr,
+    /// The export's TCP port.
+    pub nvme_port: u16,
+    /// The subsystem.
+    pub nqn: Nqn,
+    /// Where the backing file lies.
+    pub volume_directory: VolumeDirectory,
+    /// How to keep the connection.
+    pub tuning: Tuning,
+    /// Seconds after which a migration is reported as slow.
+    pub migration_timeout_seconds: Option<u32>,
+}
+
+/// Why a context is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContextError {
+    /// A key without which nothing can be done.
+    #[error("{map} has no {key}")]
+    Missing {
+        /// `volume_context` or `publish_context`.
+        map: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that cannot be.
+    #[error("{map}: {key}: {value:?} cannot be read")]
+    Value {
+        /// `volume_context` or `publish_context`.
+        map: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was there, shortened.
+        value: String,
+    },
+    /// A value that the parameter parser refuses.
+    #[error("volume_context: {0}")]
+    Parameter(ParameterError),
+}
+
+impl Failure for ContextError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+const VOLUME: &str = "volume_context";
+const PUBLISH: &str = "publish_context";
+
+fn missing(map: &'static str, key: &'static str) -> ContextError {
+    ContextError::Missing { map, key }
+}
+
+fn unreadable(map: &'static str, key: &'static str, value: &str) -> ContextError {
+    ContextError::Value {
+        map,
+        key,
+        value: value.chars().take(64).collect(),
+    }
+}
+
+fn read<T: std::str::FromStr>(
+    map: &'static str,
+    key: &'static str,
+    value: &str,
+) -> Result<T, ContextError> {
+    value.parse().map_err(|_| unreadable(map, key, value))
+}
+
+impl VolumeContext {
+    /// Reads a volume context. Keys that the older driver or the sidecars put there
+    /// and nobody reads are passed over; unreadable values of known keys are errors.
+    pub fn parse(map: &BTreeMap<String, String>) -> Result<Self, ContextError> {
+        let get = |key| {
+            map.get(key)
+                .map(String::as_str)
+                .filter(|value| !value.is_empty())
+        };
+        let address = get(key::NVME_ADDRESS).map(|value| (key::NVME_ADDRESS, value));
+        let (address_key, address) = address
+            .or_else(|| get(key::RDS_ADDRESS).map(|value| (key::RDS_ADDRESS, value)))
+            .ok_or_else(|| missing(VOLUME, key::NVME_ADDRESS))?;
+        let nqn = get(key::NQN).ok_or_else(|| missing(VOLUME, key::NQN))?;
+        let directory = get(key::VOLUME_PATH).ok_or_else(|| missing(VOLUME, key::VOLUME_PATH))?;
+        let nvme_port = match get(key::NVME_PORT) {
+            Some(port) => match read(VOLUME, key::NVME_PORT, port)? {
+                0 => return Err(unreadable(VOLUME, key::NVME_PORT, port)),
+                port => port,
+            },
+            None => DEFAULT_NVME_PORT,
+        };
+        let mut tuning = Tuning::default();
+        for name in TUNING_KEYS {
+            match get(name) {
+                // The older driver wrote 0 where it meant the kernel's default.
+                None => {}
+                Some("0") if name == key::KEEP_ALIVE_TMO => {}
+                Some(value) => parameters::set_tuning(&mut tuning, name, value)
+                    .map_err(ContextError::Parameter)?,
+            }
+        }
+        Ok(Self {
+            nvme_address: read(VOLUME, address_key, address)?,
+            nvme_port,
+            nqn: read(VOLUME, key::NQN, nqn)?,
+            volume_directory: read(VOLUME, key::VOLUME_PATH, directory)?,
+            tuning,
+            migration_timeout_seconds: get(key::MIGRATION_TIMEOUT_SECONDS)
+                .map(|value| read(VOLUME, key::MIGRATION_TIMEOUT_SECONDS, value))
+                .transpose()?,
+        })
+    }
+
+    /// The map for the wire.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let tuning = &self.tuning;
+        let optional = |key: &str, value: Option<u32>| {
+            value.map(|number| (key.to_owned(), number.to_string()))
+        };
+        let mut map: BTreeMap<String, String> = [
+            (key::NVME_ADDRESS, self.nvme_address.to_string()),
+            (key::NVME_PORT, self.nvme_port.to_string()),
+            (key::NQN, self.nqn.to_string()),
+            (key::VOLUME_PATH, self.volume_directory.to_string()),
+            (
+                key::CTRL_LOSS_TMO,
+                tuning
+                    .ctrl_loss_tmo
+                    .map_or_else(|| "-1".to_owned(), |seconds| seconds.to_string()),
+            ),
+            (key::RECONNECT_DELAY, tuning.reconnect_delay.to_string()),
+            (key::KEEP_ALIVE_TMO, tuning.keep_alive_tmo.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        map.extend(optional(key::FAST_IO_FAIL_TMO, tuning.fast_io_fail_tmo));
+        map.extend(optional(key::NR_IO_QUEUES, tuning.nr_io_queues));
+        map.extend(optional(
+            key::MIGRATION_TIMEOUT_SECONDS,
+            self.migration_timeout_seconds,
+        ));
+        map
+    }
+}
+
+const TUNING_KEYS: [&str; 5] = [
+    key::CTRL_LOSS_TMO,
+    key::RECONNECT_DELAY,
+    key::KEEP_ALIVE_TMO,
+    key::FAST_IO_FAIL_TMO,
+    key::NR_IO_QUEUES,
+];
+
+/// What ControllerPublish tells the node about one attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PublishContext {
+    /// The size of the namespace when it was attached. Attachments that the older
+    /// driver made do not carry it.
+    pub size: Option<Bytes>,
+    /// When the volume was first used as a filesystem, where a record says so: then it
+    /// cannot be blank, and if it looks blank it is not formatted.
+    pub first_used: Option<String>,
+    /// A person's reason to format it all the same.
+    pub format_override: Option<String>,
+}
+
+impl PublishContext {
+    /// Reads a publish context; keys that nobody reads are passed over.
+    pub fn parse(map: &BTreeMap<String, String>) -> Result<Self, ContextError> {
+        let get = |key: &str| map.get(key).filter(|value| !value.is_empty());
+        Ok(Self {
+            size: get(publish::SIZE)
+                .map(|value| read(PUBLISH, publish::SIZE, value).map(Bytes::new))
+                .transpose()?,
+            first_used: get(publish::FIRST_USED).cloned(),
+            format_override: get(publish::FORMAT_OVERRIDE).cloned(),
+        })
+    }
+
+    /// The map for the wire.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let size = self
+            .size
+            .map(|size| (publish::SIZE.to_owned(), size.get().to_string()));
+        let first_used = self
+            .first_used
+            .clone()
+            .map(|when| (publish::FIRST_USED.to_owned(), when));
+        let format_override = self
+            .format_override
+            .clone()
+            .map(|why| (publish::FORMAT_OVERRIDE.to_owned(), why));
+        [size, first_used, format_override]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_volume_of_the_older_driver_is_read() {
+        let context = VolumeContext::parse(&map(&[
+            ("rdsAddress", "10.42.241.3"),
+            ("nvmeAddress", "10.42.68.1"),
+            ("nvmePort", "4420"),
+            (
+                "nqn",
+                "nqn.2000-02.com.mikrotik:pvc-0d4e6a1c-2f0b-4f7e-9a57-0f4a6b1d2c3e",
+            ),
+            ("volumePath", "/storage-pool/metal-csi"),
+            ("ctrlLossTmo", "-1"),
+            ("reconnectDelay", "5"),
+            ("keepAliveTmo", "0"),
+            ("migrationTimeoutSeconds", "300"),
+            (
+                "storage.kubernetes.io/csiProvisionerIdentity",
+                "1770000000000-1234-rds.csi.srvlab.io",
+            ),
+        ]))
+        .unwrap();
+        assert_eq!(context.tuning, Tuning::default());
+        assert_eq!(context.nvme_address.to_string(), "10.42.68.1");
+    }
+
+    #[test]
+    fn what_is_missing_or_absurd_is_named() {
+        let whole = [
+            ("nvmeAddress", "10.0.0.1"),
+            ("nqn", "nqn.2000-02.com.mikrotik:x"),
+            ("volumePath", "/pool/csi"),
+        ];
+        assert!(VolumeContext::parse(&map(&whole)).is_ok());
+        for skip in 0..whole.len() {
+            let rest: Vec<_> = whole
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != skip)
+                .map(|(_, pair)| *pair)
+                .collect();
+            let error = VolumeContext::parse(&map(&rest)).unwrap_err().to_string();
+            assert!(error.contains(whole[skip].0), "{error}");
+        }
+        for (key, value) in [
+            ("nvmePort", "0"),
+            ("nvmePort", "x"),
+            ("nvmeAddress", "host"),
+            ("nqn", "a,b"),
+            ("volumePath", "../x"),
+            ("reconnectDelay", "0"),
+        ] {
+            let mut changed = map(&whole);
+            changed.insert(key.to_owned(), value.to_owned());
+            let error = VolumeContext::parse(&changed).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    prop_compose! {
+        fn tuning()(loss in proptest::option::of(2u32..86_400), delay in 1u32..=60, keep in 1u32..=120, fast in proptest::option::of(0u32..2), queues in proptest::option::of(1u32..=128)) -> Tuning {
+            Tuning { ctrl_loss_tmo: loss, reconnect_delay: delay, keep_alive_tmo: keep, fast_io_fail_tmo: fast, nr_io_queues: queues }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_volume_context_reads_back(address: [u8; 16], port in 1u16.., tuning in tuning(), migration in proptest::option::of(30u32..86_400)) {
+            let context = VolumeContext {
+                nvme_address: IpAddr::from(address),
+                nvme_port: port,
+                nqn: "nqn.2000-02.com.mikrotik:pvc-x".parse().unwrap(),
+                volume_directory: VolumeDirectory::default(),
+                tuning,
+                migration_timeout_seconds: migration,
+            };
+            prop_assert_eq!(VolumeContext::parse(&context.to_map()).unwrap(), context);
+        }
+
+        #[test]
+        fn a_publish_context_reads_back(size in proptest::option::of(any::<u64>()), used in proptest::option::of("[0-9TZ:-]{1,20}"), why in proptest::option::of("\\PC{1,20}")) {
+            let context = PublishContext { size: size.map(Bytes::new), first_used: used, format_override: why };
+            prop_assert_eq!(PublishContext::parse(&context.to_map()).unwrap(), context);
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! The next step towards a staged or unstaged volume on a node.
+//!
+//! The node looks, asks here for one step, takes it and looks again, until there is
+//! nothing left to do. A step is only ever named where the last look proved that it is
+//! needed and safe, so a repetition after a crash, a time-out or a reboot goes on from
+//! whatever is there, and a second call of a finished one finds nothing to do.
+//!
+//! The rules that keep data: a device is formatted only if a full examination found it
+//! blank, its size is exactly what was attached, and no record says that it was used;
+//! a filesystem is mounted only if it is the one that was made for this volume; and a
+//! session is ended only if it is proved ours and nobody holds its device.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use uuid::Uuid;
+
+use crate::access::VolumeMode;
+use crate::bytes::Bytes;
+use crate::filesystem::{Content, FsType};
+use crate::kind::{Failure, Kind};
+use crate::mount::Mount;
+use crate::nqn::Nqn;
+use crate::nvme::{DeviceNumber, Namespace, Subsystem};
+
+/// What a look at the node showed of one volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The volume's subsystem, where the kernel knows one of exactly its NQN.
+    pub subsystem: Option<Subsystem>,
+    /// The mounts at the staging path, lowest first.
+    pub mounts: Vec<Mount>,
+    /// What has been read from the device so far, in this call.
+    pub knowledge: Knowledge,
+}
+
+/// What has been read from a device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Knowledge {
+    /// Nothing.
+    #[default]
+    Unread,
+    /// Its beginning: a superblock of a known type, or none.
+    Head {
+        /// Which device it was.
+        device: DeviceNumber,
+        /// What its superblock says.
+        superblock: Option<(FsType, Uuid)>,
+    },
+    /// Every region where a signature may lie.
+    Examined {
+        /// Which device it was.
+        device: DeviceNumber,
+        /// What lies there.
+        content: Content,
+    },
+}
+
+/// What NodeStageVolume wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The subsystem.
+    pub nqn: Nqn,
+    /// Where it is.
+    pub address: IpAddr,
+    /// The TCP port.
+    pub port: u16,
+    /// The size that the namespace had when it was attached, where that is known.
+    pub size: Option<Bytes>,
+    /// Block or filesystem.
+    pub volume: VolumeMode,
+    /// The UUID that a filesystem made here gets.
+    pub uuid: Uuid,
+    /// Whether the filesystem may have any other UUID: volumes of the older driver carry
+    /// whatever mkfs drew.
+    pub any_uuid: bool,
+    /// When the volume was first used as a filesystem, where a record says so.
+    pub first_used: Option<String>,
+    /// A person's reason to format it although it was used.
+    pub format_override: Option<String>,
+}
+
+/// One step of staging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Open a session.
+    Connect,
+    /// Wait for a live controller and its namespace.
+    Await,
+    /// Read the device's beginning.
+    Identify,
+    /// Examine the whole device for signatures.
+    Examine,
+    /// Make the filesystem.
+    Format {
+        /// Which.
+        fs: FsType,
+        /// Its UUID.
+        uuid: Uuid,
+    },
+    /// Mount the filesystem at the staging path.
+    Mount {
+        /// Which.
+        fs: FsType,
+    },
+}
+
+/// Why a volume is not staged. Nothing was changed by finding it out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StageError {
+    /// The session goes elsewhere.
+    #[error("{nqn} is connected at {found}, not at {wanted}; unstage the volume first")]
+    OtherAddress {
+        /// The subsystem.
+        nqn: Nqn,
+        /// Where it is connected.
+        found: String,
+        /// Where it should be.
+        wanted: String,
+    },
+    /// More than one namespace: no volume of this driver has that.
+    #[error("{nqn} has {count} namespaces instead of one; nothing is touched")]
+    Namespaces {
+        /// The subsystem.
+        nqn: Nqn,
+        /// How many.
+        count: usize,
+    },
+    /// The device is smaller than the volume.
+    #[error(
+        "{device} has {found}, but the volume had {wanted} when it was attached; it is not used"
+    )]
+    WrongSize {
+        /// The device.
+        device: String,
+        /// Its size.
+        found: Bytes,
+        /// The volume's.
+        wanted: Bytes,
+    },
+    /// Something else is mounted at the staging path.
+    #[error(
+        "the staging path has device {found} mounted, but the volume is {wanted}; unstage the volume first"
+    )]
+    OtherMount {
+        /// What is mounted.
+        found: DeviceNumber,
+        /// The volume's device, or that it has none.
+        wanted: String,
+    },
+    /// Another filesystem than the one that this driver made for the volume.
+    #[error(
+        "{device} carries {found}, not the {wanted} that was made for this volume; it is neither mounted nor formatted"
+    )]
+    ForeignFilesystem {
+        /// The device.
+        device: String,
+        /// What it carries.
+        found: String,
+        /// What it should carry.
+        wanted: String,
+    },
+    /// Neither blank nor a filesystem of ours.
+    #[error("{device} is not blank: {found}; it is never formatted")]
+    ForeignContent {
+        /// The device.
+        device: String,
+        /// What it carries.
+        found: String,
+    },
+    /// It looks blank, but it cannot be.
+    #[error(
+        "{device} looks blank, but the volume was in use on {first_used}: its data is missing, so it is not formatted. Check the pool and the backing file on the device; to format it all the same, annotate the PersistentVolume with a reason"
+    )]
+    LostContent {
+        /// The device.
+        device: String,
+        /// When it was used.
+        first_used: String,
+    },
+}
+
+impl Failure for StageError {
+    fn kind(&self) -> Kind {
+        match self {
+            // The device may still be growing or its pool mounting.
+            Self::WrongSize { .. } => Kind::Unreachable,
+            Self::OtherAddress { .. }
+            | Self::Namespaces { .. }
+            | Self::OtherMount { .. }
+            | Self::ForeignFilesystem { .. }
+            | Self::ForeignContent { .. }
+            | Self::LostContent { .. } => Kind::Conflict,
+        }
+    }
+}
+
+/// The next step of staging; `None` once the volume is staged.
+pub fn next(observed: &Observed, desired: &Desired) -> Result<Option<Step>, StageError> {
+    let namespace = match live_namespace(observed, desired)? {
+        Session::Absent => return no_mount_without_device(observed).map(|()| Some(Step::Connect)),
+        Session::Waiting => return Ok(Some(Step::Await)),
+        Session::Ready(namespace) => namespace,
+    };
+    if let Some(wanted) = desired.size.filter(|wanted| namespace.size < *wanted) {
+        return Err(StageError::WrongSize {
+            device: name(namespace, desired),
+            found: namespace.size,
+            wanted,
+        });
+    }
+    let VolumeMode::Filesystem { fs, .. } = &desired.volume else {
+        return Ok(None);
+    };
+    if let Some(other) = observed
+        .mounts
+        .iter()
+        .find(|mount| mount.device != namespace.number)
+    {
+        return Err(StageError::OtherMount {
+            found: other.device,
+            wanted: name(namespace, desired),
+        });
+    }
+    if !observed.mounts.is_empty() {
+        return Ok(None);
+    }
+    match &observed.knowledge {
+        Knowledge::Head {
+            device,
+            superblock: Some(found),
+        } if *device == namespace.number => mountable(*found, *fs, namespace, desired),
+        Knowledge::Head {
+            device,
+            superblock: None,
+        } if *device == namespace.number => Ok(Some(Step::Examine)),
+        Knowledge::Examined { device, content } if *device == namespace.number => match content {
+            Content::Filesystem { fs: found, uuid } => {
+                mountable((*found, *uuid), *fs, namespace, desired)
+            }
+            Content::Foreign(found) => Err(StageError::ForeignContent {
+                device: name(namespace, desired),
+                found: found.clone(),
+            }),
+            Content::Blank => format(*fs, namespace, desired),
+        },
+        Knowledge::Unread | Knowledge::Head { .. } | Knowledge::Examined { .. } => {
+            Ok(Some(Step::Identify))
+        }
+    }
+}
+
+enum Session<'a> {
+    Absent,
+    Waiting,
+    Ready(&'a Namespace),
+}
+
+fn live_namespace<'a>(
+    observed: &'a Observed,
+    desired: &Desired,
+) -> Result<Session<'a>, StageError> {
+    // A subsystem without controllers lingers while its device is held: no session.
+    let Some(subsystem) = observed
+        .subsystem
+        .as_ref()
+        .filter(|subsystem| !subsystem.controllers.is_empty())
+    else {
+        return Ok(Session::Absent);
+    };
+    let wanted = (desired.address, desired.port);
+    for controller in &subsystem.controllers {
+        if let Some(found) = controller.address.filter(|found| *found != wanted) {
+            return Err(StageError::OtherAddress {
+                nqn: desired.nqn.clone(),
+                found: format!("{}:{}", found.0, found.1),
+                wanted: format!("{}:{}", wanted.0, wanted.1),
+            });
+        }
+    }
+    match subsystem.namespaces.as_slice() {
+        [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
+            Ok(Session::Ready(namespace))
+        }
+        [] | [_] => Ok(Session::Waiting),
+        more => Err(StageError::Namespaces {
+            nqn: desired.nqn.clone(),
+            count: more.len(),
+        }),
+    }
+}
+
+/// A mount without a session is of a device that is gone: connecting would bring a new
+/// device under another number, and the old mount would hide it.
+fn no_mount_without_device(observed: &Observed) -> Result<(), StageError> {
+    match observed.mounts.first() {
+        Some(mount) => Err(StageError::OtherMount {
+            found: mount.device,
+            wanted: "not connected".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn mountable(
+    found: (FsType, Uuid),
+    fs: FsType,
+    namespace: &Namespace,
+    desired: &Desired,
+) -> Result<Option<Step>, StageError> {
+    let (found_fs, found_uuid) = found;
+    if found_fs == fs && (desired.any_uuid || desired.uuid == found_uuid) {
+        return Ok(Some(Step::Mount { fs }));
+    }
+    let wanted = if desired.any_uuid {
+        fs.to_string()
+    } else {
+        format!("{fs} {}", desired.uuid)
+    };
+    Err(StageError::ForeignFilesystem {
+        device: name(namespace, desired),
+        found: format!("{found_fs} {found_uuid}"),
+        wanted,
+    })
+}
+
+fn format(
+    fs: FsType,
+    namespace: &Namespace,
+    desired: &Desired,
+) -> Result<Option<Step>, StageError> {
+    if let (Some(first_used), None) = (&desired.first_used, &desired.format_override) {
+        return Err(StageError::LostContent {
+            device: name(namespace, desired),
+            first_used: first_used.clone(),
+        });
+    }
+    if let Some(wanted) = desired.size.filter(|wanted| namespace.size != *wanted) {
+        return Err(StageError::WrongSize {
+            device: name(namespace, desired),
+            found: namespace.size,
+            wanted,
+        });
+    }
+    Ok(Some(Step::Format {
+        fs,
+        uuid: desired.uuid,
+    }))
+}
+
+fn name(namespace: &Namespace, desired: &Desired) -> String {
+    format!("{} ({})", namespace.name, desired.nqn)
+}
+
+/// What a look at the node showed of a volume to unstage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Staged {
+    /// How many mounts lie at the staging path.
+    pub mounts: usize,
+    /// The volume's subsystem, where the kernel knows one of exactly its NQN.
+    pub subsystem: Option<Subsystem>,
+    /// Whether this driver's record of sessions has the volume.
+    pub recorded: bool,
+    /// Who else uses the device: mount points, block devices, swap. Asked only once
+    /// nothing is mounted at the staging path.
+    pub holders: Vec<String>,
+}
+
+/// One step of unstaging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnstageStep {
+    /// Remove the topmost mount at the staging path.
+    Unmount,
+    /// Ask who holds the device.
+    AskHolders,
+    /// End the session and wait until its controllers are gone.
+    Disconnect,
+    /// Take the volume out of the record.
+    Forget,
+}
+
+/// Why a volume is not unstaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnstageError {
+    /// Somebody uses the device.
+    #[error("{nqn} is still in use by {}; it is not disconnected", holders.join(", "))]
+    Held {
+        /// The subsystem.
+        nqn: Nqn,
+        /// By whom.
+        holders: Vec<String>,
+    },
+    /// A session that this driver did not open.
+    #[error("{nqn} is connected as {found}, not by this driver; it is not disconnected")]
+    NotOurs {
+        /// The subsystem.
+        nqn: Nqn,
+        /// Under which host NQN.
+        found: String,
+    },
+}
+
+impl Failure for UnstageError {
+    fn kind(&self) -> Kind {
+        Kind::Conflict
+    }
+}
+
+/// The next step of unstaging; `None` once nothing of the volume is left.
+///
+/// A session is ours if the record has the volume or if it was opened under `host`, an
+/// identity that only this driver uses. `holders_known` says whether
+/// [`Staged::holders`] has been asked for since the last change.
+pub fn next_unstage(
+    staged: &Staged,
+    nqn: &Nqn,
+    host: &Nqn,
+    holders_known: bool,
+) -> Result<Option<UnstageStep>, UnstageError> {
+    if staged.mounts > 0 {
+        return Ok(Some(UnstageStep::Unmount));
+    }
+    let forget = staged.recorded.then_some(UnstageStep::Forget);
+    let Some(subsystem) = staged
+        .subsystem
+        .as_ref()
+        .filter(|subsystem| !subsystem.controllers.is_empty())
+    else {
+        return Ok(forget);
+    };
+    let other = subsystem
+        .controllers
+        .iter()
+        .find(|controller| controller.host_nqn.as_deref() != Some(host.as_str()));
+    if let (Some(other), false) = (other, staged.recorded) {
+        let found = other
+            .host_nqn
+            .clone()
+            .unwrap_or_else(|| "an unknown host".to_owned());
+        return Err(UnstageError::NotOurs {
+            nqn: nqn.clone(),
+            found,
+        });
+    }
+    if !holders_known {
+        return Ok(Some(UnstageStep::AskHolders));
+    }
+    if !staged.holders.is_empty() {
+        return Err(UnstageError::Held {
+            nqn: nqn.clone(),
+            holders: staged.holders.clone(),
+        });
+    }
+    Ok(Some(UnstageStep::Disconnect))
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connect"),
+            Self::Await => f.write_str("await device"),
+            Self::Identify => f.write_str("identify"),
+            Self::Examine => f.write_str("examine"),
+            Self::Format { fs, .. } => write!(f, "format {fs}"),
+            Self::Mount { fs } => write!(f, "mount {fs}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
