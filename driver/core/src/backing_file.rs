@@ -126,6 +126,14 @@ impl BackingFile {
         &self.0
     }
 
+    /// Whether the file lies in a directory or anywhere below it.
+    #[must_use]
+    pub fn is_below(&self, directory: &VolumeDirectory) -> bool {
+        self.0
+            .strip_prefix(&directory.0)
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The mount point of the pool that holds the file.
     #[must_use]
     pub fn pool(&self) -> &str {

@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::appliance::{DiskKind, FileEntry};
+use crate::appliance::{DiskKind, FileEntry, Step};
+use crate::backing_file::VolumeDirectory;
+use crate::bytes::CapacityRange;
+use crate::kind::{Failure, Kind};
+use crate::volume_name::Owner;
 
 fn cluster() -> ClusterId {
     "lab".parse().unwrap()
@@ -161,8 +165,10 @@ fn a_volume_that_a_crash_left_half_made_is_completed() {
 
 #[test]
 fn a_deletion_that_was_cut_short_is_completed() {
-    let remove =
-        |inventory: &Inventory| delete(inventory, &desired().id, &desired().directory, &cluster());
+    let remove = |inventory: &Inventory| {
+        delete(inventory, &desired().id, &desired().directory, &cluster())
+            .map(|removal| removal.steps)
+    };
     for done in 0..=3 {
         let mut inventory = made();
         for step in remove(&inventory).unwrap().iter().take(done) {
@@ -322,7 +328,9 @@ fn a_volume_of_the_older_driver_is_ours_only_without_another_comment() {
     let file = desired().directory.file(&id);
     file_of(&mut inventory).path = file.file_path();
     inventory.files[0].name = file.file_name().to_owned();
-    let steps = delete(&inventory, &id, &desired().directory, &cluster()).unwrap();
+    let Removal { steps, owner, .. } =
+        delete(&inventory, &id, &desired().directory, &cluster()).unwrap();
+    assert_eq!(owner, None);
     assert_eq!(steps, [Step::Unexport, Step::RemoveItem, Step::RemoveFile]);
     inventory.items[0].comment = "kept by hand".into();
     assert_eq!(
@@ -334,6 +342,56 @@ fn a_volume_of_the_older_driver_is_ours_only_without_another_comment() {
 }
 
 #[test]
+fn a_file_left_below_the_base_directory_is_found() {
+    let base: VolumeDirectory = "/pool".parse().unwrap();
+    let mut inventory = made();
+    inventory.items.clear();
+    let removal = delete(&inventory, &desired().id, &base, &cluster()).unwrap();
+    assert_eq!(
+        (removal.file, removal.steps),
+        (
+            desired().directory.file(&desired().id),
+            vec![Step::RemoveFile]
+        )
+    );
+    inventory.files.push(FileEntry {
+        name: base.file(&desired().id).file_name().to_owned(),
+    });
+    assert_eq!(
+        delete(&inventory, &desired().id, &base, &cluster())
+            .unwrap_err()
+            .kind(),
+        Kind::Exists
+    );
+}
+
+#[test]
+fn only_a_whole_volume_is_usable_or_created() {
+    let read_back = |inventory: &Inventory| VolumeState {
+        item: inventory.items.first().cloned(),
+        file_exists: !inventory.files.is_empty(),
+    };
+    assert_eq!(created(&read_back(&made()), &desired()), Ok(Bytes::gib(1)));
+    let broken: [(Change, Kind); 5] = [
+        (|i| i.items.clear(), Kind::NotFound),
+        (|i| i.files.clear(), Kind::Unreachable),
+        (|i| i.items[0].exported = false, Kind::Unreachable),
+        (|i| i.items[0].comment.clear(), Kind::Exists),
+        (|i| i.items[0].nqn = None, Kind::Exists),
+    ];
+    for (change, kind) in broken {
+        let mut inventory = made();
+        change(&mut inventory);
+        assert_eq!(
+            created(&read_back(&inventory), &desired())
+                .unwrap_err()
+                .kind(),
+            kind
+        );
+    }
+}
+
+#[test]
 fn growing_rounds_up_and_never_shrinks() {
     let grow = |required: u64, limit: Option<u64>| {
         let range = CapacityRange {
@@ -341,6 +399,7 @@ fn growing_rounds_up_and_never_shrinks() {
             limit: limit.map(Bytes::new),
         };
         expand(&made(), &desired().id, &cluster(), range, SPACE)
+            .map(|growth| (growth.step, growth.size))
     };
     let gib = Bytes::gib(1).get();
     assert_eq!(grow(gib, None), Ok((None, Bytes::gib(1))));
@@ -399,7 +458,7 @@ proptest! {
             let steps = if is_create {
                 create(&inventory, &desired(), SPACE)
             } else {
-                delete(&inventory, &desired().id, &desired().directory, &cluster())
+                delete(&inventory, &desired().id, &desired().directory, &cluster()).map(|removal| removal.steps)
             };
             // The one state that a person must look at: a file that lost its item.
             let Ok(steps) = steps else {

@@ -1,0 +1,154 @@
+//! Making a volume, or completing one that a crash left half-made.
+
+use super::{ProvisionError, Space, check_space, foreign, mounted_pool, usable};
+use crate::appliance::{DiskItem, Inventory, Step, VolumeState};
+use crate::backing_file::{BackingFile, VolumeDirectory};
+use crate::bytes::{Bytes, CapacityRange};
+use crate::nqn::Nqn;
+use crate::volume_id::VolumeId;
+use crate::volume_name::Owner;
+
+/// The volume that CreateVolume wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Its id, slot and file stem.
+    pub id: VolumeId,
+    /// Its marker.
+    pub owner: Owner,
+    /// Where its file lies.
+    pub directory: VolumeDirectory,
+    /// What sizes are acceptable.
+    pub range: CapacityRange,
+    /// What size to make where there is none yet.
+    pub size: Bytes,
+    /// Its subsystem.
+    pub nqn: Nqn,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// The steps that make the wanted volume; none where it is there already.
+pub fn create(
+    inventory: &Inventory,
+    desired: &Desired,
+    space: Space,
+) -> Result<Vec<Step>, ProvisionError> {
+    let file = desired.directory.file(&desired.id);
+    let pool = mounted_pool(inventory, desired.directory.pool())?;
+    for other in inventory
+        .items
+        .iter()
+        .filter(|item| item.slot != desired.id.as_str())
+    {
+        if other.is_on(&file) {
+            return Err(ProvisionError::FileTaken {
+                file,
+                slot: other.slot.clone(),
+                id: desired.id.clone(),
+            });
+        }
+        if other.nqn.as_deref() == Some(desired.nqn.as_str()) {
+            let (nqn, slot, id) = (desired.nqn.clone(), other.slot.clone(), desired.id.clone());
+            return Err(ProvisionError::NqnTaken { nqn, slot, id });
+        }
+    }
+    if let Some(item) = inventory.item(&desired.id) {
+        return complete(item, desired, &file);
+    }
+    if inventory.has_file(&file) {
+        return Err(ProvisionError::StrayFile { file });
+    }
+    if !pool.is_healthy() {
+        let state = pool.state.clone().unwrap_or_default();
+        return Err(ProvisionError::PoolUnhealthy {
+            pool: pool.mount_point.clone(),
+            state,
+        });
+    }
+    check_space(inventory, pool, desired.size, space)?;
+    let offer = Step::Offer {
+        nqn: desired.nqn.clone(),
+        port: desired.port,
+    };
+    Ok(vec![
+        Step::Add {
+            size: desired.size,
+            owner: desired.owner.clone(),
+        },
+        offer,
+        Step::Export,
+    ])
+}
+
+/// What an existing item of ours still needs.
+fn complete(
+    item: &DiskItem,
+    desired: &Desired,
+    file: &BackingFile,
+) -> Result<Vec<Step>, ProvisionError> {
+    let different = |property, found: String, wanted: String| {
+        Err(ProvisionError::Different {
+            id: desired.id.clone(),
+            property,
+            found,
+            wanted,
+        })
+    };
+    if item.owner().as_ref() != Some(&desired.owner) {
+        return Err(foreign(item, &desired.owner.cluster));
+    }
+    let Some(disk) = item.file() else {
+        return Err(foreign(item, &desired.owner.cluster));
+    };
+    if !item.is_on(file) {
+        return different("file-path", disk.path.clone(), file.file_path());
+    }
+    if !desired.range.admits(disk.size) {
+        return different("size", disk.size.to_string(), desired.size.to_string());
+    }
+    let offered =
+        item.nqn.as_deref() == Some(desired.nqn.as_str()) && item.port == Some(desired.port);
+    match (item.exported, offered && !disk.mount_filesystem) {
+        (true, true) => Ok(Vec::new()),
+        (false, true) => Ok(vec![Step::Export]),
+        (false, false) => Ok(vec![
+            Step::Offer {
+                nqn: desired.nqn.clone(),
+                port: desired.port,
+            },
+            Step::Export,
+        ]),
+        // Changing the offer of a running export would end its sessions.
+        (true, false) if disk.mount_filesystem => {
+            different("mount-filesystem", "yes".into(), "no".into())
+        }
+        (true, false) => different(
+            "export",
+            format!(
+                "{} port {}",
+                item.nqn.as_deref().unwrap_or("-"),
+                item.port.unwrap_or_default()
+            ),
+            format!("{} port {}", desired.nqn, desired.port),
+        ),
+    }
+}
+
+/// The size of the wanted volume, if a state read back shows it whole.
+pub fn created(state: &VolumeState, desired: &Desired) -> Result<Bytes, ProvisionError> {
+    let disk = usable(state, &desired.id, &desired.owner.cluster)?;
+    let file = desired.directory.file(&desired.id);
+    let missing = state
+        .item
+        .as_ref()
+        .map(|item| complete(item, desired, &file))
+        .transpose()?;
+    match missing.as_deref() {
+        Some([]) => Ok(disk.size),
+        _ => Err(ProvisionError::NotReady {
+            id: desired.id.clone(),
+            exported: true,
+            file_exists: true,
+        }),
+    }
+}
