@@ -8,10 +8,11 @@
 //! never outlives its value. When a test panics, its console is printed.
 
 mod machine;
+mod options;
 mod process;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::lab::{Lab, Network, Port, Shared};
 use crate::wait;
 
 use machine::Machine;
+pub use options::GuestOptions;
 pub use process::Process;
 
 /// How long [`Guest::run`] lets a program run.
@@ -32,49 +34,6 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 const AGENT_PORT: u16 = 7;
 /// Lines of console in an error or after a failed test.
 const CONSOLE_TAIL: usize = 80;
-
-/// What a guest is to be.
-#[derive(Debug, Clone)]
-pub struct GuestOptions {
-    name: String,
-    memory: u32,
-    disks: Vec<PathBuf>,
-    multipath: bool,
-}
-
-impl GuestOptions {
-    /// A guest of 256 MiB without disks, its kernel with native NVMe multipath.
-    #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            memory: 256,
-            disks: Vec::new(),
-            multipath: true,
-        }
-    }
-
-    /// Memory in MiB, 64 to 2048.
-    #[must_use]
-    pub fn memory(mut self, mebibytes: u32) -> Self {
-        self.memory = mebibytes;
-        self
-    }
-
-    /// Adds a disk: `/dev/ubda`, `/dev/ubdb`, … in the order of these calls.
-    #[must_use]
-    pub fn disk(mut self, file: &Path) -> Self {
-        self.disks.push(file.to_owned());
-        self
-    }
-
-    /// Boots with `nvme_core.multipath=Y` or `N`.
-    #[must_use]
-    pub fn multipath(mut self, on: bool) -> Self {
-        self.multipath = on;
-        self
-    }
-}
 
 /// A running guest, or one whose power was cut.
 #[derive(Debug)]
@@ -93,17 +52,7 @@ impl Guest {
     /// The name is taken or unfit, or the guest did not come up: its console is in
     /// the error.
     pub async fn boot(lab: &Lab, options: GuestOptions) -> anyhow::Result<Self> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        ensure!(
-            (1..=20).contains(&options.name.len()) && options.name.bytes().all(plain),
-            "{:?} is no name for a guest",
-            options.name
-        );
-        ensure!(
-            (64..=2048).contains(&options.memory),
-            "{} MiB is no size for a guest",
-            options.memory
-        );
+        options.check()?;
         let lab = lab.shared();
         let directory = lab.directory().join(&options.name);
         let machine = Machine::new(directory)?;
@@ -125,52 +74,16 @@ impl Guest {
     /// # Errors
     /// The guest runs already, or did not come up: its console is in the error.
     pub async fn start(&self) -> anyhow::Result<()> {
-        self.machine.start(&self.lab.kernel, &self.arguments())?;
+        let arguments = self
+            .options
+            .command_line(&self.lab, self.port, &self.machine);
+        self.machine.start(&self.lab.kernel, &arguments)?;
         let ready = self.share().join("agent.ready");
         let up = wait::until("the guest is up", BOOT_DEADLINE, async || {
             ensure!(self.is_running(), "the guest ended while it booted");
             Ok(ready.exists().then_some(()))
         });
         up.await.with_context(|| self.report())
-    }
-
-    /// The kernel's command line.
-    fn arguments(&self) -> Vec<String> {
-        let options = &self.options;
-        let address = |network| self.port.address(network);
-        let vector = |number: u8, network| {
-            let (tap, mac) = (self.port.tap(network), self.port.mac(network));
-            // Without gro=1 the driver's setup crawls.
-            format!("vec{number}:transport=tap,ifname={tap},mac={mac},depth=128,gro=1")
-        };
-        let mut arguments = vec![
-            format!("umid={}", options.name),
-            format!("uml_dir={}/", self.machine.directory().display()),
-            format!("mem={}M", options.memory),
-            "root=/dev/root rootfstype=hostfs rootflags=/ ro".to_owned(),
-            format!("init={}", self.lab.init.display()),
-            "con=null con0=null,fd:1 ssl=null".to_owned(),
-            format!(
-                "nvme_core.multipath={}",
-                if options.multipath { 'Y' } else { 'N' }
-            ),
-            vector(0, Network::Data),
-            vector(1, Network::Management),
-            format!("LAB_NAME={}", options.name),
-            format!("LAB_SHARE={}", self.share().display()),
-            format!("LAB_AGENT={}", self.lab.agent.display()),
-            format!("LAB_LISTEN={}:{AGENT_PORT}", address(Network::Management)),
-            format!("LAB_DATA={}/24", address(Network::Data)),
-            format!("LAB_MANAGE={}/24", address(Network::Management)),
-        ];
-        for (number, disk) in options.disks.iter().enumerate() {
-            arguments.push(format!("ubd{number}={}", disk.display()));
-        }
-        arguments
-            .iter()
-            .flat_map(|words| words.split(' '))
-            .map(str::to_owned)
-            .collect()
     }
 
     /// Cuts the power. The guest is gone when this returns; disks and share stay.
