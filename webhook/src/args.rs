@@ -1,0 +1,210 @@
+//! The command line, as it is typed. What the strings mean is decided in `config`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Refuses Kubernetes storage objects of the rds-csi driver that cannot work.
+///
+/// `serve` answers the API server over TLS; `check` applies the same rules to manifests,
+/// for a pull request or before `kubectl apply`. Both judge PersistentVolumeClaims,
+/// PersistentVolumes and StorageClasses of one driver and let everything else pass.
+#[derive(Debug, Parser)]
+#[command(name = "rds-csi-webhook", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer admission reviews of an API server over TLS
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<ServeArgs>),
+    /// Apply the rules to manifests in files
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+const SERVE_HELP: &str = "\
+Reviews are posted to https://<listen>/validate as admission.k8s.io/v1 (HTTP/1.1 or HTTP/2).
+http://<admin-listen> has /healthz, /readyz and /metrics; ready means that the certificate has not
+expired and that the storage classes have been read. Until then claims pass with a warning.
+
+SIGTERM: not ready, after --shutdown-delay no new connections, after at most --shutdown-grace the
+end. A second signal ends at once.
+
+Exit codes: 0 after an orderly end, 64 for a bad flag, 1 for everything else.
+
+Try it without a cluster:
+  rds-csi-webhook serve --tls-cert tls.crt --tls-key tls.key --storage-classes class.yaml";
+
+const CHECK_HELP: &str = "\
+Storage classes are taken from the manifests themselves and from --storage-classes. A claim whose
+class is in neither passes, with a warning if this driver would refuse it.
+
+Exit codes: 0 nothing refused, 1 something refused (with --strict: or warned about), 2 input that
+cannot be read, or a bad flag.
+
+Examples:
+  rds-csi-webhook check -f deploy/
+  kustomize build | rds-csi-webhook check -f - --storage-classes cluster/classes.yaml
+  rds-csi-webhook check -f deploy/ --output json --strict";
+
+/// Flags of both commands.
+#[derive(Debug, Args)]
+pub struct RuleArgs {
+    /// The CSI driver whose objects are judged, such as rds.csi.srvlab.io
+    #[arg(long, env = "RDS_CSI_WEBHOOK_DRIVER_NAME", value_name = "NAME",
+          default_value = rds_csi_core::names::DEFAULT_DRIVER_NAME)]
+    pub driver_name: String,
+    /// File or directory with StorageClass manifests; may be given more than once
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_STORAGE_CLASSES",
+        value_name = "PATH",
+        value_delimiter = ':'
+    )]
+    pub storage_classes: Vec<PathBuf>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Flags of both commands.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// Where reviews are answered: an IP address and a port
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8443"
+    )]
+    pub listen: String,
+    /// Where health, readiness and metrics are served, without TLS
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_ADMIN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub admin_listen: String,
+    /// PEM file with the certificate chain, leaf first; read again as it changes
+    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: PathBuf,
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_KEY", value_name = "FILE")]
+    pub tls_key: PathBuf,
+    /// How often the two files are read again: 10ms to 1h
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_TLS_RELOAD_INTERVAL",
+        value_name = "DURATION",
+        default_value = "30s"
+    )]
+    pub tls_reload_interval: String,
+    /// Cluster whose storage classes are watched; default: the pod's own, or KUBECONFIG.
+    /// Not together with --storage-classes
+    #[arg(long, env = "RDS_CSI_WEBHOOK_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How long a request may take, its arrival included: 100ms to 30s
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_REQUEST_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "2s"
+    )]
+    pub request_timeout: String,
+    /// Reviews under way at once, 1 to 10000; more are answered 503
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_MAX_CONCURRENT_REQUESTS",
+        value_name = "N",
+        default_value = "256"
+    )]
+    pub max_concurrent_requests: String,
+    /// Open connections, 1 to 10000; more are closed at once
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "512"
+    )]
+    pub max_connections: String,
+    /// From "not ready" to "no new connections", for endpoints to be updated: 0s to 1m
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_SHUTDOWN_DELAY",
+        value_name = "DURATION",
+        default_value = "3s"
+    )]
+    pub shutdown_delay: String,
+    /// For requests under way to be answered after that: 0s to 5m
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_SHUTDOWN_GRACE",
+        value_name = "DURATION",
+        default_value = "10s"
+    )]
+    pub shutdown_grace: String,
+    /// Form of the log on standard error
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// error, warn, info, debug, trace, or a filter such as info,rds_csi_webhook=debug
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    pub log_level: String,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Flags of both commands.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// File, directory (*.yaml, *.yml, *.json in it and below) or - for standard input;
+    /// may be given more than once
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Form of the result on standard output
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_OUTPUT",
+        value_name = "FORMAT",
+        default_value = "human"
+    )]
+    pub output: OutputFormat,
+    /// Exit with 1 for warnings too
+    #[arg(long, env = "RDS_CSI_WEBHOOK_STRICT")]
+    pub strict: bool,
+}
+
+/// Form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// One finding a line and a summary
+    Human,
+    /// One JSON object
+    Json,
+}

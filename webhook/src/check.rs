@@ -1,0 +1,118 @@
+//! `rds-csi-webhook check`: the rules over manifests, without a cluster.
+//!
+//! An object is judged as if it were being created. What the API server would refuse to
+//! read at all is refused here too.
+
+mod report;
+
+pub use report::{Finding, Report, Severity};
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde::de::DeserializeOwned;
+
+use crate::args::OutputFormat;
+use crate::config::CheckConfig;
+use crate::manifest::{self, Manifest, Manifests};
+use crate::rules::{self, RuleContext};
+use crate::storage_classes::StorageClasses;
+use crate::verdict::Verdict;
+
+/// Something was refused.
+const REFUSED: u8 = 1;
+/// Something could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Checks, writes the result to `out`, and says how the process should end.
+pub fn run(config: &CheckConfig, stdin: &mut dyn Read, out: &mut dyn Write) -> ExitCode {
+    let report = check(config, stdin);
+    let written = match config.output {
+        OutputFormat::Human => report.write_human(out),
+        OutputFormat::Json => report.write_json(out),
+    };
+    let code = if written.is_err() || !report.errors.is_empty() {
+        UNREADABLE
+    } else if report.refused > 0 || (config.strict && report.warnings > 0) {
+        REFUSED
+    } else {
+        0
+    };
+    ExitCode::from(code)
+}
+
+/// Reads and judges everything that the configuration names.
+pub fn check(config: &CheckConfig, stdin: &mut dyn Read) -> Report {
+    let Manifests {
+        objects,
+        unreadable,
+    } = manifest::read(&config.files, stdin);
+    let mut report = Report {
+        errors: unreadable,
+        ..Report::default()
+    };
+    let mut extra = manifest::read(&config.storage_classes, &mut std::io::empty());
+    report.errors.append(&mut extra.unreadable);
+    let classes = decoded_classes(extra.objects.iter().chain(&objects));
+    let context = RuleContext {
+        driver: &config.driver,
+        classes: Some(&classes),
+    };
+    for manifest in &objects {
+        match judge(manifest, &context) {
+            Some(verdict) => report.add(manifest, verdict),
+            None => report.skipped += 1,
+        }
+    }
+    report
+}
+
+/// The classes that decode; the others are refused when their turn comes.
+fn decoded_classes<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> StorageClasses {
+    let mut classes = StorageClasses::default();
+    for manifest in manifests.filter(|manifest| is_class(manifest)) {
+        if let Ok(class) = manifest.decode() {
+            classes.insert(&class);
+        }
+    }
+    classes
+}
+
+fn is_class(manifest: &Manifest) -> bool {
+    manifest.is("storage.k8s.io/v1", "StorageClass")
+}
+
+/// `None` for a kind without rules.
+fn judge(manifest: &Manifest, context: &RuleContext<'_>) -> Option<Verdict> {
+    if manifest.is("v1", "PersistentVolumeClaim") {
+        Some(apply::<PersistentVolumeClaim>(manifest, |claim| {
+            rules::claim::review(claim, None, context)
+        }))
+    } else if manifest.is("v1", "PersistentVolume") {
+        Some(apply::<PersistentVolume>(manifest, |volume| {
+            rules::persistent_volume::review(volume, None, context)
+        }))
+    } else if is_class(manifest) {
+        Some(apply::<StorageClass>(manifest, |class| {
+            rules::storage_class::review(class, None, context)
+        }))
+    } else {
+        None
+    }
+}
+
+fn apply<T: DeserializeOwned>(manifest: &Manifest, rule: impl Fn(&T) -> Verdict) -> Verdict {
+    match manifest.decode() {
+        Ok(object) => rule(&object),
+        Err(message) => {
+            let mut verdict = Verdict::allow();
+            verdict.deny("object", message);
+            verdict
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const CLASS: &str = "
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: rds-nvme}
+provisioner: rds.csi.srvlab.io
+";
+
+const CLAIM: &str = "
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: app}
+spec:
+  storageClassName: rds-nvme
+  accessModes: [ReadWriteMany]
+  resources: {requests: {storage: 1Gi}}
+";
+
+fn config(output: OutputFormat) -> CheckConfig {
+    CheckConfig {
+        driver: rds_csi_core::names::DriverName::default(),
+        files: vec!["-".into()],
+        storage_classes: Vec::new(),
+        output,
+        strict: false,
+    }
+}
+
+fn human(input: &str) -> String {
+    let mut out = Vec::new();
+    run(
+        &config(OutputFormat::Human),
+        &mut input.as_bytes(),
+        &mut out,
+    );
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_finding_names_file_document_object_and_field() {
+    let page = human(&format!("{CLASS}---{CLAIM}"));
+    let lines: Vec<_> = page.lines().collect();
+    assert!(
+        lines[0].starts_with(
+            "-:2 (PersistentVolumeClaim app/data): spec.accessModes[0]: ReadWriteMany needs"
+        ),
+        "{page}"
+    );
+    assert_eq!(lines[1], "2 objects checked, 1 refused, 0 warnings");
+}
+
+#[test]
+fn json_has_the_same_facts() {
+    let mut out = Vec::new();
+    let input = format!("{CLAIM}---{CLASS}---\nkind: Deployment\n---\nx: [\n");
+    run(&config(OutputFormat::Json), &mut input.as_bytes(), &mut out);
+    let report: Value = serde_json::from_slice(&out).unwrap();
+    for (key, count) in [
+        ("checked", 2),
+        ("refused", 1),
+        ("warnings", 0),
+        ("skipped", 1),
+    ] {
+        assert_eq!(report[key], count, "{key}");
+    }
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (
+            &finding["severity"],
+            &finding["field"],
+            &finding["document"]
+        ),
+        (&json!("denied"), &json!("spec.accessModes[0]"), &json!(1))
+    );
+    assert_eq!(report["errors"][0]["document"], 4);
+}
+
+#[test]
+fn a_claim_without_class_gets_the_default_of_the_manifests() {
+    let default = CLASS.replace(
+        "{name: rds-nvme}",
+        "{name: rds-nvme, annotations: {storageclass.kubernetes.io/is-default-class: \"true\"}}",
+    );
+    let claim = CLAIM.replace("  storageClassName: rds-nvme\n", "");
+    assert!(human(&format!("{claim}---{default}")).contains("1 refused"));
+    assert!(human(&format!("{claim}---{CLASS}")).contains("0 refused"));
+}
+
+#[test]
+fn a_claim_whose_class_is_elsewhere_is_warned_about() {
+    let page = human(CLAIM);
+    assert!(
+        page.contains("warning: storage class \"rds-nvme\" is not known"),
+        "{page}"
+    );
+    assert!(
+        page.ends_with("1 object checked, 0 refused, 1 warning\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn what_an_api_server_would_not_read_is_refused() {
+    let class = format!("{CLASS}parameters: {{nvmePort: 4420}}\n");
+    let page = human(&class);
+    assert!(
+        page.contains("would not read this object") && page.contains("1 refused"),
+        "{page}"
+    );
+    let number = CLAIM
+        .replace("1Gi", "1073741824")
+        .replace("ReadWriteMany", "ReadWriteOnce");
+    assert!(human(&format!("{number}---{CLASS}")).contains("0 refused"));
+}

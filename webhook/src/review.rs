@@ -1,0 +1,179 @@
+//! The envelope of every review: decode, find the rule, judge, count, encode.
+//!
+//! What is not one of the reviewed kinds, and every operation other than CREATE and
+//! UPDATE, is allowed without a word. A body that is no AdmissionReview is an error for
+//! the transport, never a verdict: the API server then applies the `failurePolicy`.
+
+mod answer;
+mod wire;
+
+pub use answer::Answer;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use rds_csi_core::names::DriverName;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::metrics::{Metrics, Outcome, ReviewLabels, ReviewedKind, ReviewedOperation};
+use crate::rules::{self, RuleContext};
+use crate::storage_classes::StorageClassStore;
+use crate::verdict::Verdict;
+
+/// Why a body cannot be reviewed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// No JSON, or JSON of another shape.
+    #[error("reading the body as an AdmissionReview")]
+    Body(#[source] serde_json::Error),
+    /// Another type of object, or a version that is not spoken here.
+    #[error("the body is {api_version:?} {kind:?}, not admission.k8s.io/v1 AdmissionReview")]
+    Type {
+        /// What it says.
+        api_version: String,
+        /// What it says.
+        kind: String,
+    },
+    /// A review without a request, such as an answer that was sent back.
+    #[error("the AdmissionReview has no request with a uid")]
+    NoRequest,
+    /// A CREATE or UPDATE without its object.
+    #[error("the request has no object")]
+    NoObject,
+    /// An object that does not have the shape of its kind.
+    #[error("reading the {field} of the request as {kind}")]
+    Object {
+        /// `object` or `oldObject`.
+        field: &'static str,
+        /// The kind that the request names.
+        kind: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reviews requests under one driver name with one source of storage classes.
+#[derive(Debug)]
+pub struct Reviewer {
+    driver: DriverName,
+    classes: StorageClassStore,
+    metrics: Metrics,
+}
+
+impl Reviewer {
+    /// A reviewer for the objects of `driver`.
+    #[must_use]
+    pub fn new(driver: DriverName, classes: StorageClassStore, metrics: Metrics) -> Self {
+        Self {
+            driver,
+            classes,
+            metrics,
+        }
+    }
+
+    /// Judges the body of one request and counts it.
+    pub fn review(&self, body: &[u8]) -> Result<Answer, ReviewError> {
+        let started = Instant::now();
+        let request = wire::decode(body)?;
+        let labels = ReviewLabels {
+            kind: reviewed_kind(&request),
+            operation: request.operation,
+            verdict: Outcome::Allowed,
+        };
+        let span = tracing::info_span!(
+            "review",
+            uid = %request.uid,
+            kind = %request.kind.kind,
+            namespace = %request.namespace,
+            name = %request.name,
+            operation = ?request.operation,
+            dry_run = request.dry_run,
+        );
+        let _entered = span.enter();
+        let verdict = self.judge(labels.kind, &request)?;
+        let outcome = match (&verdict.denials[..], &verdict.warnings[..]) {
+            ([], []) => Outcome::Allowed,
+            ([], _) => Outcome::Warned,
+            _ => Outcome::Denied,
+        };
+        match verdict.message() {
+            Some(message) => tracing::info!(%message, "denied"),
+            None => tracing::debug!(warnings = ?verdict.warnings, "allowed"),
+        }
+        let labels = ReviewLabels {
+            verdict: outcome,
+            ..labels
+        };
+        self.metrics.reviewed(&labels, started.elapsed());
+        Ok(Answer::new(&request, verdict))
+    }
+
+    fn judge(
+        &self,
+        kind: ReviewedKind,
+        request: &wire::Request<'_>,
+    ) -> Result<Verdict, ReviewError> {
+        let judged = [ReviewedOperation::Create, ReviewedOperation::Update];
+        if !judged.contains(&request.operation) {
+            return Ok(Verdict::allow());
+        }
+        let classes = self.classes.current();
+        let context = RuleContext {
+            driver: &self.driver,
+            classes: classes.as_deref(),
+        };
+        match kind {
+            ReviewedKind::PersistentVolumeClaim => {
+                apply::<PersistentVolumeClaim>(request, rules::claim::review, &context)
+            }
+            ReviewedKind::PersistentVolume => {
+                apply::<PersistentVolume>(request, rules::persistent_volume::review, &context)
+            }
+            ReviewedKind::StorageClass => {
+                apply::<StorageClass>(request, rules::storage_class::review, &context)
+            }
+            ReviewedKind::Other => Ok(Verdict::allow()),
+        }
+    }
+}
+
+fn reviewed_kind(request: &wire::Request<'_>) -> ReviewedKind {
+    let kind = &request.kind;
+    match (&*kind.group, &*kind.version, &*kind.kind) {
+        ("", "v1", "PersistentVolumeClaim") => ReviewedKind::PersistentVolumeClaim,
+        ("", "v1", "PersistentVolume") => ReviewedKind::PersistentVolume,
+        ("storage.k8s.io", "v1", "StorageClass") => ReviewedKind::StorageClass,
+        _ => ReviewedKind::Other,
+    }
+}
+
+/// A rule for objects of type `T`.
+type Rule<T> = fn(&T, Option<&T>, &RuleContext<'_>) -> Verdict;
+
+fn apply<T>(
+    request: &wire::Request<'_>,
+    rule: Rule<T>,
+    context: &RuleContext<'_>,
+) -> Result<Verdict, ReviewError>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    let read = |field, raw: &RawValue| {
+        serde_json::from_str(raw.get()).map_err(|source| ReviewError::Object {
+            field,
+            kind: request.kind.kind.clone(),
+            source,
+        })
+    };
+    let object: T = read("object", request.object.ok_or(ReviewError::NoObject)?)?;
+    let old: Option<T> = request
+        .old_object
+        .map(|raw| read("oldObject", raw))
+        .transpose()?;
+    Ok(rule(&object, old.as_ref(), context))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! `rds-csi-webhook serve`: binds the ports, runs the parts, ends them in order.
+//!
+//! Order of an end: not ready any more, then still answering while endpoints are being
+//! updated, then no new connections, then the requests under way, then out. A part that
+//! ends by itself takes the process down: half a webhook is worse than a restart.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rds_csi_core::kind::Chain;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ClassSource, ServeConfig};
+use crate::manifest;
+use crate::metrics::Metrics;
+use crate::review::Reviewer;
+use crate::server::{BoundedAcceptor, Limits, Readiness, admin_router, review_router};
+use crate::storage_classes::{StorageClassStore, watch};
+use crate::tls::{Certificate, CertificateError};
+
+/// Why the webhook cannot serve, or stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The pair cannot be used.
+    #[error("loading the certificate")]
+    Certificate(#[from] CertificateError),
+    /// An address cannot be listened on.
+    #[error("listening on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The files with storage classes cannot be read.
+    #[error("reading the storage classes: {0}")]
+    ClassFiles(String),
+    /// No way to a cluster is configured, or it is unreadable.
+    #[error("finding the cluster whose storage classes to watch")]
+    Cluster(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A part ended although nobody asked it to.
+    #[error("{0} ended by itself")]
+    Ended(&'static str),
+    /// A server failed.
+    #[error("serving {part}")]
+    Server {
+        /// Which port.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A second signal came before the orderly end.
+    #[error("ended by a second signal before all requests were answered")]
+    Forced,
+}
+
+/// A webhook whose ports are bound and whose certificate is loaded.
+pub struct Webhook {
+    config: ServeConfig,
+    reviews: TcpListener,
+    admin: TcpListener,
+    certificate: Certificate,
+    classes: StorageClassStore,
+    client: Option<kube::Client>,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A kube client has no Debug of its own.
+        f.debug_struct("Webhook")
+            .field("config", &self.config)
+            .field("reviews", &self.reviews)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Webhook {
+    /// Loads what is needed and binds both ports; nothing is answered yet.
+    pub async fn prepare(config: ServeConfig) -> Result<Self, ServeError> {
+        let certificate = Certificate::load(config.certificate.clone()).await?;
+        let (classes, client) = match &config.classes {
+            ClassSource::Cluster { kubeconfig } => {
+                let client = crate::cluster::client(kubeconfig.as_deref())
+                    .await
+                    .map_err(ServeError::Cluster)?;
+                (StorageClassStore::default(), Some(client))
+            }
+            ClassSource::Files(paths) => {
+                let classes = manifest::storage_classes(paths).map_err(ServeError::ClassFiles)?;
+                (StorageClassStore::of(classes), None)
+            }
+        };
+        Ok(Self {
+            reviews: listen(config.listen)?,
+            admin: listen(config.admin_listen)?,
+            certificate,
+            classes,
+            client,
+            metrics: Metrics::default(),
+            config,
+        })
+    }
+
+    /// Where reviews are posted, with the port that was chosen for port 0.
+    pub fn review_address(&self) -> io::Result<SocketAddr> {
+        self.reviews.local_addr()
+    }
+
+    /// Where health, readiness and metrics are.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What the running webhook counts.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Serves until `stop` is cancelled and the requests under way are answered, or the
+    /// grace is over.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let (reviews, admin) = (Handle::new(), Handle::new());
+        let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
+        parts.spawn(serve_admin(
+            self.admin.try_clone().map_err(server("the admin port"))?,
+            Readiness {
+                certificate: self.certificate.clone(),
+                classes: self.classes.clone(),
+                stopping: stop.clone(),
+            },
+            self.metrics.clone(),
+            admin.clone(),
+        ));
+        if let Some(client) = self.client.clone() {
+            let (classes, errors) = (self.classes.clone(), self.metrics.watch_errors.clone());
+            parts.spawn(async move {
+                watch::follow(client, &classes, &errors).await;
+                Err(ServeError::Ended("the watch on storage classes"))
+            });
+        }
+        let (certificate, metrics) = (self.certificate.clone(), self.metrics.clone());
+        let interval = self.config.tls_reload_interval;
+        parts.spawn(async move { match certificate.follow(interval, &metrics).await {} });
+        let (delay, grace) = (self.config.shutdown_delay, self.config.shutdown_grace);
+        let mut answering = JoinSet::new();
+        answering.spawn(self.serve_reviews(reviews.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = parts.join_next() => return Err(premature(ended, "a part")),
+            Some(ended) = answering.join_next() => return Err(premature(ended, "the review port")),
+        }
+        tracing::info!(?delay, ?grace, "not ready any more");
+        tokio::time::sleep(delay).await;
+        reviews.graceful_shutdown(Some(grace));
+        let result = answering.join_next().await;
+        admin.shutdown();
+        parts.shutdown().await;
+        match result {
+            Some(Ok(result)) => result,
+            _ => Err(ServeError::Ended("the review port")),
+        }
+    }
+
+    async fn serve_reviews(self, handle: Handle<SocketAddr>) -> Result<(), ServeError> {
+        const PART: &str = "the review port";
+        let limits = self.config.limits;
+        let reviewer = Arc::new(Reviewer::new(
+            self.config.driver,
+            self.classes,
+            self.metrics.clone(),
+        ));
+        let tls = RustlsConfig::from_config(self.certificate.server_config()?);
+        let acceptor = RustlsAcceptor::new(tls)
+            .handshake_timeout(limits.handshake)
+            .acceptor(BoundedAcceptor::new(
+                limits.connections,
+                limits.idle,
+                self.metrics.refused_connections.clone(),
+            ));
+        let mut server = axum_server::from_tcp(self.reviews)
+            .map_err(server(PART))?
+            .acceptor(acceptor)
+            .handle(handle);
+        limits.apply(&mut server);
+        let router = review_router(reviewer, &limits, &self.metrics);
+        server
+            .serve(router.into_make_service())
+            .await
+            .map_err(self::server(PART))
+    }
+}
+
+async fn serve_admin(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: Metrics,
+    handle: Handle<SocketAddr>,
+) -> Result<(), ServeError> {
+    const PART: &str = "the admin port";
+    let limits = Limits {
+        connections: 32,
+        ..Limits::default()
+    };
+    let refused = metrics.refused_connections.clone();
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(self::server(PART))?
+        .acceptor(BoundedAcceptor::new(
+            limits.connections,
+            limits.idle,
+            refused,
+        ))
+        .handle(handle);
+    limits.apply(&mut server);
+    server
+        .serve(admin_router(readiness, metrics).into_make_service())
+        .await
+        .map_err(self::server(PART))
+}
+
+fn server(part: &'static str) -> impl Fn(io::Error) -> ServeError {
+    move |source| ServeError::Server { part, source }
+}
+
+/// What a part that ended on its own died of.
+fn premature(
+    ended: Result<Result<(), ServeError>, tokio::task::JoinError>,
+    part: &'static str,
+) -> ServeError {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => ServeError::Ended(part),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), part, "panicked");
+            ServeError::Ended(part)
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Bind { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
