@@ -1,0 +1,325 @@
+//! One ROSE Data Server: its disk items, its files, its pool and what it answers.
+//!
+//! The model is the single place where a command has an effect; the SSH server, the
+//! control socket and tests in process all come through [`Model::exec`]. Backing files
+//! are real files below the pool directory, because what happens to old content is
+//! part of what the users of the simulator must be right about.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::console::{Interpreter, Menu, Message, Run, Value, Verb};
+use crate::nvmet::Target;
+use crate::store::{Store, StoreError};
+use crate::variants::{ErrorStatus, LineEnds, Variants};
+
+mod arguments;
+mod device;
+mod disk;
+mod exports;
+mod files;
+mod format;
+mod print;
+mod resource;
+mod rows;
+mod select;
+
+#[cfg(test)]
+mod tests;
+
+pub use device::{Device, FileBacked, Item, Kind, Pool};
+pub use files::PathError;
+
+/// What an execution gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Everything that was printed, errors included (3p: they come on stdout).
+    pub stdout: Vec<u8>,
+    /// Exit status of the channel.
+    pub status: u32,
+    /// How long the script asked to wait.
+    pub delay: Duration,
+    /// Whether it was stopped by its budget of statements.
+    pub cut: bool,
+}
+
+impl Output {
+    /// The output as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// One command of a menu with its values.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) menu: Menu,
+    pub(crate) verb: Verb,
+    pub(crate) named: Vec<(String, Value)>,
+    pub(crate) flags: Vec<String>,
+    pub(crate) positional: Vec<Value>,
+    pub(crate) filters: Vec<(String, crate::console::Test, Value)>,
+}
+
+impl Request {
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|present| present == flag)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Value> {
+        let mut values = self.named.iter().rev();
+        values
+            .find(|(present, _)| present == name)
+            .map(|(_, value)| value)
+    }
+}
+
+/// What a command of a menu printed and gave back.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) printed: String,
+    pub(crate) value: Value,
+}
+
+/// What the console user may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denied {
+    /// Everything is allowed.
+    Nothing,
+    /// Changes are refused.
+    Writes,
+    /// Reads are refused too.
+    Everything,
+}
+
+/// The device.
+#[derive(Debug)]
+pub struct Model {
+    variants: Variants,
+    device: Device,
+    pool_dir: PathBuf,
+    denied: Denied,
+    connected: BTreeSet<String>,
+    ghosts: Vec<files::Ghost>,
+    mount_at: Option<Instant>,
+    off: bool,
+    store: Option<Store>,
+    dirty_since: Option<Instant>,
+    target: Option<Target>,
+    target_error: Option<String>,
+}
+
+impl Model {
+    /// A device whose files lie below `pool_dir`, which must exist.
+    #[must_use]
+    pub fn new(variants: Variants, device: Device, pool_dir: &Path) -> Self {
+        Self {
+            variants,
+            device,
+            pool_dir: pool_dir.to_owned(),
+            denied: Denied::Nothing,
+            connected: BTreeSet::new(),
+            ghosts: Vec::new(),
+            mount_at: None,
+            off: false,
+            store: None,
+            dirty_since: None,
+            target: None,
+            target_error: None,
+        }
+    }
+
+    /// Saves every change to `store` from now on.
+    pub(crate) fn save_to(&mut self, store: Store) {
+        self.store = Some(store);
+    }
+
+    /// Serves the exports with `target` from the next change or start on.
+    pub fn serve_with(&mut self, target: Target) {
+        self.target = Some(target);
+    }
+
+    /// Its switches.
+    #[must_use]
+    pub fn variants(&self) -> &Variants {
+        &self.variants
+    }
+
+    /// Its switches, to change them.
+    pub fn variants_mut(&mut self) -> &mut Variants {
+        &mut self.variants
+    }
+
+    /// Items and pool.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What the last attempt to serve the exports failed with.
+    #[must_use]
+    pub fn target_error(&self) -> Option<&str> {
+        self.target_error.as_deref()
+    }
+
+    /// Sets what the console user may not do.
+    pub fn deny(&mut self, denied: Denied) {
+        self.denied = denied;
+    }
+
+    /// Tells the model that a host is connected to the item of `slot`, or no longer is.
+    /// The kernel's target does not say so itself.
+    pub fn set_connected(&mut self, slot: &str, connected: bool) {
+        if connected {
+            self.connected.insert(slot.to_owned());
+        } else {
+            self.connected.remove(slot);
+        }
+    }
+
+    /// Changes items or pool directly, as an administrator would with other means.
+    pub fn change(&mut self, change: impl FnOnce(&mut Device)) {
+        change(&mut self.device);
+        self.settle();
+    }
+
+    /// Unmounts the pool and mounts it again after `delay`, as at a boot.
+    pub fn mount_pool_after(&mut self, delay: Duration) {
+        self.device.pool_mut().mounted = delay.is_zero();
+        self.mount_at = (!delay.is_zero()).then(|| Instant::now() + delay);
+        self.serve();
+    }
+
+    /// What became due with time: a late mount, names of removed files, unsaved configuration.
+    pub fn tick(&mut self) {
+        let now = Instant::now();
+        if self.mount_at.is_some_and(|at| at <= now) {
+            self.mount_at = None;
+            self.device.pool_mut().mounted = true;
+            self.serve();
+        }
+        self.ghosts.retain(|ghost| ghost.until > now);
+        let loss = Duration::from_secs(self.variants.config_loss_seconds);
+        if self.dirty_since.is_some_and(|since| since + loss <= now) {
+            self.flush();
+        }
+    }
+
+    /// Saves what is not saved yet.
+    pub fn flush(&mut self) {
+        self.dirty_since = None;
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(&self.device)
+        {
+            tracing::error!(%error, "configuration not saved");
+        }
+    }
+
+    /// Switches off: ends all exports. A shutdown saves what is not saved yet, a power cut
+    /// loses it.
+    pub fn switch_off(&mut self, power_cut: bool) {
+        if !power_cut {
+            self.flush();
+        }
+        self.dirty_since = None;
+        self.off = true;
+        self.connected.clear();
+        self.serve();
+    }
+
+    /// Switches on with the saved configuration; the pool is mounted after `mount_delay`.
+    ///
+    /// # Errors
+    /// When the saved configuration cannot be read; the device then stays off.
+    pub fn switch_on(&mut self, mount_delay: Duration) -> Result<(), StoreError> {
+        if let Some(store) = &self.store
+            && let Some(device) = store.load()?
+        {
+            self.device = device;
+        }
+        self.device.boot(self.variants.namespace_ids);
+        self.off = false;
+        self.ghosts.clear();
+        self.flush();
+        self.mount_pool_after(mount_delay);
+        Ok(())
+    }
+
+    /// Brings the exports in line with the items; a failure is kept for [`Model::target_error`].
+    pub(crate) fn serve(&mut self) {
+        let exports = self.exports();
+        if let Some(target) = &mut self.target {
+            self.target_error = target.apply(&exports).err().map(|error| {
+                tracing::error!(%error, "exports not as configured");
+                error.to_string()
+            });
+        }
+    }
+
+    /// After every change: configuration first, then the exports.
+    pub(crate) fn settle(&mut self) {
+        if self.variants.config_loss_seconds == 0 {
+            self.flush();
+        } else if self.dirty_since.is_none() {
+            self.dirty_since = Some(Instant::now());
+        }
+        self.serve();
+    }
+
+    /// Runs a script to its end.
+    pub fn exec(&mut self, script: &str) -> Output {
+        self.exec_statements(script, None)
+    }
+
+    /// Runs a script up to its first `budget` statements, if there is a budget.
+    pub fn exec_statements(&mut self, script: &str, budget: Option<usize>) -> Output {
+        self.tick();
+        let run = match crate::console::parse(script, self.variants.onerror) {
+            Ok(script) => Interpreter::new(self, budget).run(&script),
+            Err(error) => Run {
+                printed: format!("{error}\n"),
+                failed: true,
+                ..Run::default()
+            },
+        };
+        let text = match self.variants.line_ends {
+            LineEnds::Crlf => run.printed.replace('\n', "\r\n"),
+            LineEnds::Lf => run.printed,
+        };
+        Output {
+            stdout: text.into_bytes(),
+            status: u32::from(run.failed && self.variants.error_status == ErrorStatus::One),
+            delay: run.delay,
+            cut: run.cut,
+        }
+    }
+
+    /// One command of a menu.
+    pub(crate) fn perform(&mut self, request: &Request) -> Result<Answer, Message> {
+        let denied = match self.denied {
+            Denied::Nothing => false,
+            Denied::Writes => request.verb.writes(),
+            Denied::Everything => true,
+        };
+        if denied {
+            return Err(Message::new("not enough permissions (9)"));
+        }
+        match (request.menu, request.verb) {
+            (Menu::Disk, Verb::Add) => self.add(request),
+            (Menu::Disk, Verb::Set) => self.set(request),
+            (Menu::Disk, Verb::Remove) => self.remove(request),
+            (Menu::Disk, Verb::MonitorTraffic) => self.monitor_traffic(request),
+            (Menu::File, Verb::Remove) => self.remove_files(request),
+            (Menu::Resource, _) => self.resource(request),
+            (_, Verb::Print) => self.print(request),
+            (_, Verb::Find) => self.find(request),
+            (_, Verb::Get) => self.get(request),
+            _ => Err(Message::new("can not do that")),
+        }
+    }
+}
