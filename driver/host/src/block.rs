@@ -18,7 +18,16 @@ use rds_csi_core::nvme::{DeviceNumber, Namespace};
 use uuid::Uuid;
 
 use crate::command::CommandError;
+use crate::mounter::MountError;
 use crate::sys::CallError;
+
+mod blkid;
+mod examine;
+mod grow;
+mod holders;
+mod linux;
+mod mkfs;
+mod superblock;
 
 /// A block device together with what makes it the one that the caller means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +202,15 @@ pub enum DeviceError {
         #[source]
         source: CommandError,
     },
+    /// The mount table.
+    #[error("looking for mounts of {device}")]
+    Mounts {
+        /// Of which.
+        device: String,
+        /// Why not.
+        #[source]
+        source: Box<MountError>,
+    },
     /// A file of sysfs or procfs is not as documented.
     #[error("{path:?} holds {text:?}, which is not understood")]
     Unexpected {
@@ -209,6 +227,7 @@ impl Failure for DeviceError {
         match self {
             Self::Call { source, .. } => source.kind(),
             Self::Command { source, .. } => source.kind(),
+            Self::Mounts { source, .. } => source.kind(),
             Self::Changed { .. }
             | Self::Short { .. }
             | Self::Read { .. }

@@ -1,7 +1,7 @@
 //! The Linux host: NVMe over TCP, mounts, filesystems and external programs.
 //!
 //! Three ports, [`nvme::NvmeHost`], [`mounter::Mounter`] and [`block::BlockDevices`],
-//! say what the node service asks of a host; `Linux` answers with the kernel's own
+//! say what the node service asks of a host; [`Linux`] answers with the kernel's own
 //! interfaces, and the feature `fake` has a model of a host for tests. Every call that
 //! a dead device can block has a deadline and runs off the runtime's threads.
 //!
@@ -12,7 +12,11 @@
 
 pub mod block;
 pub mod command;
+mod linux;
 pub mod mounter;
+pub mod mountinfo;
 pub mod nvme;
 pub mod registry;
 pub mod sys;
+
+pub use linux::Linux;

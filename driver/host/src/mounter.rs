@@ -16,6 +16,8 @@ use rds_csi_core::nvme::DeviceNumber;
 use crate::block::{Device, DeviceError};
 use crate::sys::CallError;
 
+mod linux;
+
 /// What the node service asks about mounts and paths.
 #[async_trait]
 pub trait Mounter: Send + Sync + fmt::Debug {
@@ -35,8 +37,9 @@ pub trait Mounter: Send + Sync + fmt::Debug {
     ) -> Result<(), MountError>;
 
     /// Binds a directory, file or device node to an existing target of the same sort.
-    /// With `read_only` the kernel refuses writes through it; where that cannot be had
-    /// the bind is undone.
+    /// With `read_only` the kernel refuses writes to files through it; where that cannot
+    /// be had the bind is undone. Writes through a bound device node are refused only by
+    /// [`crate::block::BlockDevices::set_read_only`].
     async fn bind(&self, source: &Path, target: &Path, read_only: bool) -> Result<(), MountError>;
 
     /// Removes the topmost mount at the target. No mount there is success.

@@ -18,6 +18,12 @@ use tokio::time::Instant;
 use crate::block::Device;
 use crate::sys::CallError;
 
+mod fabrics;
+mod linux;
+mod sysfs;
+
+pub(crate) use sysfs::{read as read_attribute, sectors};
+
 /// What the node service asks of the kernel's NVMe host.
 #[async_trait]
 pub trait NvmeHost: Send + Sync + fmt::Debug {

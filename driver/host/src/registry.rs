@@ -5,12 +5,16 @@
 //! it is opened, so that a crash in between leaves a record too many and never one too
 //! few. A file that cannot be read is an error that names it, never an absence.
 
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
-use std::net::IpAddr;
+use serde::{Deserialize, Serialize};
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,5 +71,261 @@ impl Failure for RegistryError {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::Damaged { .. } => Kind::Unreachable,
         }
+    }
+}
+
+/// The directory of records; one file for each volume.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    directory: PathBuf,
+}
+
+/// A session as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    volume: String,
+    nqn: String,
+    address: IpAddr,
+    port: u16,
+    staged_at: Option<PathBuf>,
+    opened: u64,
+}
+
+impl Registry {
+    /// The registry below a directory of the host that outlives the plugin and, better,
+    /// a reboot. Nothing is made before the first record.
+    #[must_use]
+    pub fn new(state_directory: &Path) -> Self {
+        Self {
+            directory: state_directory.join("sessions"),
+        }
+    }
+
+    /// Writes or replaces the record of a volume; it is on the disk when this returns.
+    pub async fn record(&self, session: &Session) -> Result<(), RegistryError> {
+        let (registry, session) = (self.clone(), session.clone());
+        let path = self.path(&session.volume);
+        self.blocking(path, move |path| registry.write(path, &session))
+            .await
+    }
+
+    /// The record of a volume; `None` only where there is no file.
+    pub async fn get(&self, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
+        let owned = volume.clone();
+        self.blocking(self.path(volume), move |path| read(path, &owned))
+            .await
+    }
+
+    /// Removes the record of a volume. Absent is success.
+    pub async fn remove(&self, volume: &VolumeId) -> Result<(), RegistryError> {
+        let directory = self.directory.clone();
+        self.blocking(self.path(volume), move |path| {
+            match fs::remove_file(path) {
+                Ok(()) => File::open(&directory).and_then(|directory| directory.sync_all()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            }
+            .map_err(|source| write_error(path, source))
+        })
+        .await
+    }
+
+    /// Every record, in the order of volume ids. One damaged file fails it all.
+    pub async fn all(&self) -> Result<Vec<Session>, RegistryError> {
+        self.blocking(self.directory.clone(), read_all).await
+    }
+
+    fn path(&self, volume: &VolumeId) -> PathBuf {
+        self.directory.join(format!("{volume}.json"))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        path: PathBuf,
+        work: impl FnOnce(&Path) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let named = path.clone();
+        tokio::task::spawn_blocking(move || work(&path))
+            .await
+            .unwrap_or_else(|failed| Err(read_error(&named, io::Error::other(failed))))
+    }
+
+    /// A crash leaves the old record or the new one: the text goes to a hidden file,
+    /// which then takes the name.
+    fn write(&self, path: &Path, session: &Session) -> Result<(), RegistryError> {
+        let stored = Stored {
+            volume: session.volume.to_string(),
+            nqn: session.nqn.to_string(),
+            address: session.address,
+            port: session.port,
+            staged_at: session.staged_at.clone(),
+            opened: session.opened,
+        };
+        let draft = self.directory.join(format!(".{}", session.volume));
+        let write = || {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.directory)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&draft)?;
+            file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
+            file.sync_all()?;
+            fs::rename(&draft, path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(|source| write_error(path, source))
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> RegistryError {
+    RegistryError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn write_error(path: &Path, source: io::Error) -> RegistryError {
+    RegistryError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn read_all(directory: &Path) -> Result<Vec<Session>, RegistryError> {
+    let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(read_error(directory, error)),
+    };
+    let mut sessions = Vec::new();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            // A draft that a crash left; its record never took effect.
+            continue;
+        }
+        let damaged = |reason: String| RegistryError::Damaged {
+            path: entry.path(),
+            reason,
+        };
+        let volume: VolumeId = name
+            .strip_suffix(".json")
+            .ok_or_else(|| damaged("its name does not end in .json".to_owned()))?
+            .parse()
+            .map_err(|error| damaged(format!("its name: {error}")))?;
+        sessions.extend(read(&entry.path(), &volume)?);
+    }
+    sessions.sort_by(|a, b| a.volume.cmp(&b.volume));
+    Ok(sessions)
+}
+
+fn read(path: &Path, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read_error(path, error)),
+    };
+    let damaged = |reason: String| RegistryError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let stored: Stored =
+        serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if stored.volume != volume.as_str() {
+        return Err(damaged(format!("it is about volume {:?}", stored.volume)));
+    }
+    Ok(Some(Session {
+        volume: volume.clone(),
+        nqn: stored
+            .nqn
+            .parse()
+            .map_err(|error| damaged(format!("{error}")))?,
+        address: stored.address,
+        port: stored.port,
+        staged_at: stored.staged_at,
+        opened: stored.opened,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
+
+    fn session() -> Session {
+        Session {
+            volume: ID.parse().unwrap(),
+            nqn: format!("nqn.2000-02.com.mikrotik:{ID}").parse().unwrap(),
+            address: "192.0.2.7".parse().unwrap(),
+            port: 4420,
+            staged_at: Some("/staging".into()),
+            opened: 1_700_000_000,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_outlives_the_registry_until_it_is_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let session = session();
+        let registry = Registry::new(base.path());
+        assert_eq!(registry.all().await.unwrap(), []);
+        registry.remove(&session.volume).await.unwrap();
+        registry.record(&session).await.unwrap();
+        let moved = Session {
+            staged_at: None,
+            ..session.clone()
+        };
+        registry.record(&moved).await.unwrap();
+
+        let registry = Registry::new(base.path());
+        assert_eq!(
+            registry.get(&session.volume).await.unwrap().as_ref(),
+            Some(&moved)
+        );
+        assert_eq!(registry.all().await.unwrap(), [moved]);
+        registry.remove(&session.volume).await.unwrap();
+        assert_eq!(registry.get(&session.volume).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_named_and_never_read_as_absent() {
+        let base = tempfile::tempdir().unwrap();
+        let registry = Registry::new(base.path());
+        let session = session();
+        registry.record(&session).await.unwrap();
+        let path = registry.path(&session.volume);
+        let good = fs::read_to_string(&path).unwrap();
+        for bad in [
+            "",
+            "{",
+            &good[..good.len() / 2],
+            &good.replace(ID, "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+            &good.replace("nqn.2000", "iqn.2000"),
+        ] {
+            fs::write(&path, bad).unwrap();
+            let one = registry.get(&session.volume).await.unwrap_err();
+            let all = registry.all().await.unwrap_err();
+            for error in [one, all] {
+                assert!(matches!(error, RegistryError::Damaged { .. }), "{error}");
+                assert!(error.to_string().contains(ID), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_draft_left_by_a_crash_is_no_record_and_a_stray_file_is_an_error() {
+        let base = tempfile::tempdir().unwrap();
+        let registry = Registry::new(base.path());
+        registry.record(&session()).await.unwrap();
+        fs::write(base.path().join(format!("sessions/.{ID}")), "{").unwrap();
+        assert_eq!(registry.all().await.unwrap(), [session()]);
+        fs::write(base.path().join("sessions/backup.json"), "{}").unwrap();
+        assert!(registry.all().await.is_err());
     }
 }

@@ -6,9 +6,54 @@
 //! keeps answering for the others.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rds_csi_core::kind::{Failure, Kind};
+
+pub(crate) mod calls;
+pub(crate) mod device;
+pub(crate) mod mounting;
+pub(crate) mod paths;
+pub(crate) mod process;
+
+/// Where the kernel's interfaces lie; tests put trees of their own there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// sysfs: `/sys`.
+    pub sys: PathBuf,
+    /// procfs: `/proc`.
+    pub proc: PathBuf,
+    /// The host's device nodes: `/dev`, not a container's own copy, in which devices
+    /// that appear later are missing.
+    pub dev: PathBuf,
+    /// A directory of our own for the device nodes that programs are given. Must lie on
+    /// a filesystem without `nodev`; `/dev` itself is one and is empty after a reboot.
+    pub nodes: PathBuf,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self {
+            sys: "/sys".into(),
+            proc: "/proc".into(),
+            dev: "/dev".into(),
+            nodes: "/dev/rds-csi".into(),
+        }
+    }
+}
+
+impl Root {
+    /// All interfaces below one directory: `<base>/sys`, `<base>/proc`, `<base>/dev`.
+    #[must_use]
+    pub fn below(base: &Path) -> Self {
+        Self {
+            sys: base.join("sys"),
+            proc: base.join("proc"),
+            dev: base.join("dev"),
+            nodes: base.join("dev/rds-csi"),
+        }
+    }
+}
 
 /// Why a system call gave no answer.
 #[derive(Debug, thiserror::Error)]

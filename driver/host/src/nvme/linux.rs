@@ -1,0 +1,235 @@
+//! [`NvmeHost`] by `/dev/nvme-fabrics` and sysfs.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::{Controller, ControllerState, Subsystem, Target};
+use tokio::time::Instant;
+
+use crate::linux::Linux;
+use crate::nvme::{ConnectError, NvmeError, NvmeHost, fabrics, sysfs};
+
+/// For reading sysfs.
+const SHORT: Duration = Duration::from_secs(10);
+/// For a connection: the kernel itself gives up after some 11 s.
+const CONNECT: Duration = Duration::from_secs(30);
+/// For deleting a controller: the kernel waits for its requests to fail.
+const DELETE: Duration = Duration::from_secs(45);
+
+#[async_trait]
+impl NvmeHost for Linux {
+    async fn connect(&self, target: &Target) -> Result<String, ConnectError> {
+        let _one_at_a_time = self.connections.lock().await;
+        if let Some(name) = self.connected(target).await? {
+            return Ok(name);
+        }
+        let path = self.root.dev.join("nvme-fabrics");
+        let (file, options) = (path.clone(), fabrics::options(target));
+        let reply = self
+            .calls
+            .run("write", &path, CONNECT, move || {
+                fabrics::write(&file, &options)
+            })
+            .await
+            .map_err(|source| ConnectError::Call {
+                nqn: target.nqn.clone(),
+                source,
+            })?;
+        match reply {
+            Ok(reply) => fabrics::controller(&reply).ok_or_else(|| ConnectError::Reply {
+                nqn: target.nqn.clone(),
+                reply,
+            }),
+            Err(refusal) => {
+                if fabrics::is_connected(&refusal)
+                    && let Some(name) = self.connected(target).await?
+                {
+                    return Ok(name);
+                }
+                Err(fabrics::meaning(&path, target, refusal))
+            }
+        }
+    }
+
+    async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError> {
+        let root = self.root.clone();
+        let path = root.sys.join("class/nvme-subsystem");
+        self.calls
+            .run("read", &path, SHORT, move || sysfs::subsystems(&root))
+            .await
+            .map_err(NvmeError::Read)?
+    }
+
+    async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {
+        let mut subsystems = self.subsystems().await?;
+        subsystems.retain(|subsystem| subsystem.nqn == nqn.as_str());
+        // The kernel makes a second subsystem of one NQN where hosts or identifiers
+        // differ; to the caller they are one name.
+        Ok(subsystems.into_iter().reduce(|mut all, more| {
+            all.controllers.extend(more.controllers);
+            all.namespaces.extend(more.namespaces);
+            all
+        }))
+    }
+
+    async fn disconnect(&self, nqn: &Nqn) -> Result<(), NvmeError> {
+        let _one_at_a_time = self.connections.lock().await;
+        let deadline = Instant::now() + DELETE;
+        for controller in self.controllers(nqn).await? {
+            self.control(nqn, &controller.name, "delete_controller", "1", DELETE)
+                .await?;
+        }
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let left = self.controllers(nqn).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(NvmeError::StillThere {
+                    nqn: nqn.clone(),
+                    names: left.into_iter().map(|controller| controller.name).collect(),
+                    seconds: DELETE.as_secs(),
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    async fn rescan(&self, nqn: &Nqn) -> Result<(), NvmeError> {
+        self.control_all(nqn, "rescan_controller", "1").await
+    }
+
+    async fn set_loss_time(&self, nqn: &Nqn, seconds: Option<u32>) -> Result<(), NvmeError> {
+        self.control_all(nqn, "ctrl_loss_tmo", &fabrics::seconds(seconds))
+            .await
+    }
+
+    async fn delay_removal(&self, nqn: &Nqn, seconds: u32) -> Result<bool, NvmeError> {
+        let Some(subsystem) = self.subsystem(nqn).await? else {
+            return Err(NvmeError::NotConnected { nqn: nqn.clone() });
+        };
+        let mut offered = false;
+        for namespace in subsystem.namespaces {
+            let device = self.root.sys.join("block").join(namespace.name);
+            let attribute = device.join("delayed_removal_secs");
+            offered |= self
+                .attribute(
+                    nqn,
+                    &device.join("device/subsysnqn"),
+                    &attribute,
+                    seconds.to_string(),
+                    SHORT,
+                )
+                .await?;
+        }
+        Ok(offered)
+    }
+}
+
+impl Linux {
+    async fn controllers(&self, nqn: &Nqn) -> Result<Vec<Controller>, NvmeError> {
+        Ok(self
+            .subsystem(nqn)
+            .await?
+            .map(|subsystem| subsystem.controllers)
+            .unwrap_or_default())
+    }
+
+    /// A controller for exactly this target, unless it is on its way out.
+    async fn connected(&self, target: &Target) -> Result<Option<String>, ConnectError> {
+        let controllers =
+            self.controllers(&target.nqn)
+                .await
+                .map_err(|source| ConnectError::Look {
+                    nqn: target.nqn.clone(),
+                    source,
+                })?;
+        Ok(controllers
+            .into_iter()
+            .find(|controller| {
+                controller.address == Some((target.address, target.port))
+                    && controller.host_nqn.as_deref() == Some(target.host.nqn.as_str())
+                    && !matches!(
+                        controller.state,
+                        ControllerState::Deleting | ControllerState::Dead
+                    )
+            })
+            .map(|controller| controller.name))
+    }
+
+    async fn control_all(&self, nqn: &Nqn, file: &str, value: &str) -> Result<(), NvmeError> {
+        let controllers = self.controllers(nqn).await?;
+        if controllers.is_empty() {
+            return Err(NvmeError::NotConnected { nqn: nqn.clone() });
+        }
+        for controller in controllers {
+            self.control(nqn, &controller.name, file, value, SHORT)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn control(
+        &self,
+        nqn: &Nqn,
+        controller: &str,
+        file: &str,
+        value: &str,
+        within: Duration,
+    ) -> Result<(), NvmeError> {
+        let directory = sysfs::controller_directory(&self.root, controller);
+        let (proof, attribute) = (directory.join("subsysnqn"), directory.join(file));
+        self.attribute(nqn, &proof, &attribute, value.to_owned(), within)
+            .await
+            .map(drop)
+    }
+
+    /// Writes an attribute of what belongs to this NQN by the word of `proof`. `false`
+    /// where it is gone or is another's by now.
+    async fn attribute(
+        &self,
+        nqn: &Nqn,
+        proof: &Path,
+        attribute: &Path,
+        value: String,
+        within: Duration,
+    ) -> Result<bool, NvmeError> {
+        let (expected, proof, file) = (nqn.clone(), proof.to_owned(), attribute.to_owned());
+        self.calls
+            .io("write", attribute, within, move || {
+                write_if_owned(expected.as_str(), &proof, &file, &value)
+            })
+            .await
+            .map_err(|source| NvmeError::Write {
+                nqn: nqn.clone(),
+                source,
+            })
+    }
+}
+
+/// The file is opened before its owner is asked: names are given anew, but an open
+/// attribute stays that of the device that it was opened for and fails once that is gone.
+fn write_if_owned(nqn: &str, proof: &Path, attribute: &Path, value: &str) -> io::Result<bool> {
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).open(attribute)?;
+        let owner = std::fs::read_to_string(proof)?;
+        if owner.trim() != nqn {
+            return Ok(false);
+        }
+        file.write_all(value.as_bytes())?;
+        Ok(true)
+    })();
+    match written {
+        Err(error) if sysfs::is_gone(&error) => Ok(false),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

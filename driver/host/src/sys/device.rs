@@ -1,0 +1,213 @@
+//! Opens block devices whose identity is certain, and hands them to programs.
+//!
+//! A name in `/dev` and a device number are both given to another device sooner or
+//! later. But a number stays with its device while a descriptor of it is open. So a
+//! device is opened first, then its number is compared, and then sysfs is asked what
+//! that number is: as long as the descriptor lives, the answer cannot become wrong. A
+//! program gets a node that we made with that number, in a directory of our own, while
+//! the descriptor is kept: it works on that device or, once that is gone, on none.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::fcntl::OFlag;
+
+use crate::block::{Device, DeviceError};
+use crate::nvme::{self, NvmeError};
+use crate::sys::{CallError, Root, paths};
+
+/// How to open a device; always for reading only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Through the page cache, which shows a mounted ext4's current superblock.
+    Buffered,
+    /// Past the page cache: what is read came from the device just now.
+    Direct,
+    /// Refused by the kernel while anyone has claimed or mounted it.
+    Exclusive,
+}
+
+/// Opens `/dev/<name>` and verifies that it is the device that is meant.
+pub(crate) fn open(root: &Root, device: &Device, access: Access) -> Result<File, DeviceError> {
+    let path = root.dev.join(&device.namespace.name);
+    let flags = OFlag::O_NOFOLLOW
+        | match access {
+            Access::Buffered => OFlag::empty(),
+            Access::Direct => OFlag::O_DIRECT,
+            Access::Exclusive => OFlag::O_EXCL,
+        };
+    let failed = |call, source| DeviceError::Call {
+        device: device.to_string(),
+        source: CallError::failed(call, &path, source),
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(&path)
+        .map_err(|source| failed("open", source))?;
+    let metadata = file.metadata().map_err(|source| failed("fstat", source))?;
+    let found = if metadata.file_type().is_block_device() {
+        paths::number(metadata.rdev()).to_string()
+    } else {
+        "no block device".to_owned()
+    };
+    same(
+        device,
+        "device number",
+        device.namespace.number.to_string(),
+        found,
+    )?;
+    verify(root, device)?;
+    Ok(file)
+}
+
+/// Where sysfs describes a device number.
+pub(crate) fn directory(root: &Root, device: &Device) -> PathBuf {
+    root.sys
+        .join("dev/block")
+        .join(device.namespace.number.to_string())
+}
+
+/// Asks sysfs whether the device number is this namespace of this subsystem. The
+/// `device` link of a multipath head is its subsystem, that of a path its controller;
+/// both say `subsysnqn`.
+pub(crate) fn verify(root: &Root, device: &Device) -> Result<(), DeviceError> {
+    let directory = directory(root, device);
+    let read = |file: &str| {
+        let text =
+            nvme::read_attribute(&directory.join(file)).map_err(|error| unread(device, error))?;
+        Ok::<_, DeviceError>(text.unwrap_or_else(|| "gone".to_owned()))
+    };
+    let namespace = &device.namespace;
+    same(
+        device,
+        "NQN",
+        device.nqn.to_string(),
+        read("device/subsysnqn")?,
+    )?;
+    same(
+        device,
+        "namespace id",
+        namespace.nsid.to_string(),
+        read("nsid")?,
+    )?;
+    if let Some(wwid) = &namespace.wwid {
+        same(device, "wwid", wwid.clone(), read("wwid")?)?;
+    }
+    let size = read("size")?;
+    let size = nvme::sectors(&size).map_or(size, |size| size.to_string());
+    same(device, "size", namespace.size.to_string(), size)
+}
+
+fn unread(device: &Device, error: NvmeError) -> DeviceError {
+    match error {
+        NvmeError::Read(source) => DeviceError::Call {
+            device: device.to_string(),
+            source,
+        },
+        other => DeviceError::Changed {
+            device: device.to_string(),
+            field: "description in sysfs",
+            expected: "readable".to_owned(),
+            found: other.to_string(),
+        },
+    }
+}
+
+fn same(
+    device: &Device,
+    field: &'static str,
+    expected: String,
+    found: String,
+) -> Result<(), DeviceError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(DeviceError::Changed {
+            device: device.to_string(),
+            field,
+            expected,
+            found,
+        })
+    }
+}
+
+/// A verified device that is kept open. Closing a device may block, so the last
+/// descriptor is closed by a thread that may.
+#[derive(Debug)]
+pub(crate) struct Held {
+    file: Option<File>,
+}
+
+impl Held {
+    pub(crate) const fn new(file: File) -> Self {
+        Self { file: Some(file) }
+    }
+
+    /// Another descriptor of the same open device, for one call.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        match &self.file {
+            Some(file) => file.try_clone(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let file = self.file.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(file)));
+        }
+    }
+}
+
+/// A device node of our own for one program. Unlinked when dropped.
+#[derive(Debug)]
+pub(crate) struct Node {
+    path: PathBuf,
+}
+
+impl Node {
+    /// The device must be held for as long as the node is used.
+    pub(crate) fn make(root: &Root, device: &Device) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&root.nodes)?;
+        let number = device.namespace.number;
+        let path = root.nodes.join(format!(
+            "{}-{}-{}-{}",
+            number.major,
+            number.minor,
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
+        // A name of ours can only be left over from a crash with the same process id.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        paths::make_block_node(&path, number)?;
+        Ok(Self { path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Left behind, it is removed by the next plugin with the same process id or by
+        // a reboot; it grants nothing, as its directory is ours alone.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests;
