@@ -1,1 +1,11 @@
-//! x
+//! The CSI driver of rds-csi, in two roles: `controller` and `node`.
+//!
+//! The binary only parses its arguments and calls in here. Everything that a role needs
+//! from outside, the device, the host, the cluster, comes in as a port, so that tests
+//! run the whole server with models of them.
+
+mod controller;
+mod csi;
+mod detach;
+mod inflight;
+mod status;

@@ -1,0 +1,84 @@
+//! The controller: volumes on the device, and which nodes may have them.
+//!
+//! One operation a file, each of the same form: read the device, let the core plan from
+//! the reading, take the steps, and believe only what is read back. An operation never
+//! assumes what an earlier one did, so it may die anywhere and be asked again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rds_csi_core::backing_file::VolumeDirectory;
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::cluster_id::ClusterId;
+use rds_csi_core::nqn::NqnPrefix;
+use rds_csi_core::provision::Space;
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_routeros::rds::Rds;
+
+pub(crate) mod attachments;
+mod capacity;
+mod create;
+mod delete;
+pub(crate) mod error;
+mod expand;
+mod ledger;
+mod list;
+mod publish;
+
+pub(crate) use create::{CreateRequest, Created};
+pub(crate) use list::Token;
+pub(crate) use publish::PublishRequest;
+
+use attachments::Attachments;
+use ledger::Ledger;
+
+/// What the controller must be told.
+#[derive(Debug, Clone)]
+pub struct ControllerSettings {
+    /// Whose volumes these are.
+    pub cluster: ClusterId,
+    /// Where backing files lie where a StorageClass does not say it.
+    pub volume_directory: VolumeDirectory,
+    /// What volume NQNs start with.
+    pub nqn_prefix: NqnPrefix,
+    /// The management address of the device, where it is an IP address.
+    pub rds_address: Option<IpAddr>,
+    /// Where nodes connect where a StorageClass does not say it.
+    pub nvme_address: IpAddr,
+    /// The TCP port of exports where a StorageClass does not say it.
+    pub nvme_port: u16,
+    /// How much of a pool may be promised, in hundredths of its size.
+    pub overcommit_percent: u32,
+}
+
+/// The controller of one device for one cluster.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    settings: ControllerSettings,
+    rds: Arc<dyn Rds>,
+    attachments: Attachments,
+    ledger: Ledger,
+}
+
+impl Controller {
+    pub(crate) fn new(settings: ControllerSettings, rds: Arc<dyn Rds>) -> Self {
+        Self {
+            settings,
+            rds,
+            attachments: Attachments::default(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// The id of the volume of a CSI name.
+    pub(crate) fn id_for(&self, name: &str) -> VolumeId {
+        VolumeId::for_name(&self.settings.cluster, name)
+    }
+
+    fn space(&self, reserved: Bytes) -> Space {
+        Space {
+            reserved,
+            overcommit_percent: self.settings.overcommit_percent,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Why an operation of the controller failed.
+
+use rds_csi_core::attachment::AttachmentError;
+use rds_csi_core::bytes::CapacityError;
+use rds_csi_core::kind::{Failure, Kind};
+use rds_csi_core::provision::ProvisionError;
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_routeros::error::RdsError;
+
+/// A failed operation of the controller.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControllerError {
+    /// The device did not answer, or refused.
+    #[error(transparent)]
+    Device(#[from] RdsError),
+    /// The device's state forbids it.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// No size fits.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    /// What was read back is not what was made.
+    #[error("volume {id} is not as asked after {operation}")]
+    NotVerified {
+        /// The volume.
+        id: VolumeId,
+        /// What was done.
+        operation: &'static str,
+        /// What differs.
+        #[source]
+        source: ProvisionError,
+    },
+    /// Something of a removed volume was read back.
+    #[error("volume {id} is not gone after its removal: {left}")]
+    NotGone {
+        /// The volume.
+        id: VolumeId,
+        /// What is left.
+        left: &'static str,
+    },
+    /// A StorageClass that means another device.
+    #[error("parameter {key}: {value} is not allowed: {allowed}")]
+    Parameter {
+        /// The key.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What it takes.
+        allowed: String,
+    },
+    /// Nodes have it.
+    #[error("volume {id} is attached to node {}; it is deleted once it is detached", nodes.join(" and "))]
+    Attached {
+        /// The volume.
+        id: VolumeId,
+        /// Which nodes.
+        nodes: Vec<String>,
+    },
+    /// The attachment rules.
+    #[error("volume {id} cannot be attached to node {node:?}")]
+    Attachment {
+        /// The volume.
+        id: VolumeId,
+        /// Which node asked.
+        node: String,
+        /// Why not.
+        #[source]
+        source: AttachmentError,
+    },
+    /// A page that does not exist.
+    #[error("starting_token {0:?} is not one of ours; list again from the beginning")]
+    Token(String),
+}
+
+impl Failure for ControllerError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Device(source) => source.kind(),
+            Self::Provision(source) => source.kind(),
+            Self::Capacity(source) => source.kind(),
+            // The steps were taken: whatever is wrong now, asking again looks again.
+            Self::NotVerified { .. } | Self::NotGone { .. } => Kind::Unreachable,
+            Self::Parameter { .. } => Kind::Invalid,
+            Self::Attached { .. } => Kind::Conflict,
+            Self::Attachment { source, .. } => source.kind(),
+            // CSI's ListVolumes asks for ABORTED.
+            Self::Token(_) => Kind::Busy,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! ControllerPublishVolume, ControllerUnpublishVolume and the question whether a volume
+//! is there.
+
+use rds_csi_core::access::Access;
+use rds_csi_core::attachment::Attachment;
+use rds_csi_core::backing_file::VolumeDirectory;
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::context::PublishContext;
+use rds_csi_core::provision;
+use rds_csi_core::volume_id::VolumeId;
+use tracing::info;
+
+use super::Controller;
+use super::error::ControllerError;
+
+/// What ControllerPublishVolume asks for.
+#[derive(Debug)]
+pub(crate) struct PublishRequest {
+    /// The volume.
+    pub(crate) id: VolumeId,
+    /// The node, as NodeGetInfo named it.
+    pub(crate) node: String,
+    /// How it will be used there.
+    pub(crate) access: Access,
+    /// Whether it is only to be read there.
+    pub(crate) read_only: bool,
+    /// Where its file lies, where the volume context says it.
+    pub(crate) directory: Option<VolumeDirectory>,
+}
+
+impl Controller {
+    /// Lets a node have the volume and tells what the node should find.
+    ///
+    pub(crate) async fn publish(
+        &self,
+        request: PublishRequest,
+    ) -> Result<PublishContext, ControllerError> {
+        let PublishRequest {
+            id,
+            node,
+            access,
+            read_only,
+            directory,
+        } = request;
+        let size = self.size(&id, directory).await?;
+        let attachment = Attachment {
+            node: node.clone(),
+            access,
+            read_only,
+        };
+        self.attachments
+            .attach(&id, attachment)
+            .map_err(|source| ControllerError::Attachment {
+                id: id.clone(),
+                node: node.clone(),
+                source,
+            })?;
+        info!(volume_id = %id, node, "volume attached");
+        Ok(PublishContext {
+            size: Some(size),
+            first_used: None,
+            format_override: None,
+        })
+    }
+
+    /// Takes the volume from a node, or from all where none is named. Needs no device.
+    pub(crate) fn unpublish(&self, id: &VolumeId, node: Option<&str>) {
+        self.attachments.detach(id, node);
+        info!(volume_id = %id, node = node.unwrap_or("*"), "volume detached");
+    }
+
+    /// The size of a volume that is there and whole.
+    pub(crate) async fn size(
+        &self,
+        id: &VolumeId,
+        directory: Option<VolumeDirectory>,
+    ) -> Result<Bytes, ControllerError> {
+        let directory = directory.unwrap_or_else(|| self.settings.volume_directory.clone());
+        let state = self.rds.volume(id, &directory.file(id)).await?;
+        Ok(provision::usable(&state, id, &self.settings.cluster)?.size)
+    }
+}
