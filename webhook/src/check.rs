@@ -55,7 +55,16 @@ pub fn check(config: &CheckConfig, stdin: &mut dyn Read) -> Report {
     };
     let mut extra = manifest::read(&config.storage_classes, &mut std::io::empty());
     report.errors.append(&mut extra.unreadable);
-    let classes = decoded_classes(extra.objects.iter().chain(&objects));
+    let mut classes = extra.storage_classes().unwrap_or_else(|error| {
+        report.errors.push(error);
+        StorageClasses::default()
+    });
+    // One that does not decode is refused when its turn comes.
+    for class in objects.iter().filter(|manifest| is_class(manifest)) {
+        if let Ok(class) = class.decode() {
+            classes.insert(&class);
+        }
+    }
     let context = RuleContext {
         driver: &config.driver,
         classes: Some(&classes),
@@ -67,17 +76,6 @@ pub fn check(config: &CheckConfig, stdin: &mut dyn Read) -> Report {
         }
     }
     report
-}
-
-/// The classes that decode; the others are refused when their turn comes.
-fn decoded_classes<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> StorageClasses {
-    let mut classes = StorageClasses::default();
-    for manifest in manifests.filter(|manifest| is_class(manifest)) {
-        if let Ok(class) = manifest.decode() {
-            classes.insert(&class);
-        }
-    }
-    classes
 }
 
 fn is_class(manifest: &Manifest) -> bool {

@@ -1,8 +1,9 @@
 //! The program as people and pipelines run it.
+#![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -18,10 +19,20 @@ fn fixture(name: &str) -> String {
     clippy::disallowed_methods,
     reason = "the program under test is started as a user would start it"
 )]
+fn program(path: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(path);
+    command.args(args);
+    command
+}
+
+fn webhook(args: &[&str]) -> Command {
+    let mut command = program(env!("CARGO_BIN_EXE_rds-csi-webhook"), args);
+    command.env_clear();
+    command
+}
+
 fn run(args: &[&str], stdin: &str) -> Output {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rds-csi-webhook"))
-        .args(args)
-        .env_clear()
+    let mut child = webhook(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -157,4 +168,56 @@ fn help_and_version_are_printed() {
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains(expected), "{args:?}");
     }
+}
+
+/// A webhook that listens, started with these flags besides what it needs.
+fn serving(directory: &std::path::Path, flags: &[&str]) -> (Child, impl Iterator<Item = String>) {
+    let pair = rcgen::generate_simple_self_signed(["webhook.example".to_owned()]).unwrap();
+    let file = |name: &str| directory.join(name).display().to_string();
+    let (certificate, key) = (file("tls.crt"), file("tls.key"));
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let classes = fixture("good/class.yaml");
+    let mut child = webhook(&[
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--admin-listen=127.0.0.1:0",
+    ])
+    .args(["--tls-cert", &certificate, "--tls-key", &key])
+    .args(["--storage-classes", &classes, "--log-format=json"])
+    .args(flags)
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    log.find(|line| line.contains("\"listening\"")).unwrap();
+    (child, log)
+}
+
+fn terminate(child: &Child) {
+    let sent = program("kill", &["-TERM", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn a_signal_ends_the_webhook_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut child, _log) = serving(directory.path(), &["--shutdown-delay=0s"]);
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut child, mut log) = serving(directory.path(), &["--shutdown-delay=1m"]);
+    terminate(&child);
+    log.find(|line| line.contains("not ready any more"))
+        .unwrap();
+    terminate(&child);
+    let last = log.last().unwrap();
+    assert!(last.contains("a second signal"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

@@ -115,3 +115,17 @@ fn what_an_api_server_would_not_read_is_refused() {
         .replace("ReadWriteMany", "ReadWriteOnce");
     assert!(human(&format!("{number}---{CLASS}")).contains("0 refused"));
 }
+
+#[test]
+fn a_class_from_elsewhere_that_cannot_be_read_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("class.yaml");
+    std::fs::write(&path, format!("{CLASS}parameters: {{nvmePort: 4420}}\n")).unwrap();
+    let config = CheckConfig {
+        storage_classes: vec![path],
+        ..config(OutputFormat::Human)
+    };
+    let report = check(&config, &mut CLAIM.as_bytes());
+    assert_eq!(report.errors.len(), 1);
+    assert_eq!(report.errors[0].document, Some(1));
+}

@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::harness::{Protocol, Running, claim, eventually, within};
+use crate::client::Protocol;
+use crate::harness::{Running, claim, eventually, within};
 
 const HEAD: &str = "POST /validate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
 

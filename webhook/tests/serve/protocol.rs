@@ -6,7 +6,8 @@ use hyper::body::Bytes;
 use rstest::rstest;
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Protocol, Running, claim, post};
+use crate::client::{Protocol, post};
+use crate::harness::{Running, claim};
 
 #[rstest]
 #[case(Protocol::Http1)]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
-use crate::harness::{Protocol, Running, claim, eventually, within};
+use crate::client::Protocol;
+use crate::harness::{Running, claim, eventually, within};
 
 #[tokio::test]
 async fn a_new_pair_is_presented_and_no_request_on_an_old_connection_fails() {

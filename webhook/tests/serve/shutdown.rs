@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::harness::{Protocol, Running, claim, eventually, limits, within};
+use crate::client::Protocol;
+use crate::harness::{Running, claim, eventually, limits, within};
 
 /// A request of which only the head and a part of the body have been sent, and the rest.
 fn halves() -> (String, String) {

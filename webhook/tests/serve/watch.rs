@@ -18,7 +18,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Protocol, Running, claim, eventually};
+use crate::client::Protocol;
+use crate::harness::{Running, claim, eventually};
 
 /// An API server that knows storage classes only.
 #[derive(Clone)]

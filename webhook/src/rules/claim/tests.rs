@@ -28,8 +28,9 @@ fn classes(default: Option<&str>) -> StorageClasses {
 }
 
 fn claim(spec: Value) -> PersistentVolumeClaim {
-    serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "t"}, "spec": spec}))
-        .unwrap()
+    let mut claim = json!({"metadata": {"name": "c", "namespace": "t"}});
+    claim["spec"] = spec;
+    serde_json::from_value(claim).unwrap()
 }
 
 fn judge_in(
