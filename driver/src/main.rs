@@ -1,1 +1,2 @@
+//! The `rds-csi-driver` program.
 fn main() {}

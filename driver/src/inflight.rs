@@ -1,0 +1,108 @@
+//! At most one operation per volume at a time.
+//!
+//! A second one is refused, not queued: the orchestrator asks again with a backoff,
+//! while a queue would eat the deadline of everyone in it. The key is the CSI name for
+//! CreateVolume and the volume id for everything else. A guard must live as long as the
+//! operation works on the volume, whatever its caller does: see [`crate::detach`].
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rds_csi_core::kind::{Failure, Kind};
+
+/// The volumes that an operation is working on. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VolumeLocks(Arc<Mutex<HashSet<String>>>);
+
+/// The right to work on one volume, given back when dropped.
+#[derive(Debug)]
+#[must_use = "the volume is free again as soon as the guard is dropped"]
+pub(crate) struct VolumeGuard {
+    locks: VolumeLocks,
+    key: String,
+}
+
+/// Somebody else is working on the volume.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("another operation on {key} is under way; it is safe to ask again")]
+pub(crate) struct Busy {
+    /// The volume's name or id.
+    pub(crate) key: String,
+}
+
+impl Failure for Busy {
+    fn kind(&self) -> Kind {
+        Kind::Busy
+    }
+}
+
+impl VolumeLocks {
+    /// Takes the volume, or says that it is taken. Never waits.
+    pub(crate) fn try_lock(&self, key: &str) -> Result<VolumeGuard, Busy> {
+        let key = key.to_owned();
+        if self.keys().insert(key.clone()) {
+            let locks = self.clone();
+            Ok(VolumeGuard { locks, key })
+        } else {
+            Err(Busy { key })
+        }
+    }
+
+    /// The set stays whole even where a holder panicked: each change is one call.
+    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for VolumeGuard {
+    fn drop(&mut self) {
+        self.locks.keys().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_held_by_one_until_the_guard_is_dropped() {
+        let locks = VolumeLocks::default();
+        let guard = locks.try_lock("pvc-1").unwrap();
+        let busy = locks.clone().try_lock("pvc-1").unwrap_err();
+        assert_eq!(
+            busy.to_string(),
+            "another operation on pvc-1 is under way; it is safe to ask again"
+        );
+        assert_eq!(busy.kind(), Kind::Busy);
+        drop(guard);
+        drop(locks.try_lock("pvc-1").unwrap());
+    }
+
+    #[test]
+    fn another_volume_is_free() {
+        let locks = VolumeLocks::default();
+        let _one = locks.try_lock("pvc-1").unwrap();
+        let _two = locks.try_lock("pvc-2").unwrap();
+    }
+
+    #[test]
+    fn a_refused_attempt_does_not_free_the_volume() {
+        let locks = VolumeLocks::default();
+        let _guard = locks.try_lock("pvc-1").unwrap();
+        assert!(locks.try_lock("pvc-1").is_err());
+        assert!(locks.try_lock("pvc-1").is_err());
+    }
+
+    #[test]
+    fn a_holder_that_panics_frees_the_volume() {
+        let locks = VolumeLocks::default();
+        let theirs = locks.clone();
+        std::thread::spawn(move || {
+            let _guard = theirs.try_lock("pvc-1").unwrap();
+            panic!("on purpose");
+        })
+        .join()
+        .unwrap_err();
+        assert!(locks.try_lock("pvc-1").is_ok());
+    }
+}
