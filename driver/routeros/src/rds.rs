@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use rds_csi_core::appliance::{Inventory, Step, VolumeState};
 use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::volume_id::VolumeId;
+use rds_csi_core::volume_name::Owner;
 use tokio::time::Instant;
 
 use crate::error::RdsError;
@@ -37,12 +38,24 @@ pub trait Rds: Send + Sync + std::fmt::Debug {
     /// Takes the steps in order and reads the volume back, in one round trip where all
     /// goes well.
     ///
+    /// `owner` is the marker of the item that the steps are meant for: the device itself
+    /// compares it, and an item in the same slot with another comment is left alone,
+    /// which the state read back then shows. `None` compares nothing and is only for
+    /// volumes of the older driver, which carry no marker. After [`Step::Add`] its own
+    /// owner is the one compared.
+    ///
     /// `Ok` carries the state read *after* the steps, from a successful reading: it is
     /// for the caller to compare with what was wanted. A step that the device refused
-    /// is [`RdsError::Refused`] with the device's words; where the state could not be
-    /// read afterwards the error's kind is `Unreachable` or `Timeout`: the steps may or
-    /// may not have happened.
-    async fn apply(&self, id: &VolumeId, file: &BackingFile, steps: &[Step]) -> Result<VolumeState, RdsError>;
+    /// is [`RdsError::Refused`] with the device's words and the state read after the
+    /// refusal. Where the state could not be read afterwards the error's kind is
+    /// `Unreachable` or `Timeout`: the steps may or may not have happened.
+    async fn apply(
+        &self,
+        id: &VolumeId,
+        file: &BackingFile,
+        owner: Option<&Owner>,
+        steps: &[Step],
+    ) -> Result<VolumeState, RdsError>;
 
     /// Whether the device answered last time, for readiness and metrics. Never blocks.
     fn link(&self) -> LinkState;
