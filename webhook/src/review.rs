@@ -84,10 +84,10 @@ impl Reviewer {
         };
         let span = tracing::info_span!(
             "review",
-            uid = %request.uid,
-            kind = %request.kind.kind,
-            namespace = %request.namespace,
-            name = %request.name,
+            uid = loggable(&request.uid),
+            kind = loggable(&request.kind.kind),
+            namespace = loggable(&request.namespace),
+            name = loggable(&request.name),
             operation = ?request.operation,
             dry_run = request.dry_run,
         );
@@ -99,7 +99,7 @@ impl Reviewer {
             _ => Outcome::Denied,
         };
         match verdict.message() {
-            Some(message) => tracing::info!(%message, "denied"),
+            Some(reason) => tracing::info!(reason = loggable(&reason), "denied"),
             None => tracing::debug!(warnings = ?verdict.warnings, "allowed"),
         }
         let labels = ReviewLabels {
@@ -147,6 +147,15 @@ fn reviewed_kind(request: &wire::Request<'_>) -> ReviewedKind {
         ("storage.k8s.io", "v1", "StorageClass") => ReviewedKind::StorageClass,
         _ => ReviewedKind::Other,
     }
+}
+
+/// A string of a client for the log: not too long, and on one line.
+fn loggable(text: &str) -> String {
+    const LONGEST: usize = 512;
+    text.chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// A rule for objects of type `T`.

@@ -10,6 +10,10 @@ use std::fmt;
 /// warnings over 120 characters.
 pub const LONGEST_WARNING: usize = 120;
 
+/// No verdict names more fields than this, so that no object can make an answer that is
+/// much larger than itself.
+pub const MOST_DENIALS: usize = 32;
+
 /// One field that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -31,7 +35,7 @@ pub struct Verdict {
     /// Shown to the author of an object, allowed or not; each at most
     /// [`LONGEST_WARNING`] characters.
     pub warnings: Vec<String>,
-    /// The refused fields; every one is named, not only the first.
+    /// The refused fields: every one of them, up to [`MOST_DENIALS`].
     pub denials: Vec<Denial>,
 }
 
@@ -50,10 +54,12 @@ impl Verdict {
 
     /// Refuses `field`.
     pub fn deny(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.denials.push(Denial {
-            field: field.into(),
-            message: message.into(),
-        });
+        if self.denials.len() < MOST_DENIALS {
+            self.denials.push(Denial {
+                field: field.into(),
+                message: message.into(),
+            });
+        }
     }
 
     /// Adds a warning, cut to [`LONGEST_WARNING`] characters.
@@ -89,6 +95,15 @@ mod tests {
         verdict.deny("spec.b", "never");
         assert_eq!(verdict.message().unwrap(), "spec.a: no; spec.b: never");
         assert!(!verdict.is_allowed());
+    }
+
+    #[test]
+    fn a_verdict_stays_small() {
+        let mut verdict = Verdict::allow();
+        for index in 0..100_000 {
+            verdict.deny(format!("spec.accessModes[{index}]"), "no");
+        }
+        assert_eq!(verdict.denials.len(), MOST_DENIALS);
     }
 
     #[test]

@@ -197,3 +197,20 @@ fn a_reviewer_can_be_shared_between_connections() {
     fn shared<T: Send + Sync>(_: &Arc<T>) {}
     shared(&Arc::new(reviewer()));
 }
+
+#[test]
+fn what_a_client_says_stays_on_one_short_line_of_the_log() {
+    assert_eq!(loggable("a\nb\u{1b}[31m"), "a\u{fffd}b\u{fffd}[31m");
+    assert_eq!(loggable(&"x".repeat(100_000)).len(), 512);
+}
+
+#[test]
+fn no_object_makes_an_answer_much_larger_than_a_usual_one() {
+    let mut review = recorded("pvc-CREATE-rwx-block");
+    let spec = &mut review["request"]["object"]["spec"];
+    spec["accessModes"] = json!(vec!["x".repeat(20); 100_000]);
+    spec["resources"]["requests"]["storage"] = json!("0".repeat(500_000));
+    let answer = ask(&reviewer(), &review);
+    assert_eq!(answer["allowed"], false);
+    assert!(answer.to_string().len() < 16_384);
+}

@@ -171,7 +171,7 @@ fn judge_size(resources: &VolumeResourceRequirements, smallest: Bytes, verdict: 
             Ok(_) => {
                 verdict.deny(
                     field,
-                    format!("{text} is no size: write more than 0, such as 20Gi"),
+                    format!("{text:.32} is no size: write more than 0, such as 20Gi"),
                 );
                 None
             }

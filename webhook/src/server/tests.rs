@@ -57,3 +57,30 @@ fn content_types_are_compared_without_their_parameters() {
     assert!(!judged("text/plain") && !judged("application/jsonp") && !judged(""));
     assert!(!is_json(&HeaderMap::new()));
 }
+
+#[tokio::test]
+async fn an_expired_certificate_an_unread_store_and_an_end_are_obstacles() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = crate::tls::CertificateFiles {
+        certificate: directory.path().join("tls.crt"),
+        key: directory.path().join("tls.key"),
+    };
+    let mut params = rcgen::CertificateParams::new(["webhook.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    let readiness = Readiness {
+        certificate: crate::tls::Certificate::load(files).await.unwrap(),
+        classes: crate::storage_classes::StorageClassStore::default(),
+        stopping: tokio_util::sync::CancellationToken::new(),
+    };
+    let at = |time: &str| readiness.obstacle(time.parse().unwrap());
+    let (before, after) = ("2029-12-31T23:59:59Z", "2030-01-01T00:00:00Z");
+    assert_eq!(at(before), Some("the storage classes are not read yet"));
+    readiness.classes.replace(Default::default());
+    assert_eq!(at(before), None);
+    assert_eq!(at(after), Some("the certificate has expired"));
+    readiness.stopping.cancel();
+    assert_eq!(at(before), Some("stopping"));
+}
