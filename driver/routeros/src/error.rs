@@ -190,3 +190,6 @@ pub(crate) const fn word(step: &Step) -> &'static str {
         Step::RemoveFile => "remove the backing file of",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,3 +51,6 @@ impl Shared {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,8 @@ fn wrapped(lines: &mut Vec<String>, indent: usize, pieces: &[Piece], width: usiz
         }
         let fits = piece.text.len() <= room;
         let tears = piece.may_break_inside && (tear || piece.text.len() > width - indent);
-        if !fits && !(tears && room > 0) {
+        let starts_here = fits || (tears && room > 0);
+        if !starts_here {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
             room = width - indent;
         }
