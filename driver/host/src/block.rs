@@ -255,7 +255,7 @@ pub enum FormatError {
         device: String,
         /// Why not.
         #[source]
-        source: DeviceError,
+        source: Box<DeviceError>,
     },
     /// mkfs failed, was refused, or did not end in time; part of it may be written.
     #[error("making {fs} on {device}")]
@@ -266,7 +266,7 @@ pub enum FormatError {
         fs: FsType,
         /// Why not.
         #[source]
-        source: CommandError,
+        source: Box<CommandError>,
     },
     /// After mkfs the device could not be read.
     #[error("verifying the new {fs} on {device}")]
@@ -277,7 +277,7 @@ pub enum FormatError {
         fs: FsType,
         /// Why not.
         #[source]
-        source: DeviceError,
+        source: Box<DeviceError>,
     },
     /// After mkfs the device does not carry what was asked.
     #[error("mkfs reported success, but {device} carries {found} instead of {fs} with UUID {uuid}")]
@@ -314,7 +314,7 @@ pub enum GrowError {
         device: String,
         /// Why not.
         #[source]
-        source: DeviceError,
+        source: Box<DeviceError>,
     },
     /// The program.
     #[error("growing {fs} on {device}")]
@@ -325,7 +325,7 @@ pub enum GrowError {
         fs: FsType,
         /// Why not.
         #[source]
-        source: CommandError,
+        source: Box<CommandError>,
     },
     /// The size could not be measured.
     #[error("measuring {fs} on {device}: {reason}")]

@@ -12,6 +12,8 @@
 
 pub mod block;
 pub mod command;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod linux;
 pub mod mounter;
 pub mod mountinfo;

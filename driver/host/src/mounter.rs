@@ -125,7 +125,7 @@ pub enum MountError {
         target: PathBuf,
         /// Why not.
         #[source]
-        source: DeviceError,
+        source: Box<DeviceError>,
     },
     /// mount(2) of a filesystem.
     #[error("mounting {fs} of {device} at {target:?} with options {options:?}")]
@@ -140,7 +140,7 @@ pub enum MountError {
         options: Vec<String>,
         /// Why not.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// What got mounted is another device; it was unmounted again.
     #[error("{target:?} got device {found} mounted instead of {expected}")]
@@ -208,11 +208,11 @@ impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
             Self::Table(source)
-            | Self::Mount { source, .. }
             | Self::Bind { source, .. }
             | Self::ReadOnly { source, .. }
             | Self::Unmount { source, .. }
             | Self::Path { source, .. } => source.kind(),
+            Self::Mount { source, .. } => source.kind(),
             Self::Device { source, .. } => source.kind(),
             Self::Line { .. } | Self::TooLarge { .. } | Self::WrongDevice { .. } => {
                 Kind::Unreachable

@@ -40,7 +40,7 @@ impl BlockDevices for Linux {
         let name = device.to_string();
         let unexamined = |source| FormatError::Examine {
             device: name.clone(),
-            source,
+            source: Box::new(source),
         };
         let held = self
             .hold(device, Access::Direct)
@@ -59,7 +59,7 @@ impl BlockDevices for Linux {
         made.map_err(|source| FormatError::Make {
             device: name.clone(),
             fs,
-            source,
+            source: Box::new(source),
         })?;
         match self.head(&held, device).await {
             Ok(Some(found)) if found.fs == fs && found.uuid == uuid => Ok(()),
@@ -75,7 +75,7 @@ impl BlockDevices for Linux {
             Err(source) => Err(FormatError::Verify {
                 device: name,
                 fs,
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -96,7 +96,7 @@ impl BlockDevices for Linux {
         grown.map_err(|source| GrowError::Grow {
             device: device.to_string(),
             fs,
-            source,
+            source: Box::new(source),
         })?;
         self.measure(&held, device, fs, mounted_at).await
     }
@@ -161,7 +161,7 @@ impl BlockDevices for Linux {
 fn unchecked(device: &Device, source: DeviceError) -> GrowError {
     GrowError::Device {
         device: device.to_string(),
-        source,
+        source: Box::new(source),
     }
 }
 
@@ -302,7 +302,7 @@ impl Linux {
                     .map_err(|source| GrowError::Grow {
                         device: device.to_string(),
                         fs,
-                        source,
+                        source: Box::new(source),
                     })?;
             return grow::xfs_size(&geometry)
                 .ok_or_else(|| failed("xfs_growfs -n shows no data section".to_owned()));

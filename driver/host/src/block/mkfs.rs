@@ -70,10 +70,8 @@ mod tests {
             let (_, arguments) = command(fs, Uuid::from_bytes([1; 16]), "/dev/rds-csi/259-0");
             for argument in &arguments[..arguments.len() - 1] {
                 let is_short = argument.starts_with('-') && !argument.starts_with("--");
-                assert!(
-                    !(is_short && argument.contains(['f', 'F'])) && !argument.contains("force"),
-                    "{argument}"
-                );
+                let is_force = is_short && argument.contains(['f', 'F']);
+                assert!(!is_force && !argument.contains("force"), "{argument}");
             }
             assert_eq!(arguments.last().unwrap(), "/dev/rds-csi/259-0");
         }

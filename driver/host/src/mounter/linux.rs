@@ -233,7 +233,7 @@ impl FilesystemMount {
             fs: self.fs,
             target: self.target.clone(),
             options: self.options.clone(),
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -243,7 +243,7 @@ impl FilesystemMount {
         let held = device::open(root, &self.device, Access::Buffered).map_err(|source| {
             MountError::Device {
                 target: self.target.clone(),
-                source,
+                source: Box::new(source),
             }
         })?;
         let node = root.dev.join(&self.device.namespace.name);

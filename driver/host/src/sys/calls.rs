@@ -40,15 +40,13 @@ impl Calls {
         T: Send + 'static,
     {
         let deadline = Instant::now() + within;
-        let slot = match timeout_at(deadline, Arc::clone(&self.slots).acquire_owned()).await {
-            Ok(Ok(slot)) => slot,
-            Ok(Err(_)) | Err(_) => {
-                return Err(CallError::TooManyHanging {
-                    call,
-                    path: path.to_owned(),
-                    limit: self.limit,
-                });
-            }
+        let slot = timeout_at(deadline, Arc::clone(&self.slots).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
+            return Err(CallError::TooManyHanging {
+                call,
+                path: path.to_owned(),
+                limit: self.limit,
+            });
         };
         let task = tokio::task::spawn_blocking(move || {
             let result = work();

@@ -1,0 +1,264 @@
+//! A model of a host and of the array it connects to, behind all ports.
+//!
+//! It follows what Linux 6.12 was seen to do: names and device numbers are given anew at
+//! every connection, the lowest free one first, so that a stale number may come to mean
+//! another volume; a mount outlives its device and then fails; only a filesystem can be
+//! mounted, only a blank device formatted, and only an unused mount unmounted.
+//!
+//! Several hosts may share one [`Array`]. Every port call is counted, and any one can be
+//! made to fail before or after its effect or to hang: see [`FakeHost::fault_at`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::mount::Mount;
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::{Controller, ControllerState, DeviceNumber, Namespace};
+use tokio::time::Instant;
+
+mod array;
+mod block;
+mod faults;
+mod mounter;
+mod nvme;
+
+pub use array::{Array, Medium};
+pub use faults::Fault;
+
+/// A host. Clones are the same host.
+#[derive(Debug, Clone)]
+pub struct FakeHost {
+    array: Array,
+    kernel: Arc<Mutex<Kernel>>,
+}
+
+/// What lies at a path of the host itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    Directory,
+    File,
+    Block(DeviceNumber),
+}
+
+#[derive(Debug)]
+pub(crate) struct Attached {
+    nqn: String,
+    controller: Controller,
+    namespace: Namespace,
+    appears: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    attached: Vec<Attached>,
+    mounts: Vec<Mount>,
+    nodes: BTreeMap<PathBuf, Node>,
+    /// Mount targets with open files.
+    busy: BTreeSet<PathBuf>,
+    /// Devices that a program claimed.
+    claimed: BTreeSet<DeviceNumber>,
+    next_mount: u32,
+    calls: usize,
+    log: Vec<String>,
+    faults: BTreeMap<usize, Fault>,
+}
+
+impl FakeHost {
+    /// A host with nothing connected and an empty filesystem.
+    #[must_use]
+    pub fn new(array: &Array) -> Self {
+        Self {
+            array: array.clone(),
+            kernel: Arc::default(),
+        }
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many port calls were made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.kernel().calls
+    }
+
+    /// The names of the port calls, in order.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.kernel().log.clone()
+    }
+
+    /// Has the k-th call from now on (1 is the next) meet a fault.
+    pub fn fault_at(&self, k: usize, fault: Fault) {
+        let mut kernel = self.kernel();
+        let call = kernel.calls + k;
+        kernel.faults.insert(call, fault);
+    }
+
+    /// Forgets the faults that were not met.
+    pub fn clear_faults(&self) {
+        self.kernel().faults.clear();
+    }
+
+    /// The state of every connection to the NQN; I/O works only while `Live`.
+    pub fn set_state(&self, nqn: &Nqn, state: &ControllerState) {
+        for attached in &mut self.kernel().attached {
+            if attached.nqn == nqn.as_str() {
+                attached.controller.state = state.clone();
+            }
+        }
+    }
+
+    /// The kernel gives the connection up: controller and device vanish, mounts stay.
+    pub fn lose(&self, nqn: &Nqn) {
+        self.kernel()
+            .attached
+            .retain(|attached| attached.nqn != nqn.as_str());
+    }
+
+    /// A reboot: nothing is connected or mounted; files and stale device nodes stay.
+    pub fn reboot(&self) {
+        let mut kernel = self.kernel();
+        kernel.attached.clear();
+        kernel.mounts.clear();
+        kernel.busy.clear();
+        kernel.claimed.clear();
+    }
+
+    /// Opens (or closes) a file below a mount, which makes it busy.
+    pub fn set_busy(&self, target: &Path, busy: bool) {
+        let mut kernel = self.kernel();
+        if busy {
+            kernel.busy.insert(target.to_owned());
+        } else {
+            kernel.busy.remove(target);
+        }
+    }
+
+    /// Has a program claim the device of the NQN, or let it go.
+    pub fn set_claimed(&self, nqn: &Nqn, claimed: bool) {
+        let mut kernel = self.kernel();
+        let numbers: Vec<_> = kernel
+            .attached
+            .iter()
+            .filter(|attached| attached.nqn == nqn.as_str())
+            .map(|attached| attached.namespace.number)
+            .collect();
+        for number in numbers {
+            if claimed {
+                kernel.claimed.insert(number);
+            } else {
+                kernel.claimed.remove(&number);
+            }
+        }
+    }
+
+    /// The mount table, without counting as a call.
+    #[must_use]
+    pub fn mount_table(&self) -> Vec<Mount> {
+        self.kernel().mounts.clone()
+    }
+
+    /// The NQNs that are connected, without counting as a call.
+    #[must_use]
+    pub fn connected(&self) -> BTreeSet<String> {
+        let kernel = self.kernel();
+        kernel
+            .attached
+            .iter()
+            .map(|attached| attached.nqn.clone())
+            .collect()
+    }
+}
+
+impl Kernel {
+    /// What a number means now.
+    fn by_number(&self, number: DeviceNumber) -> Option<&Attached> {
+        self.attached
+            .iter()
+            .find(|attached| attached.namespace.number == number)
+    }
+
+    fn is_held(&self, number: DeviceNumber) -> bool {
+        self.mounts.iter().any(|mount| mount.device == number) || self.claimed.contains(&number)
+    }
+
+    /// The lowest number that neither a device nor a stale mount has.
+    fn free_number(&self) -> DeviceNumber {
+        let number = |minor| DeviceNumber { major: 259, minor };
+        let taken =
+            |minor: &u32| self.by_number(number(*minor)).is_some() || self.is_held(number(*minor));
+        number((0..).find(|minor| !taken(minor)).unwrap_or(u32::MAX))
+    }
+
+    fn free_instance(&self) -> u32 {
+        let taken = |instance: &u32| {
+            let name = format!("nvme{instance}");
+            self.attached
+                .iter()
+                .any(|attached| attached.controller.name == name)
+        };
+        (0..).find(|instance| !taken(instance)).unwrap_or(u32::MAX)
+    }
+
+    /// The mount that is seen at exactly this path.
+    fn top(&self, target: &Path) -> Option<&Mount> {
+        self.mounts
+            .iter()
+            .rev()
+            .find(|mount| mount.target == target)
+    }
+
+    /// The mount that a path lies on.
+    fn covering(&self, path: &Path) -> Option<&Mount> {
+        self.mounts
+            .iter()
+            .rev()
+            .filter(|mount| path.starts_with(&mount.target))
+            .max_by_key(|mount| mount.target.components().count())
+    }
+
+    /// Whether the device of a mount still does I/O.
+    fn is_alive(&self, number: DeviceNumber) -> bool {
+        number.major == 0
+            || self
+                .by_number(number)
+                .is_some_and(|attached| attached.controller.state == ControllerState::Live)
+    }
+}
+
+impl Attached {
+    fn new(
+        kernel: &Kernel,
+        controller: Controller,
+        nqn: &Nqn,
+        size: Bytes,
+        delay: Duration,
+    ) -> Self {
+        let number = kernel.free_number();
+        Self {
+            nqn: nqn.to_string(),
+            namespace: Namespace {
+                // Not the controller's number: nothing may derive one from the other.
+                name: format!("nvme{}n1", number.minor + 100),
+                nsid: 1,
+                number,
+                size,
+                wwid: Some(format!(
+                    "uuid.{}",
+                    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, nqn.as_str().as_bytes())
+                )),
+                read_only: false,
+            },
+            controller,
+            appears: Instant::now() + delay,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
