@@ -5,9 +5,11 @@
 //! (3p: such a script prints the error and nothing else). What is not modelled is an
 //! error and never a guess: this must not accept a script that a device would refuse.
 
+mod commands;
 mod eval;
 mod expression;
 mod json;
+mod operators;
 mod parse;
 mod pattern;
 mod quoted;

@@ -6,64 +6,27 @@
 //! retry and forgets the volume. This must never touch subsystems it did not make.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::variants::{BootOrder, ResizeNotice};
 
 mod configfs;
+mod export;
 
 #[cfg(test)]
 mod tests;
 
+pub use export::{Access, Export, TargetError};
+
 use configfs::Tree;
+use export::{PORT_IDS, link, port_path, replaces, subsystem};
 
 /// Where configfs shows the target.
 pub const CONFIGFS: &str = "/sys/kernel/config/nvmet";
 
-/// Ports are numbered by their TCP port above this, to keep clear of ports of others.
-const PORT_IDS: u32 = 10_000;
-
 /// How long a port is open without its subsystems under [`BootOrder::PortFirst`].
 const PORT_FIRST_GAP: Duration = Duration::from_secs(3);
-
-/// Who may connect.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Any host.
-    Anybody,
-    /// Hosts with one of these NQNs.
-    Hosts(Vec<String>),
-}
-
-/// One subsystem to serve.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Export {
-    /// Its name.
-    pub nqn: String,
-    /// TCP port.
-    pub port: u16,
-    /// Who may connect.
-    pub access: Access,
-    /// File behind namespace 1; without one there is no namespace.
-    pub file: Option<PathBuf>,
-    /// Identity of namespace 1.
-    pub uuid: String,
-    /// Bytes.
-    pub size: u64,
-}
-
-/// A step on configfs that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {step} {path}")]
-pub struct TargetError {
-    step: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
-}
 
 /// The subsystems and ports that this simulator made.
 #[derive(Debug)]
@@ -324,21 +287,4 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// Whether `wanted` needs a new subsystem in place of `served`.
-fn replaces(served: &Export, wanted: &Export) -> bool {
-    served.port != wanted.port || served.file != wanted.file || served.uuid != wanted.uuid
-}
-
-fn subsystem(nqn: &str) -> String {
-    format!("subsystems/{nqn}")
-}
-
-fn port_path(port: u16) -> String {
-    format!("ports/{}", PORT_IDS + u32::from(port))
-}
-
-fn link(export: &Export) -> String {
-    format!("{}/subsystems/{}", port_path(export.port), export.nqn)
 }

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::syntax::{Call, Expr, Operator, Piece, Script, Statement, Test};
+use super::syntax::{Call, Expr, Piece, Script, Statement, Test};
 use super::value::Value;
-use super::{Message, Pattern, json};
+use super::{Message, Pattern, json, operators};
 use crate::model::{Model, Request};
 
 /// Longest that the `:delay`s of one script may take together.
@@ -127,7 +127,8 @@ impl<'a> Interpreter<'a> {
             }
             Statement::Delay(value) => {
                 let text = self.value(value)?.text();
-                let delay = duration(&text).ok_or_else(|| Message::invalid("delay-time"))?;
+                let delay =
+                    operators::duration(&text).ok_or_else(|| Message::invalid("delay-time"))?;
                 self.run.delay = self.run.delay.saturating_add(delay).min(LONGEST_DELAY);
             }
             Statement::Local { name, value } => {
@@ -267,53 +268,13 @@ impl<'a> Interpreter<'a> {
             }
             Expr::Not(inner) => {
                 let value = self.value(inner)?;
-                let truth = value.truth().ok_or_else(type_error)?;
+                let truth = value.truth().ok_or_else(operators::type_error)?;
                 Ok(Value::Bool(!truth))
             }
-            Expr::Binary(operator, left, right) => self.binary(*operator, left, right),
+            Expr::Binary(operator, left, right) => {
+                let (left, right) = (self.value(left)?, self.value(right)?);
+                Ok(operators::apply(*operator, &left, &right)?)
+            }
         }
     }
-
-    fn binary(&mut self, operator: Operator, left: &Expr, right: &Expr) -> Evaluated<Value> {
-        let (left, right) = (self.value(left)?, self.value(right)?);
-        let truths = || match (left.truth(), right.truth()) {
-            (Some(left), Some(right)) => Ok((left, right)),
-            _ => Err(type_error()),
-        };
-        Ok(match operator {
-            Operator::Or => truths().map(|(left, right)| Value::Bool(left || right))?,
-            Operator::And => truths().map(|(left, right)| Value::Bool(left && right))?,
-            Operator::Equal => Value::Bool(left.same(&right)),
-            Operator::Different => Value::Bool(!left.same(&right)),
-            Operator::Less | Operator::Greater => match (&left, &right) {
-                (Value::Num(left), Value::Num(right)) => {
-                    Value::Bool(if operator == Operator::Less {
-                        left < right
-                    } else {
-                        left > right
-                    })
-                }
-                _ => return Err(type_error().into()),
-            },
-            Operator::Matches => {
-                let pattern = Pattern::new(&right.text()).ok_or_else(type_error)?;
-                Value::Bool(pattern.matches(&left.text()))
-            }
-            Operator::Concat => Value::Str(format!("{}{}", left.text(), right.text())),
-        })
-    }
-}
-
-fn type_error() -> Message {
-    Message::new("cannot apply operator to values of these types")
-}
-
-/// `3s`, `250ms`, or seconds (doc).
-fn duration(text: &str) -> Option<Duration> {
-    if let Some(millis) = text.strip_suffix("ms") {
-        return millis.parse().ok().map(Duration::from_millis);
-    }
-    let seconds = text.strip_suffix('s').unwrap_or(text);
-    let seconds: f64 = seconds.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
 }

@@ -3,7 +3,7 @@
 //! Positions are counted as the console does: lines and columns from 1.
 
 use super::schema::{self, Conditions};
-use super::syntax::{Call, Condition, Expr, Menu, Script, Statement, Test};
+use super::syntax::{Call, Condition, Menu, Script, Statement, Test, Verb};
 
 /// Nesting beyond this is refused, so that no script exhausts the stack.
 const DEPTH: usize = 48;
@@ -19,7 +19,7 @@ pub(super) struct Parser<'a> {
     pub(super) at: usize,
     depth: usize,
     menu: Menu,
-    onerror: bool,
+    pub(super) onerror: bool,
 }
 
 /// Parses a whole script. `onerror` says whether the console knows `:onerror`.
@@ -93,11 +93,11 @@ impl Parser<'_> {
         SyntaxError(format!("syntax error {}", self.place(at)))
     }
 
-    fn end_expected(&self, at: usize) -> SyntaxError {
+    pub(super) fn end_expected(&self, at: usize) -> SyntaxError {
         SyntaxError(format!("expected end of command {}", self.place(at)))
     }
 
-    fn bad_command(&self, name: &str, at: usize) -> SyntaxError {
+    pub(super) fn bad_command(&self, name: &str, at: usize) -> SyntaxError {
         SyntaxError(format!("bad command name {name} {}", self.place(at)))
     }
 
@@ -211,12 +211,12 @@ impl Parser<'_> {
         }
     }
 
-    fn ends_command(&mut self) -> bool {
+    pub(super) fn ends_command(&mut self) -> bool {
         self.skip_blanks();
         matches!(self.peek(), None | Some(';' | '\n' | ']' | '}' | ')'))
     }
 
-    fn call(&mut self, menu: Menu, verb: super::syntax::Verb) -> Result<Call, SyntaxError> {
+    fn call(&mut self, menu: Menu, verb: Verb) -> Result<Call, SyntaxError> {
         let takes = schema::arguments(menu, verb);
         let mut call = Call {
             menu,
@@ -286,116 +286,5 @@ impl Parser<'_> {
             conditions.push(Condition { name, test, value });
         }
         Ok(conditions)
-    }
-
-    /// `{…}` after `name=`; the name must be there.
-    fn block(&mut self, name: &str) -> Result<Script, SyntaxError> {
-        self.optional_block(name)?
-            .ok_or_else(|| self.syntax_error(self.at))
-    }
-
-    fn optional_block(&mut self, name: &str) -> Result<Option<Script>, SyntaxError> {
-        let at = self.at;
-        self.skip_blanks();
-        if !self.starts_with(&format!("{name}=")) {
-            self.at = at;
-            return Ok(None);
-        }
-        self.at += name.len() + 1;
-        self.braces().map(Some)
-    }
-
-    fn braces(&mut self) -> Result<Script, SyntaxError> {
-        self.skip_blanks();
-        if self.peek() == Some('{') {
-            self.at += 1;
-            self.script(Some('}'))
-        } else {
-            Err(self.syntax_error(self.at))
-        }
-    }
-
-    fn argument(&mut self) -> Result<Expr, SyntaxError> {
-        self.skip_blanks();
-        self.value()
-    }
-
-    /// A command of the language itself; the colon may be left out (doc).
-    fn global(&mut self, start: usize) -> Result<Statement, SyntaxError> {
-        let at = self.at;
-        let name = self.identifier();
-        match name.as_str() {
-            "put" => Ok(Statement::Put(self.argument()?)),
-            "error" => Ok(Statement::Error(self.argument()?)),
-            "delay" => Ok(Statement::Delay(self.argument()?)),
-            "len" => Ok(Statement::Len(self.argument()?)),
-            "local" => {
-                self.skip_blanks();
-                let name = self.identifier();
-                if name.is_empty() {
-                    return Err(self.syntax_error(self.at));
-                }
-                let value = if self.ends_command() {
-                    None
-                } else {
-                    Some(self.value()?)
-                };
-                Ok(Statement::Local { name, value })
-            }
-            "do" => Ok(Statement::Do {
-                body: self.braces()?,
-                on_error: self.optional_block("on-error")?,
-            }),
-            "onerror" if self.onerror => {
-                self.skip_blanks();
-                let name = self.identifier();
-                let body = self.block("in")?;
-                let handler = self.block("do")?;
-                Ok(Statement::OnError {
-                    name,
-                    body,
-                    handler,
-                })
-            }
-            "if" => Ok(Statement::If {
-                condition: self.argument()?,
-                then: self.block("do")?,
-                otherwise: self.optional_block("else")?,
-            }),
-            "serialize" => self.serialize(),
-            "" => Err(self.syntax_error(start)),
-            _ => Err(self.bad_command(&name, at)),
-        }
-    }
-
-    /// `:serialize to=json <value> [options=json.no-string-conversion]`, in any order (doc).
-    fn serialize(&mut self) -> Result<Statement, SyntaxError> {
-        let start = self.at;
-        let mut value = None;
-        let (mut to_json, mut keep_strings) = (false, false);
-        while !self.ends_command() {
-            let at = self.at;
-            if self.starts_with("to=json") {
-                self.at += 7;
-                to_json = true;
-            } else if self.starts_with("options=json.no-string-conversion") {
-                self.at += 33;
-                keep_strings = true;
-            } else if value.is_none() && !self.starts_with("to=") && !self.starts_with("options=") {
-                if self.starts_with("value=") {
-                    self.at += 6;
-                }
-                value = Some(self.value()?);
-            } else {
-                return Err(self.end_expected(at));
-            }
-        }
-        match value {
-            Some(value) if to_json => Ok(Statement::Serialize {
-                value,
-                keep_strings,
-            }),
-            _ => Err(self.syntax_error(start)),
-        }
     }
 }

@@ -69,7 +69,7 @@ fn flush(bytes: &mut Vec<u8>, pieces: &mut Vec<Piece>) {
 
 /// A quoted text, from after its opening quote.
 pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Expr, SyntaxError> {
-    let opening = parser.at;
+    let opening = parser.at.saturating_sub(1);
     let mut pieces = Vec::new();
     let mut bytes = Vec::new();
     loop {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::variants::NamespaceIds;
+
 /// A disk item with what is behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -182,6 +184,26 @@ impl Device {
     pub fn uuid(&self, id: u32, boot: Option<u64>) -> String {
         let name = format!("{}/{id}/{}", self.seed, boot.unwrap_or(0));
         uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes()).to_string()
+    }
+}
+
+impl Device {
+    /// Counts a start; gives namespaces new identities if asked to.
+    pub(crate) fn boot(&mut self, ids: NamespaceIds) {
+        self.boots += 1;
+        if ids == NamespaceIds::Stable {
+            return;
+        }
+        let uuids: Vec<String> = self
+            .items
+            .iter()
+            .map(|item| self.uuid(item.id, Some(self.boots)))
+            .collect();
+        for (item, uuid) in self.items.iter_mut().zip(uuids) {
+            if let Kind::File(file) = &mut item.kind {
+                file.uuid = uuid;
+            }
+        }
     }
 }
 

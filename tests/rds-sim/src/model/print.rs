@@ -150,7 +150,7 @@ impl Model {
                     .iter()
                     .map(|(flag, _)| if row.flags.contains(flag) { *flag } else { ' ' })
                     .collect();
-                let columns = if menu == Menu::File { "  " } else { &columns };
+                let columns = if menu == Menu::File { " " } else { &columns };
                 self.item_lines(&format!("{number:>2} {columns} "), row, wanted)
             })
             .collect();

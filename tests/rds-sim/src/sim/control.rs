@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
+use super::faults;
 use super::shared::Shared;
 use crate::fault::Fault;
 
@@ -91,7 +92,7 @@ fn answer(shared: &Arc<Shared>, tasks: &TaskTracker, line: &str) -> Json {
         Err(error) => return json!({"ok": false, "error": error.to_string()}),
     };
     match request {
-        Request::Inject(fault) => match Shared::inject(shared, tasks, fault) {
+        Request::Inject(fault) => match faults::inject(shared, tasks, fault) {
             Ok(()) => json!({"ok": true}),
             Err(error) => json!({"ok": false, "error": error.to_string()}),
         },

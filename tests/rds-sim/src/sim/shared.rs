@@ -1,19 +1,17 @@
 //! What connections, the control socket and the owner of a simulator share.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::keys::PublicKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::fault::{Armed, Fault, Harm};
-use crate::model::{FileBacked, Kind, Model};
+use crate::fault::{Armed, Harm, Trigger};
+use crate::model::Model;
 
 /// Most scripts that are remembered.
 const HISTORY: usize = 4096;
@@ -50,9 +48,9 @@ pub(super) struct Shared {
     connections: AtomicU64,
     pub(super) logins: AtomicU64,
     executions: AtomicU64,
-    latency_ms: AtomicU64,
-    refusing: AtomicBool,
-    down: AtomicBool,
+    pub(super) latency_ms: AtomicU64,
+    pub(super) refusing: AtomicBool,
+    pub(super) down: AtomicBool,
     pub(super) user: String,
     pub(super) keys: Vec<PublicKey>,
 }
@@ -127,6 +125,10 @@ impl Shared {
         Duration::from_millis(self.latency_ms.load(Ordering::SeqCst))
     }
 
+    pub(super) fn arm(&self, trigger: Trigger, harm: Harm) {
+        lock(&self.armed).push(trigger, harm);
+    }
+
     pub(super) fn clear_faults(&self) {
         lock(&self.armed).clear();
     }
@@ -168,93 +170,4 @@ impl Shared {
             "counters": self.counters(),
         })
     }
-
-    pub(super) fn inject(self: &Arc<Self>, tasks: &TaskTracker, fault: Fault) -> io::Result<()> {
-        match fault {
-            Fault::Exec { trigger, harm } => lock(&self.armed).push(trigger, harm),
-            Fault::Permissions { denied } => self.model().deny(denied),
-            Fault::Latency { ms } => self.latency_ms.store(ms, Ordering::SeqCst),
-            Fault::RefuseConnections { refuse } => self.refusing.store(refuse, Ordering::SeqCst),
-            Fault::CutConnections => self.cut_connections(),
-            Fault::PoolFull { full } => {
-                self.model().change(|device| device.pool_mut().full = full);
-            }
-            Fault::PoolState { state } => {
-                self.model()
-                    .change(|device| device.pool_mut().state = state);
-            }
-            Fault::PoolMounted { mounted } => {
-                self.model()
-                    .change(|device| device.pool_mut().mounted = mounted);
-            }
-            Fault::Reboot {
-                down_ms,
-                mount_ms,
-                power_cut,
-            } => {
-                self.down.store(true, Ordering::SeqCst);
-                self.cut_connections();
-                self.model().switch_off(power_cut);
-                let shared = Arc::clone(self);
-                tasks.spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(down_ms)).await;
-                    let started = shared.model().switch_on(Duration::from_millis(mount_ms));
-                    match started {
-                        Ok(()) => shared.down.store(false, Ordering::SeqCst),
-                        Err(error) => tracing::error!(%error, "the device did not come back"),
-                    }
-                });
-            }
-            Fault::ForeignFile { path, content } => {
-                let path = self.model().host_path(&path).map_err(io::Error::other)?;
-                write(&path, |file| std::fs::write(file, content))?;
-            }
-            Fault::ForeignItem {
-                slot,
-                file_path,
-                nqn,
-                comment,
-                size,
-            } => {
-                let mut model = self.model();
-                let path = model.host_path(&file_path).map_err(io::Error::other)?;
-                write(&path, |file| {
-                    let options = std::fs::File::options()
-                        .create(true)
-                        .append(true)
-                        .open(file)?;
-                    options.set_len(size)
-                })?;
-                model.change(|device| {
-                    let uuid = device.uuid(device.next_id, None);
-                    let file = FileBacked {
-                        file_path,
-                        size,
-                        file_offset: 0,
-                        mount_filesystem: false,
-                        mount_read_only: false,
-                        swap: false,
-                        export: nqn.is_some(),
-                        port: None,
-                        nqn,
-                        allow_host: None,
-                        password: None,
-                        uuid,
-                    };
-                    device.push(&slot, Kind::File(file)).comment = comment;
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn write(
-    path: &std::path::Path,
-    write: impl FnOnce(&std::path::Path) -> io::Result<()>,
-) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    write(path)
 }
