@@ -108,6 +108,22 @@ impl Model {
         self.target_error.as_deref()
     }
 
+    /// Files of the mounted pools, as `/file` names them, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// When the pool directory cannot be read.
+    pub fn files(&self) -> std::io::Result<Vec<(String, u64)>> {
+        let entries = self.entries()?.into_iter();
+        let files = entries.filter(|entry| !entry.directory);
+        Ok(files.map(|entry| (entry.name, entry.size)).collect())
+    }
+
+    /// What the console user may not do.
+    #[must_use]
+    pub fn denied(&self) -> Denied {
+        self.denied
+    }
+
     /// Sets what the console user may not do.
     pub fn deny(&mut self, denied: Denied) {
         self.denied = denied;

@@ -4,7 +4,7 @@
 //! order, and a word in the legend; the index takes two columns at least; what does not fit
 //! the line goes to the next one, indented to the first property; a line holds two columns
 //! fewer than the terminal has. A property that fits no line is broken after its `=`, and
-//! then anywhere (the original's parser lost a path that way).
+//! then anywhere (3p: a reader lost a path that way).
 
 use super::rows::{Property, Row};
 use super::select::meets;

@@ -163,6 +163,8 @@ impl Shared {
         json!({
             "device": model.device(),
             "pools": pools,
+            "files": model.files().unwrap_or_default(),
+            "denied": model.denied(),
             "exports": model.exports(),
             "target_error": model.target_error(),
             "variants": variants,

@@ -4,9 +4,9 @@ use russh::ChannelMsg;
 
 use super::{Options, Sim, ask};
 use crate::fault::{Fault, Harm, Moment, Trigger};
-use crate::variants::Variants;
 
 mod client;
+mod restarts;
 
 use client::Ssh;
 
@@ -158,67 +158,6 @@ async fn connections_can_be_refused_limited_and_cut() {
     assert_eq!(ssh.exec(":put x").await.1, None);
 }
 
-#[tokio::test]
-async fn a_restart_keeps_items_keys_and_addresses() {
-    let sim = sim().await;
-    Ssh::login(&sim).await.exec(ADD).await;
-    let (address, host_key) = (sim.address(), sim.host_key().unwrap());
-    let uuid =
-        |sim: &Sim| sim.with_model(|m| m.device().item("a").unwrap().file().unwrap().uuid.clone());
-    let before = uuid(&sim);
-    let sim = sim.restart().await.unwrap();
-    assert_eq!(
-        (sim.address(), sim.host_key().unwrap()),
-        (address, host_key)
-    );
-    assert_eq!(uuid(&sim), before);
-    let (text, _) = Ssh::login(&sim)
-        .await
-        .exec(":put [/disk get a comment]")
-        .await;
-    assert_eq!(text, "mine\r\n");
-}
-
-#[tokio::test]
-async fn a_power_cut_loses_nothing_that_was_answered_by_default() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options {
-        state_dir: Some(directory.path().join("state")),
-        pool_dir: Some(directory.path().join("pool")),
-        ..Options::default()
-    };
-    let sim = Sim::start(options.clone()).await.unwrap();
-    assert_eq!(Ssh::login(&sim).await.exec(ADD).await.1, Some(0));
-    let host_key = sim.host_key().unwrap();
-    sim.power_cut().await;
-    let again = Sim::start(options).await.unwrap();
-    assert!(has(&again, "a"));
-    assert_eq!(again.host_key().unwrap(), host_key);
-}
-
-#[tokio::test]
-async fn a_power_cut_loses_configuration_that_is_not_saved_and_keeps_the_file() {
-    let variants = Variants {
-        config_loss_seconds: 40,
-        ..Variants::default()
-    };
-    let options = Options {
-        variants,
-        ..Options::default()
-    };
-    let sim = Sim::start(options).await.unwrap();
-    Ssh::login(&sim).await.exec(ADD).await;
-    sim.inject(Fault::Reboot {
-        down_ms: 0,
-        mount_ms: 0,
-        power_cut: true,
-    })
-    .unwrap();
-    until(|| sim.with_model(|model| model.device().boots == 2)).await;
-    assert!(!has(&sim, "a"));
-    assert!(sim.pool_dir().join("storage-pool/csi/a.img").exists());
-}
-
 /// Waits until `state` is reached; fails when it is not in time.
 async fn until(mut state: impl FnMut() -> bool) {
     let reached = async {
@@ -227,26 +166,6 @@ async fn until(mut state: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(DEADLINE, reached).await.unwrap();
-}
-
-#[tokio::test]
-async fn after_a_reboot_items_are_there_before_the_pool_is() {
-    let sim = sim().await;
-    let ssh = Ssh::login(&sim).await;
-    ssh.exec(ADD).await;
-    ssh.exec("/disk set a nvme-tcp-export=yes").await;
-    assert_eq!(sim.with_model(|model| model.exports().len()), 1);
-    sim.inject(Fault::Reboot {
-        down_ms: 50,
-        mount_ms: 400,
-        power_cut: false,
-    })
-    .unwrap();
-    assert_eq!(ssh.exec(":put x").await.1, None, "the connection is gone");
-    until(|| sim.with_model(|model| model.device().boots == 2)).await;
-    assert!(has(&sim, "a"));
-    assert_eq!(sim.with_model(|model| model.exports().len()), 0);
-    until(|| sim.with_model(|model| model.exports().len() == 1)).await;
 }
 
 #[tokio::test]
@@ -302,6 +221,8 @@ async fn the_control_socket_injects_and_tells() {
         "\"state\":\"degraded\"",
         "\"shrink\":\"reject\"",
         "\"waiting_faults\":3",
+        "[\"storage-pool/x\",1]",
+        "\"denied\":\"writes\"",
     ] {
         assert!(state.contains(part), "{part} in {state}");
     }
@@ -321,4 +242,20 @@ async fn the_control_socket_injects_and_tells() {
             .unwrap()
             .contains("\"ok\":false")
     );
+}
+
+#[tokio::test]
+async fn answers_take_as_long_as_they_are_told_to() {
+    let sim = sim().await;
+    let ssh = Ssh::login(&sim).await;
+    let took = async |script: &str| {
+        let before = tokio::time::Instant::now();
+        assert_eq!(ssh.exec(script).await.1, Some(0));
+        before.elapsed()
+    };
+    sim.inject(Fault::next(Harm::Slow { ms: 200 })).unwrap();
+    assert!(took(":put x").await >= Duration::from_millis(200));
+    assert!(took(":delay 150ms; :put x").await >= Duration::from_millis(150));
+    sim.inject(Fault::Latency { ms: 100 }).unwrap();
+    assert!(took(":put x").await >= Duration::from_millis(100));
 }

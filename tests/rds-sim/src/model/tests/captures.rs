@@ -41,8 +41,8 @@ fn an_exported_item_prints_as_captured_on_a_wide_terminal() {
 
 #[test]
 fn an_item_wraps_at_80_columns_as_captured() {
-    // The capture's path was shortened after the lines were broken; with this one of the
-    // original's directories the breaks are where the capture has them.
+    // The capture's path was shortened after the lines were broken; with a path of this
+    // length the breaks are where the capture has them.
     let path = "/storage-pool/kubernetes-volumes/test.img";
     let mut bench = Bench::new();
     bench.model.change(|device| {
