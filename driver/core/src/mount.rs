@@ -53,3 +53,50 @@ pub fn mounts_at(mounts: &[Mount], path: &Path) -> Vec<Mount> {
         .cloned()
         .collect()
 }
+
+/// The mount that a path lies on: the deepest one at the path or above it, and of
+/// several at one place the topmost. `None` only where the list has no root.
+#[must_use]
+pub fn mount_covering<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    mounts
+        .iter()
+        .filter(|mount| path.starts_with(&mount.target))
+        // The last of equals, as the kernel lists what lies on top later.
+        .max_by_key(|mount| mount.target.components().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(id: u32, target: &str) -> Mount {
+        Mount {
+            id,
+            parent: 1,
+            device: DeviceNumber { major: 8, minor: 1 },
+            root: "/".into(),
+            target: target.into(),
+            options: vec![],
+            fs_type: "ext4".into(),
+            source: "/dev/sda1".into(),
+            super_options: vec![],
+        }
+    }
+
+    #[test]
+    fn a_path_lies_on_the_deepest_and_topmost_mount_above_it() {
+        let mounts = [
+            mount(1, "/"),
+            mount(2, "/var/lib/kubelet"),
+            mount(3, "/var/lib"),
+            mount(4, "/var/lib/kubelet"),
+            mount(5, "/var/lib/kubelet-2"),
+        ];
+        let covering = |path: &str| mount_covering(&mounts, Path::new(path)).map(|mount| mount.id);
+        assert_eq!(covering("/var/lib/kubelet/pods/1"), Some(4));
+        assert_eq!(covering("/var/lib/kubelet"), Some(4));
+        assert_eq!(covering("/var/lib/other"), Some(3));
+        assert_eq!(covering("/etc"), Some(1));
+        assert_eq!(mount_covering(&mounts[1..2], Path::new("/etc")), None);
+    }
+}

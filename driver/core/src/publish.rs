@@ -37,6 +37,8 @@ pub enum Found {
 pub struct Observed {
     /// The volume's device, if its session is live.
     pub namespace: Option<Namespace>,
+    /// Whether there is a session that is not live: the kernel may be connecting again.
+    pub connecting: bool,
     /// The mounts at the staging path, lowest first.
     pub staging: Vec<Mount>,
     /// The mounts at the target path, lowest first.
@@ -47,6 +49,8 @@ pub struct Observed {
     pub nodes_usable: bool,
     /// Other targets of the volume on this node that want another read-only setting.
     pub contrary_targets: Vec<PathBuf>,
+    /// Where this target is recorded as a raw device: whether it is read-only.
+    pub recorded: Option<bool>,
 }
 
 /// What NodePublishVolume wants.
@@ -87,6 +91,9 @@ pub enum PublishError {
     /// The volume is not staged here.
     #[error("the volume is not staged: {0}")]
     NotStaged(String),
+    /// It is staged, and its device cannot be used at the moment.
+    #[error("the volume's session on this node is not live; the kernel connects it again")]
+    NotLive,
     /// Something else is mounted at the target.
     #[error("the target has device {found} mounted, but the volume is {wanted}")]
     OtherMount {
@@ -128,6 +135,7 @@ impl Failure for PublishError {
             | Self::Occupied { .. }
             | Self::ContraryTargets { .. }
             | Self::OtherMount { .. } => Kind::Conflict,
+            Self::NotLive => Kind::Unreachable,
             Self::OtherMode { .. } => Kind::Exists,
         }
     }
@@ -140,6 +148,9 @@ const fn word(read_only: bool) -> &'static str {
 /// The next step of publishing; `None` once the volume is published as wanted.
 pub fn next(observed: &Observed, desired: Desired) -> Result<Option<Step>, PublishError> {
     let Some(namespace) = &observed.namespace else {
+        if observed.connecting {
+            return Err(PublishError::NotLive);
+        }
         return Err(PublishError::NotStaged(
             "it has no live session on this node".to_owned(),
         ));
@@ -218,6 +229,12 @@ fn next_block(
             found,
             wanted,
             targets: observed.contrary_targets.clone(),
+        });
+    }
+    if observed.recorded == Some(!read_only) && observed.path == Found::Block(namespace.number) {
+        return Err(PublishError::OtherMode {
+            found: word(!read_only),
+            wanted: word(read_only),
         });
     }
     if namespace.read_only != read_only {

@@ -56,6 +56,17 @@ pub enum Knowledge {
     },
 }
 
+impl Knowledge {
+    /// Which device was read.
+    #[must_use]
+    pub const fn device(&self) -> Option<DeviceNumber> {
+        match self {
+            Self::Unread => None,
+            Self::Head { device, .. } | Self::Examined { device, .. } => Some(*device),
+        }
+    }
+}
+
 /// What NodeStageVolume wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
@@ -210,7 +221,10 @@ pub fn next(observed: &Observed, desired: &Desired) -> Result<Option<Step>, Stag
         });
     }
     let VolumeMode::Filesystem { fs, .. } = &desired.volume else {
-        return Ok(None);
+        // A block volume's content is its user's, but a session that is live and
+        // cannot read is not staged.
+        let read = observed.knowledge.device() == Some(namespace.number);
+        return Ok((!read).then_some(Step::Identify));
     };
     if let Some(other) = observed
         .mounts

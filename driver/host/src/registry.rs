@@ -5,6 +5,7 @@
 //! it is opened, so that a crash in between leaves a record too many and never one too
 //! few. A file that cannot be read is an error that names it, never an absence.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -31,6 +32,9 @@ pub struct Session {
     pub staged_at: Option<PathBuf>,
     /// When it was recorded, in seconds since 1970.
     pub opened: u64,
+    /// The targets at which the volume is published as a raw device, and whether each
+    /// is read-only. Written before a target is made, so one here may not exist.
+    pub targets: BTreeMap<PathBuf, bool>,
 }
 
 /// Why the record could not be read or changed.
@@ -89,6 +93,8 @@ struct Stored {
     port: u16,
     staged_at: Option<PathBuf>,
     opened: u64,
+    #[serde(default)]
+    targets: BTreeMap<PathBuf, bool>,
 }
 
 impl Registry {
@@ -160,6 +166,7 @@ impl Registry {
             port: session.port,
             staged_at: session.staged_at.clone(),
             opened: session.opened,
+            targets: session.targets.clone(),
         };
         let draft = self.directory.join(format!(".{}", session.volume));
         let write = || {
@@ -249,6 +256,7 @@ fn read(path: &Path, volume: &VolumeId) -> Result<Option<Session>, RegistryError
         port: stored.port,
         staged_at: stored.staged_at,
         opened: stored.opened,
+        targets: stored.targets,
     }))
 }
 
@@ -266,7 +274,22 @@ mod tests {
             port: 4420,
             staged_at: Some("/staging".into()),
             opened: 1_700_000_000,
+            targets: BTreeMap::from([("/target".into(), true)]),
         }
+    }
+
+    #[tokio::test]
+    async fn a_record_from_before_targets_were_kept_is_read() {
+        let base = tempfile::tempdir().unwrap();
+        let registry = Registry::new(base.path());
+        registry.record(&session()).await.unwrap();
+        let path = registry.path(&session().volume);
+        let mut stored: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        stored.as_object_mut().unwrap().remove("targets").unwrap();
+        fs::write(&path, stored.to_string()).unwrap();
+        let found = registry.get(&session().volume).await.unwrap().unwrap();
+        assert_eq!(found.targets, BTreeMap::new());
     }
 
     #[tokio::test]

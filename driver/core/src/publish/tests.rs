@@ -39,11 +39,13 @@ fn staged() -> Observed {
             wwid: None,
             read_only: false,
         }),
+        connecting: false,
         staging: vec![mount(NUMBER, "/staging", false)],
         target: vec![],
         path: Found::Absent,
         nodes_usable: true,
         contrary_targets: vec![],
+        recorded: None,
     }
 }
 
@@ -240,6 +242,46 @@ fn read_only_is_never_mixed_up() {
     )
     .unwrap_err();
     assert!(error.to_string().contains("/pods/1"), "{error}");
+}
+
+#[test]
+fn a_raw_device_published_one_way_is_not_turned_under_its_user() {
+    let desired = |read_only| Desired {
+        block: true,
+        read_only,
+    };
+    let mut observed = Observed {
+        path: Found::Block(NUMBER),
+        recorded: Some(false),
+        ..staged()
+    };
+    let error = next(&observed, desired(true)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Exists, "{error}");
+    assert_eq!(next(&observed, desired(false)), Ok(None));
+    // A record whose node was never made, or means another device by now, binds nobody.
+    for path in [Found::Absent, Found::Block(STALE)] {
+        observed.path = path;
+        assert_eq!(
+            next(&observed, desired(true)),
+            Ok(Some(Step::SetReadOnly(true)))
+        );
+    }
+}
+
+#[test]
+fn a_session_that_connects_again_is_asked_for_later() {
+    for (connecting, kind) in [(true, Kind::Unreachable), (false, Kind::Conflict)] {
+        let observed = Observed {
+            namespace: None,
+            connecting,
+            ..staged()
+        };
+        let desired = Desired {
+            block: true,
+            read_only: false,
+        };
+        assert_eq!(next(&observed, desired).unwrap_err().kind(), kind);
+    }
 }
 
 proptest! {

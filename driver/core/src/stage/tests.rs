@@ -150,13 +150,18 @@ fn a_blank_volume_is_formatted_once_and_then_mounted_for_ever() {
 }
 
 #[test]
-fn a_block_volume_is_only_connected() {
+fn a_block_volume_is_connected_and_read_and_nothing_else() {
     let mut node = Node {
         content: Content::Foreign("GPT".into()),
         ..Node::blank()
     };
     assert_eq!(node.stage(&desired(None), 9), Ok(true));
     assert_eq!((node.formats, node.observed.mounts.len()), (0, 0));
+    assert_eq!(
+        node.observed.knowledge.device(),
+        Some(namespace(1).number),
+        "a live session that cannot read is not staged"
+    );
 }
 
 #[test]
