@@ -25,7 +25,7 @@ use export::{PORT_IDS, link, port_path, replaces, subsystem};
 /// Where configfs shows the target.
 pub const CONFIGFS: &str = "/sys/kernel/config/nvmet";
 
-/// How long a port is open without its subsystems under [`BootOrder::PortFirst`].
+/// How long a port that opens has no subsystems yet under [`BootOrder::PortFirst`].
 const PORT_FIRST_GAP: Duration = Duration::from_secs(3);
 
 /// The subsystems and ports that this simulator made.
@@ -35,7 +35,8 @@ pub struct Target {
     address: String,
     notice: ResizeNotice,
     order: BootOrder,
-    started: bool,
+    open: bool,
+    gap: Duration,
     served: BTreeMap<String, Export>,
     hosts: BTreeSet<String>,
 }
@@ -50,7 +51,8 @@ impl Target {
             address: address.to_owned(),
             notice,
             order,
-            started: false,
+            open: false,
+            gap: PORT_FIRST_GAP,
             served: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }
@@ -94,7 +96,7 @@ impl Target {
         for export in &gone {
             note(self.tear_down(export));
         }
-        if self.order == BootOrder::PortFirst && !self.started && !wanted.is_empty() {
+        if self.order == BootOrder::PortFirst && !self.open && !wanted.is_empty() {
             note(self.open_ports_alone(wanted.values().copied()));
         }
         let mut new = Vec::new();
@@ -115,7 +117,7 @@ impl Target {
                 Err(error) => note(Err(error)),
             }
         }
-        self.started = true;
+        self.open = !exports.is_empty();
         note(self.close_unused_ports());
         first_error.map_or(Ok(()), Err)
     }
@@ -227,7 +229,7 @@ impl Target {
             self.open(&empty)?;
             self.served.insert(empty.nqn.clone(), empty);
         }
-        std::thread::sleep(PORT_FIRST_GAP);
+        std::thread::sleep(self.gap);
         Ok(())
     }
 

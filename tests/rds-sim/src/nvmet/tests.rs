@@ -170,3 +170,28 @@ fn an_export_without_a_file_has_no_namespace() {
     );
     assert!(!root.path().join("subsystems/nqn.a/namespaces").exists());
 }
+
+#[test]
+fn with_the_port_first_it_opens_before_any_subsystem_each_time() {
+    let root = tempfile::tempdir().unwrap();
+    let (notice, order) = (ResizeNotice::Rescan, BootOrder::PortFirst);
+    let mut target = Target::new(root.path(), "10.77.0.2", notice, order);
+    target.gap = std::time::Duration::ZERO;
+    for _ in 0..2 {
+        let before = target.journal().len();
+        target.apply(&[export("nqn.a")]).unwrap();
+        let steps = since(&target, before);
+        let place = |wanted: &str| steps.iter().position(|step| *step == wanted).unwrap();
+        assert!(
+            place("mkdir ports/14420") < place("mkdir subsystems/nqn.a"),
+            "{steps:?}"
+        );
+        target.apply(&[]).unwrap();
+    }
+    assert_eq!(
+        fs::read_dir(root.path().join("subsystems"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
