@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rds_csi_core::kind::{Failure, Kind};
 use tokio::time::Instant;
 
 use super::*;

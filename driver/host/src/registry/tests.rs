@@ -1,0 +1,88 @@
+use super::*;
+
+const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
+
+fn session() -> Session {
+    Session {
+        volume: ID.parse().unwrap(),
+        nqn: format!("nqn.2000-02.com.mikrotik:{ID}").parse().unwrap(),
+        address: "192.0.2.7".parse().unwrap(),
+        port: 4420,
+        staged_at: Some("/staging".into()),
+        opened: 1_700_000_000,
+        targets: BTreeMap::from([("/target".into(), true)]),
+    }
+}
+
+#[tokio::test]
+async fn a_record_from_before_targets_were_kept_is_read() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    registry.record(&session()).await.unwrap();
+    let path = registry.path(&session().volume);
+    let mut stored: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    stored.as_object_mut().unwrap().remove("targets").unwrap();
+    fs::write(&path, stored.to_string()).unwrap();
+    let found = registry.get(&session().volume).await.unwrap().unwrap();
+    assert_eq!(found.targets, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn a_record_outlives_the_registry_until_it_is_removed() {
+    let base = tempfile::tempdir().unwrap();
+    let session = session();
+    let registry = Registry::new(base.path());
+    assert_eq!(registry.all().await.unwrap(), []);
+    registry.remove(&session.volume).await.unwrap();
+    registry.record(&session).await.unwrap();
+    let moved = Session {
+        staged_at: None,
+        ..session.clone()
+    };
+    registry.record(&moved).await.unwrap();
+
+    let registry = Registry::new(base.path());
+    assert_eq!(
+        registry.get(&session.volume).await.unwrap().as_ref(),
+        Some(&moved)
+    );
+    assert_eq!(registry.all().await.unwrap(), [moved]);
+    registry.remove(&session.volume).await.unwrap();
+    assert_eq!(registry.get(&session.volume).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_and_never_read_as_absent() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    let session = session();
+    registry.record(&session).await.unwrap();
+    let path = registry.path(&session.volume);
+    let good = fs::read_to_string(&path).unwrap();
+    for bad in [
+        "",
+        "{",
+        &good[..good.len() / 2],
+        &good.replace(ID, "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        &good.replace("nqn.2000", "iqn.2000"),
+    ] {
+        fs::write(&path, bad).unwrap();
+        let one = registry.get(&session.volume).await.unwrap_err();
+        let all = registry.all().await.unwrap_err();
+        for error in [one, all] {
+            assert!(matches!(error, RegistryError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(ID), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_draft_left_by_a_crash_is_no_record_and_a_stray_file_is_an_error() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    registry.record(&session()).await.unwrap();
+    fs::write(base.path().join(format!("sessions/.{ID}")), "{").unwrap();
+    assert_eq!(registry.all().await.unwrap(), [session()]);
+    fs::write(base.path().join("sessions/backup.json"), "{}").unwrap();
+    assert!(registry.all().await.is_err());
+}
