@@ -24,7 +24,7 @@ pub use quoted::quote;
 pub use value::Value;
 
 pub(crate) use eval::{Interpreter, Run};
-pub(crate) use parse::parse;
+pub(crate) use parse::{Knows, parse};
 pub(crate) use pattern::Pattern;
 pub(crate) use syntax::{Menu, Test, Verb};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::console::{Interpreter, Menu, Message, Run, Verb};
+use crate::console::{Interpreter, Knows, Menu, Message, Run, Verb};
 use crate::nvmet::Target;
 use crate::store::{Store, StoreError};
 use crate::variants::{ErrorStatus, LineEnds, Variants};
@@ -236,7 +236,11 @@ impl Model {
     /// Runs a script up to its first `budget` statements, if there is a budget.
     pub fn exec_statements(&mut self, script: &str, budget: Option<usize>) -> Output {
         self.tick();
-        let run = match crate::console::parse(script, self.variants.onerror) {
+        let knows = Knows {
+            onerror: self.variants.onerror,
+            serialize: self.variants.serialize,
+        };
+        let run = match crate::console::parse(script, knows) {
             Ok(script) => Interpreter::new(self, budget).run(&script),
             Err(error) => Run {
                 printed: format!("{error}\n"),

@@ -180,6 +180,8 @@ variants! {
     abort_on_failure: bool = true, "abort-on-failure", "inf";
     /// Whether the console knows `:onerror`.
     onerror: bool = true, "onerror", "doc for newer consoles";
+    /// Whether the console knows `:serialize`.
+    serialize: bool = true, "serialize", "insp: since 7.13 to 7.15";
     /// Whether `file-size` takes a plain number of bytes.
     plain_bytes: PlainBytes = PlainBytes::Accept, "plain-bytes", "3p (over REST)";
     /// How times are written: `2025-11-11 16:47:07` or `jan/02/2025 10:30:45`.

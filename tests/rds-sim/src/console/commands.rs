@@ -62,7 +62,7 @@ impl Parser<'_> {
                 body: self.braces()?,
                 on_error: self.optional_block("on-error")?,
             }),
-            "onerror" if self.onerror => {
+            "onerror" if self.knows.onerror => {
                 self.skip_blanks();
                 let name = self.identifier();
                 let body = self.block("in")?;
@@ -78,7 +78,7 @@ impl Parser<'_> {
                 then: self.block("do")?,
                 otherwise: self.optional_block("else")?,
             }),
-            "serialize" => self.serialize(),
+            "serialize" if self.knows.serialize => self.serialize(),
             "" => Err(self.syntax_error(start)),
             _ => Err(self.bad_command(&name, at)),
         }

@@ -19,18 +19,25 @@ pub(super) struct Parser<'a> {
     pub(super) at: usize,
     depth: usize,
     menu: Menu,
-    pub(super) onerror: bool,
+    pub(super) knows: Knows,
 }
 
-/// Parses a whole script. `onerror` says whether the console knows `:onerror`.
-pub(crate) fn parse(text: &str, onerror: bool) -> Result<Script, SyntaxError> {
+/// Which commands the console knows that not every version does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Knows {
+    pub(crate) onerror: bool,
+    pub(crate) serialize: bool,
+}
+
+/// Parses a whole script.
+pub(crate) fn parse(text: &str, knows: Knows) -> Result<Script, SyntaxError> {
     let text: Vec<char> = text.replace("\r\n", "\n").chars().collect();
     let mut parser = Parser {
         text: &text,
         at: 0,
         depth: 0,
         menu: Menu::Root,
-        onerror,
+        knows,
     };
     parser.script(None)
 }

@@ -1,3 +1,5 @@
+//! What scripts print, which are refused, and that none does harm.
+
 use proptest::prelude::*;
 use rstest::rstest;
 

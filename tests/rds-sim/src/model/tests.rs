@@ -1,3 +1,5 @@
+//! Items, files and the pool through the console.
+
 use std::fs;
 
 use rstest::rstest;
@@ -105,6 +107,23 @@ fn an_item_goes_through_its_life() {
         ""
     );
     assert!(!path.exists());
+}
+
+#[test]
+fn a_removal_can_be_made_conditional_on_what_the_device_has_at_that_moment() {
+    let mut bench = Bench::new();
+    bench.add("a");
+    let name = "storage-pool/csi/a.img";
+    let script = format!(
+        ":if (([:len [/disk find file-path=\"/{name}\"]] = 0) && ([:len [/file find name=\"{name}\"]] = 1)) \
+         do={{ /file remove [/file find name=\"{name}\"]; :put \"gone\" }}"
+    );
+    assert_eq!(bench.run(&script), "", "an item still uses the file");
+    let by_comment = "/disk remove [/disk find slot=\"a\" comment=\"other\"]";
+    bench.run(by_comment);
+    assert!(bench.model.device().item("a").is_some());
+    bench.run("/disk remove [/disk find slot=\"a\" comment=\"\"]");
+    assert_eq!(bench.run(&script), "gone\n");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! The order of steps on configfs, on a plain directory in its place.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! A simulator over real SSH, with its faults.
+
 use std::time::Duration;
 
 use russh::ChannelMsg;

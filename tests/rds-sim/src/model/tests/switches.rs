@@ -273,6 +273,11 @@ fn texts_and_units() {
         bench.run(script),
         "bad command name onerror (line 1 column 2)\n"
     );
+    bench.switch("serialize=no");
+    assert_eq!(
+        bench.run(":put [:serialize to=json \"x\"]"),
+        "bad command name serialize (line 1 column 8)\n"
+    );
     bench.switch("abort-on-failure=no");
     assert_eq!(bench.run(":error x; :put on"), "x\non\n");
 }
