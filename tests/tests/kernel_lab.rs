@@ -222,7 +222,7 @@ async fn a_power_cut_loses_what_was_not_flushed_and_keeps_what_was() {
     let guest = Guest::boot(&lab, options).await.unwrap();
     guest
         .script(
-            "mkfs.ext4 -q /dev/ubda; mount /dev/ubda /mnt
+            "mkfs.ext4 -q /dev/ubda; mount -o commit=300 /dev/ubda /mnt
              echo flushed >/mnt/flushed; sync
              echo lost >/mnt/lost; echo lost >/root-is-an-overlay",
         )

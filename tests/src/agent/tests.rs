@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use csi_proto::v1::ProbeRequest;
+use csi_proto::v1::identity_client::IdentityClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::Code;
+use tonic::service::Routes;
+use tonic::transport::Server;
 
 use super::{Agent, Command, Endpoint, Status, serve};
 
@@ -136,4 +143,34 @@ async fn a_dialled_unix_socket_speaks_first_and_both_ways() {
     let nowhere = Endpoint::Unix(directory.path().join("none"));
     let error = agent.dial(nowhere).await.unwrap_err();
     assert_eq!(error.errno(), Some(NO_ENTRY));
+}
+
+#[tokio::test]
+async fn a_grpc_channel_reaches_a_unix_socket_and_finds_its_restarted_server() {
+    let (agent, _tasks) = agent().await;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let mut identity = IdentityClient::new(agent.channel(&socket));
+    let absent = identity.probe(ProbeRequest {}).await.unwrap_err();
+    assert_eq!(absent.code(), Code::Unavailable, "{absent}");
+    for _ in 0..2 {
+        let listener = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut server = JoinSet::new();
+        // A server without services answers every call by "unimplemented".
+        server.spawn(
+            Server::builder()
+                .add_routes(Routes::default())
+                .serve_with_incoming_shutdown(listener, async { stopped.await.unwrap() }),
+        );
+        crate::wait::until("the server answers", LONG, async || {
+            let answer = identity.probe(ProbeRequest {}).await.unwrap_err();
+            Ok((answer.code() == Code::Unimplemented).then_some(()))
+        })
+        .await
+        .unwrap();
+        stop.send(()).unwrap();
+        server.join_next().await.unwrap().unwrap().unwrap();
+        std::fs::remove_file(&socket).unwrap();
+    }
 }
