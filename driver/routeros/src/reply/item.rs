@@ -20,8 +20,12 @@ fn records(text: &str, dialect: Dialect, listing: Listing) -> Result<Vec<Record>
 pub fn disks(text: &str, dialect: Dialect) -> Result<(Vec<DiskItem>, Vec<Pool>), ReplyError> {
     let (mut items, mut pools) = (Vec::new(), Vec::new());
     for record in records(text, dialect, Listing::Disk)? {
-        items.push(DiskItem::try_from(&record)?);
-        pools.extend(pool(&record)?);
+        let item = DiskItem::try_from(&record)?;
+        // RouterOS may have mounted what it found inside a volume; that is no pool.
+        if item.file().is_none() {
+            pools.extend(pool(&record)?);
+        }
+        items.push(item);
     }
     Ok((items, pools))
 }

@@ -230,3 +230,47 @@ fn a_refused_step_is_found_whether_the_console_stops_or_goes_on() {
     assert_eq!(answer.refused_step(), None);
     assert!(answer.complaint().is_some());
 }
+
+#[test]
+fn a_wrapped_listing_of_files_keeps_its_names() {
+    let text = "\r\n 0   name=storage-pool/rds-csi/pvc-bvhguhbpb\r\n     nhx5gsxb5fgwhjmhy.img type=.img\r\n     file size=10 240\r\n\r\n10   name=storage-pool/rds-csi/my dir type=dir\r\n     ectory last-modified=2025-11-11 16:47:07\r\n";
+    let files = files(text, Dialect::Prose).unwrap();
+    assert_eq!(files.len(), 1);
+    assert_eq!(
+        files[0].name,
+        "storage-pool/rds-csi/pvc-bvhguhbpbnhx5gsxb5fgwhjmhy.img"
+    );
+    assert_eq!(
+        file_names(text, Dialect::Prose).unwrap()[1],
+        "storage-pool/rds-csi/my dir"
+    );
+}
+
+#[test]
+fn the_legend_alone_is_an_empty_listing_and_other_text_is_none() {
+    for text in ["", "\r\n", "Flags: X - DISABLED,\r\n A - ACQUIRED\r\n\r\n"] {
+        assert_eq!(prose_records(text, Listing::Disk), Ok(Vec::new()));
+    }
+    for text in [
+        "no such item\n",
+        "Columns: SLOT\n 0 BM usb1\n",
+        "interrupted",
+    ] {
+        assert!(
+            matches!(
+                prose_records(text, Listing::Disk),
+                Err(ReplyError::Prose { .. })
+            ),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn a_property_that_comes_twice_is_an_error() {
+    let text = " 0 B type=file slot=\"a\" slot=\"b\"\n";
+    assert!(matches!(
+        prose_records(text, Listing::Disk),
+        Err(ReplyError::Duplicate { .. })
+    ));
+}

@@ -118,4 +118,39 @@ mod tests {
             assert_eq!(Version::read(text), None, "{text:?}");
         }
     }
+
+    fn answer(script: &Script, readings: &[&str]) -> String {
+        let nonce = script.nonce();
+        let mut text = String::new();
+        for (index, reading) in readings.iter().enumerate() {
+            text.push_str(&format!("{nonce} read {index}\r\n{reading}\r\n"));
+        }
+        text + &format!("{nonce} end\r\n")
+    }
+
+    #[test]
+    fn a_console_without_json_is_asked_again_and_read_as_a_listing() {
+        let first = first_script();
+        let refused = "bad command name serialize (line 1 column 98)\r\n";
+        assert!(matches!(read(refused, &first), Ok(None)));
+        let second = second_script();
+        let device = read(&answer(&second, &["7.21 (stable)"]), &second);
+        let device = device.ok().flatten().unwrap();
+        assert_eq!(device.dialect, Dialect::Prose);
+        assert!(matches!(
+            read(refused, &second),
+            Err(ProbeError::Complaint { .. })
+        ));
+    }
+
+    #[test]
+    fn a_console_that_prints_json_is_read_as_json() {
+        let script = first_script();
+        let text = answer(&script, &["7.24.4 (stable)", "\"rds\""]);
+        let device = read(&text, &script).ok().flatten().unwrap();
+        assert_eq!(device.version, "7.24.4 (stable)");
+        assert_eq!(device.dialect, Dialect::Json);
+        let cut = &text[..text.len() / 2];
+        assert!(matches!(read(cut, &script), Err(ProbeError::Reply(_))));
+    }
 }
