@@ -6,6 +6,7 @@
 //! is right, the kit only does what it is told and says precisely what went wrong.
 
 pub mod agent;
+pub mod console;
 pub mod guest;
 pub mod lab;
 pub mod wait;
