@@ -1,0 +1,249 @@
+//! The driver's roles as running programs, spoken to as the orchestrator does.
+//!
+//! [`Plugin`] is a CSI socket, wherever it is; [`ControllerProcess`] is the controller
+//! on the test's own machine, [`NodeProcess`] the node plugin in a guest. The programs
+//! are the real ones, with real arguments.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use csi_proto::v1::GetPluginInfoRequest;
+use csi_proto::v1::controller_client::ControllerClient;
+use csi_proto::v1::identity_client::IdentityClient;
+use csi_proto::v1::node_client::NodeClient;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::agent::Status;
+use crate::appliance::Appliance;
+use crate::guest::{Guest, Process};
+use crate::lab::{Lab, program};
+use crate::wait::until;
+
+/// The cluster that every lab is.
+pub const CLUSTER: &str = "lab";
+const DEADLINE: Duration = Duration::from_secs(30);
+const SOCKET: &str = "/run/rds-csi/csi.sock";
+
+/// A CSI socket.
+#[derive(Debug, Clone)]
+pub struct Plugin(Channel);
+
+impl Plugin {
+    /// A socket on the test's own machine. Connects on first use.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        let socket = socket.to_owned();
+        let connector = tower::service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        Self(Endpoint::from_static("http://socket").connect_with_connector_lazy(connector))
+    }
+
+    /// Its Identity service.
+    #[must_use]
+    pub fn identity(&self) -> IdentityClient<Channel> {
+        IdentityClient::new(self.0.clone())
+    }
+
+    /// Its Controller service.
+    #[must_use]
+    pub fn controller(&self) -> ControllerClient<Channel> {
+        ControllerClient::new(self.0.clone())
+    }
+
+    /// Its Node service.
+    #[must_use]
+    pub fn node(&self) -> NodeClient<Channel> {
+        NodeClient::new(self.0.clone())
+    }
+
+    async fn answers(&self) -> bool {
+        self.identity()
+            .get_plugin_info(GetPluginInfoRequest {})
+            .await
+            .is_ok()
+    }
+}
+
+/// The controller on the test's own machine, in the lab's network.
+#[derive(Debug)]
+pub struct ControllerProcess {
+    child: Mutex<Child>,
+    log: PathBuf,
+    plugin: Plugin,
+}
+
+impl ControllerProcess {
+    /// Starts `rds-csi-driver controller` for an appliance and waits for its socket.
+    /// Whether the appliance answers does not matter.
+    ///
+    /// # Errors
+    /// It did not start, or ended.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program is ended in Drop, which the asynchronous runner cannot do"
+    )]
+    pub async fn start(
+        lab: &Lab,
+        appliance: &Appliance,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let socket = lab.directory().join("controller.sock");
+        let log = lab.directory().join("controller.log");
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .context("opening the controller's log")?;
+        let child = std::process::Command::new(program("rds-csi-driver")?)
+            .args([
+                "controller",
+                "--cluster",
+                "none",
+                "--cluster-id",
+                CLUSTER,
+                "--admin-listen",
+                "127.0.0.1:0",
+            ])
+            .arg("--endpoint")
+            .arg(&socket)
+            .args([
+                "--rds-address",
+                &appliance.ssh().to_string(),
+                "--rds-host-key",
+                appliance.host_key(),
+            ])
+            .arg("--rds-key-file")
+            .arg(appliance.key())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .context("starting the controller")?;
+        let started = Self {
+            child: Mutex::new(child),
+            log,
+            plugin: Plugin::at(&socket),
+        };
+        until("the controller answers", DEADLINE, async || {
+            if let Some(status) = started.lock().try_wait()? {
+                bail!("the controller ended with {status}: {}", started.output());
+            }
+            Ok(started.plugin.answers().await.then_some(()))
+        })
+        .await?;
+        Ok(started)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.lock().id()
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for ControllerProcess {
+    fn drop(&mut self) {
+        let mut child = self.lock();
+        child.kill().ok();
+        child.wait().ok();
+    }
+}
+
+/// The node plugin in a guest.
+#[derive(Debug)]
+pub struct NodeProcess {
+    process: Process,
+    plugin: Plugin,
+}
+
+impl NodeProcess {
+    /// Starts `rds-csi-driver node` and waits for its socket. Its state directory is in
+    /// the guest's share, as a host directory outlives a reboot.
+    ///
+    /// # Errors
+    /// It did not start, or ended.
+    pub async fn start(guest: &Guest, node_name: &str) -> anyhow::Result<Self> {
+        let state = guest.share().join("state");
+        let words = [
+            &program("rds-csi-driver")?.display().to_string(),
+            "node",
+            "--cluster-id",
+            CLUSTER,
+            "--node-name",
+            node_name,
+            "--endpoint",
+            SOCKET,
+            "--state-dir",
+            &state.display().to_string(),
+            "--admin-listen",
+            "127.0.0.1:9808",
+        ];
+        let process = guest.spawn("node-plugin", &words, &[]).await?;
+        let started = Self {
+            process,
+            plugin: Plugin(guest.channel(SOCKET)),
+        };
+        until("the node plugin answers", DEADLINE, async || {
+            if let Some(status) = started.process.status().await? {
+                bail!(
+                    "the node plugin ended with {status:?}: {}",
+                    started.output()
+                );
+            }
+            Ok(started.plugin.answers().await.then_some(()))
+        })
+        .await?;
+        Ok(started)
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// The process in the guest.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Kills it, as a crash would, and waits for its end.
+    ///
+    /// # Errors
+    /// The guest does not answer.
+    pub async fn kill(&self) -> anyhow::Result<Option<Status>> {
+        self.process.signal("KILL").await?;
+        Ok(self.process.wait(DEADLINE).await?)
+    }
+}
