@@ -6,7 +6,10 @@
 //! is right, the kit only does what it is told and says precisely what went wrong.
 
 pub mod agent;
+pub mod appliance;
 pub mod console;
 pub mod guest;
 pub mod lab;
+pub mod plugin;
+pub mod volume;
 pub mod wait;
