@@ -7,3 +7,4 @@
 pub(crate) mod controller;
 pub(crate) mod convert;
 pub(crate) mod identity;
+pub(crate) mod node;

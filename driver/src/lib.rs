@@ -8,4 +8,5 @@ mod controller;
 mod csi;
 mod detach;
 mod inflight;
+mod node;
 mod status;

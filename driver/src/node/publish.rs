@@ -1,0 +1,205 @@
+//! NodePublishVolume: the staged volume at a target path, as a bind of its filesystem
+//! or as a raw device.
+//!
+//! A raw device is a device node at the target, or, where the target lies on a
+//! filesystem on which nodes cannot be opened, a node of ours bound there. A node's
+//! number outlives its device, so an old one is accepted only if it is the number that
+//! the kernel has for the volume just now.
+
+use std::path::{Path, PathBuf};
+
+use rds_csi_core::access::{Access, AccessMode};
+use rds_csi_core::mount::{Mount, mount_covering, mounts_at};
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::publish::{self, Desired, Found, Observed, Step};
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_host::block::Device;
+use rds_csi_host::mounter::{PathState, Unmount};
+use tracing::{debug, info};
+
+use super::budget::Budget;
+use super::session::Seen;
+use super::{Node, NodeError};
+
+/// What NodePublishVolume asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct PublishRequest {
+    /// The volume.
+    pub(crate) id: VolumeId,
+    /// Where it is staged.
+    pub(crate) staging: PathBuf,
+    /// Where it shall be.
+    pub(crate) target: PathBuf,
+    /// Who uses it, and how.
+    pub(crate) access: Access,
+    /// Whether this target alone is read-only.
+    pub(crate) read_only: bool,
+    /// The volume's NQN, where a context says it.
+    pub(crate) nqn: Option<Nqn>,
+}
+
+impl PublishRequest {
+    fn desired(&self) -> Desired {
+        Desired {
+            block: self.access.is_block(),
+            read_only: self.read_only || self.access.mode == AccessMode::SingleNodeReaderOnly,
+        }
+    }
+}
+
+impl Node {
+    /// Publishes the volume at the target, or finds it published there.
+    pub(crate) async fn publish(&self, request: &PublishRequest) -> Result<(), NodeError> {
+        let nqn = match &request.nqn {
+            Some(nqn) => {
+                self.verify_nqn(&request.id, nqn)?;
+                nqn.clone()
+            }
+            None => self.nqn(&request.id).await?,
+        };
+        let desired = request.desired();
+        let mut budget = Budget::new();
+        let (mut recorded, mut bound, mut changed) = (false, false, false);
+        loop {
+            let (observed, device) = self.observe(request, &nqn, desired).await?;
+            let Some(step) = publish::next(&observed, desired)? else {
+                if changed {
+                    info!(volume_id = %request.id, target = %request.target.display(), block = desired.block, read_only = desired.read_only, elapsed_ms = %budget.elapsed().as_millis(), "volume published");
+                }
+                return Ok(());
+            };
+            budget.spend(&format_args!("{step:?}"))?;
+            if matches!(step, Step::Bind | Step::BindNode) && std::mem::replace(&mut bound, true) {
+                return Err(self.not_seen(&request.target).await?);
+            }
+            if desired.block && !std::mem::replace(&mut recorded, true) {
+                self.record_target(&request.id, &nqn, &request.target, desired.read_only)
+                    .await?;
+            }
+            debug!(volume_id = %request.id, ?step, "publishing");
+            self.take(step, request, desired, device.as_ref()).await?;
+            changed = true;
+        }
+    }
+
+    /// The target path itself is only touched where no filesystem lies on it: its
+    /// device may be dead.
+    async fn observe(
+        &self,
+        request: &PublishRequest,
+        nqn: &Nqn,
+        desired: Desired,
+    ) -> Result<(Observed, Option<Device>), NodeError> {
+        let seen = self.seen(nqn).await?;
+        let mounts = self.host.mounts().await?;
+        let target = mounts_at(&mounts, &request.target);
+        let path = if desired.block || target.is_empty() {
+            found(self.host.path(&request.target).await?)
+        } else {
+            Found::Directory { empty: false }
+        };
+        let connecting = matches!(seen, Seen::Waiting(_));
+        let device = match seen {
+            Seen::Live(device) => Some(device),
+            Seen::Absent | Seen::Waiting(_) => None,
+        };
+        let mut contrary_targets = Vec::new();
+        let mut recorded = None;
+        if let (true, Some(device)) = (desired.block, &device) {
+            let record = self.registry.get(&request.id).await?;
+            recorded = record
+                .as_ref()
+                .and_then(|session| session.targets.get(&request.target).copied());
+            let number = device.namespace.number;
+            contrary_targets = self
+                .published_at(record.as_ref(), number)
+                .await?
+                .into_iter()
+                .filter(|(path, read_only)| {
+                    *path != request.target && *read_only != desired.read_only
+                })
+                .map(|(path, _)| path)
+                .collect();
+        }
+        let observed = Observed {
+            namespace: device.as_ref().map(|device| device.namespace.clone()),
+            connecting,
+            staging: mounts_at(&mounts, &request.staging),
+            nodes_usable: nodes_usable(&mounts, &request.target),
+            target,
+            path,
+            contrary_targets,
+            recorded,
+        };
+        Ok((observed, device))
+    }
+
+    async fn take(
+        &self,
+        step: Step,
+        request: &PublishRequest,
+        desired: Desired,
+        device: Option<&Device>,
+    ) -> Result<(), NodeError> {
+        let (host, target) = (&self.host, &request.target);
+        match (step, device) {
+            (Step::MakeDirectory, _) => host.make_directory(target).await?,
+            (Step::Bind, _) => {
+                host.bind(&request.staging, target, desired.read_only)
+                    .await?;
+            }
+            (Step::MakeFile, _) => host.make_file(target).await?,
+            (Step::RemoveFile, _) => host.remove_file(target).await?,
+            (Step::Unmount, _) => host.unmount(target, Unmount::Plain).await?,
+            (Step::SetReadOnly(value), Some(device)) => host.set_read_only(device, value).await?,
+            (Step::MakeNode, Some(device)) => {
+                let number = device.namespace.number;
+                host.make_block_node(target, number).await?;
+            }
+            (Step::BindNode, Some(device)) => {
+                self.bind_node(request, device.namespace.number).await?;
+            }
+            (Step::RemoveDirectory, _)
+            | (Step::SetReadOnly(_) | Step::MakeNode | Step::BindNode, None) => {
+                return Err(NodeError::Unplanned {
+                    step: format!("{step:?}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds a node of our own, made for this and unlinked again: the kernel's name in
+    /// `/dev` may be another volume's by the time of the bind, a number that changes
+    /// its meaning is found by the next look. The bind keeps what was unlinked.
+    async fn bind_node(
+        &self,
+        request: &PublishRequest,
+        number: DeviceNumber,
+    ) -> Result<(), NodeError> {
+        let node = self.settings.nodes.join(request.id.as_str());
+        self.host.remove_file(&node).await?;
+        self.host.make_block_node(&node, number).await?;
+        let bound = self.host.bind(&node, &request.target, false).await;
+        self.host.remove_file(&node).await?;
+        Ok(bound?)
+    }
+}
+
+/// Whether a device node made at the path could be opened.
+fn nodes_usable(mounts: &[Mount], target: &Path) -> bool {
+    let parent = target.parent().unwrap_or(target);
+    mount_covering(mounts, parent).is_none_or(|mount| !mount.is_nodev())
+}
+
+/// The plan's words for what the host found.
+pub(super) const fn found(path: PathState) -> Found {
+    match path {
+        PathState::Absent => Found::Absent,
+        PathState::Directory { empty } => Found::Directory { empty },
+        PathState::Block(number) => Found::Block(number),
+        PathState::File { empty } => Found::File { empty },
+        PathState::Other => Found::Other,
+    }
+}

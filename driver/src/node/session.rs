@@ -1,0 +1,174 @@
+//! Which session is a volume's, and what the record says of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::mount::{Mount, mounts_at};
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::Subsystem;
+use rds_csi_core::volume_id::{Form, VolumeId};
+use rds_csi_host::block::Device;
+use rds_csi_host::nvme::NvmeError;
+use rds_csi_host::registry::Session;
+
+use super::{Node, NodeError};
+
+/// What the kernel shows of a volume's session.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// No controller.
+    Absent,
+    /// Controllers, but no device that does I/O; the text says what there is.
+    Waiting(String),
+    /// The device.
+    Live(Device),
+}
+
+impl Seen {
+    /// The device, or why there is none to work with.
+    pub(super) fn live(self, nqn: &Nqn) -> Result<Device, NodeError> {
+        let seen = match self {
+            Self::Live(device) => return Ok(device),
+            Self::Waiting(seen) => seen,
+            Self::Absent => "no session".to_owned(),
+        };
+        Err(NodeError::NotLive {
+            nqn: nqn.clone(),
+            seen,
+        })
+    }
+}
+
+impl Node {
+    /// The NQN that a context may name: the volume's own. Volumes of the older driver
+    /// were made under whatever prefix was set then; their name still ends in the id.
+    pub(super) fn verify_nqn(&self, id: &VolumeId, nqn: &Nqn) -> Result<(), NodeError> {
+        let ours = self.settings.nqn_prefix.nqn(id);
+        let is_older = || {
+            id.form() == Form::Long
+                && nqn
+                    .as_str()
+                    .strip_suffix(id.as_str())
+                    .is_some_and(|prefix| prefix.ends_with(':'))
+        };
+        if *nqn == ours || is_older() {
+            return Ok(());
+        }
+        Err(NodeError::OtherNqn {
+            id: id.clone(),
+            found: nqn.clone(),
+            expected: ours.to_string(),
+        })
+    }
+
+    /// The volume's NQN where no context says it: from the record, which outlives a
+    /// change of the prefix, else from the id. A record of another volume's NQN is not
+    /// believed.
+    pub(super) async fn nqn(&self, id: &VolumeId) -> Result<Nqn, NodeError> {
+        match self.registry.get(id).await? {
+            Some(session) => self.recorded_nqn(&session),
+            None => Ok(self.settings.nqn_prefix.nqn(id)),
+        }
+    }
+
+    /// The NQN of a record, verified against the id.
+    pub(super) fn recorded_nqn(&self, session: &Session) -> Result<Nqn, NodeError> {
+        let own = session
+            .nqn
+            .as_str()
+            .strip_suffix(session.volume.as_str())
+            .is_some_and(|prefix| prefix.ends_with(':'));
+        if own {
+            Ok(session.nqn.clone())
+        } else {
+            Err(NodeError::OtherNqn {
+                id: session.volume.clone(),
+                found: session.nqn.clone(),
+                expected: self.settings.nqn_prefix.nqn(&session.volume).to_string(),
+            })
+        }
+    }
+
+    /// What the kernel shows of the session to exactly this NQN.
+    pub(super) async fn seen(&self, nqn: &Nqn) -> Result<Seen, NodeError> {
+        let Some(subsystem) = self.host.subsystem(nqn).await? else {
+            return Ok(Seen::Absent);
+        };
+        Ok(seen(nqn, &subsystem)?)
+    }
+
+    /// The mounts at exactly this path, lowest first.
+    pub(super) async fn mounts_at(&self, path: &Path) -> Result<Vec<Mount>, NodeError> {
+        Ok(mounts_at(&self.host.mounts().await?, path))
+    }
+
+    /// The record of a session that is there without one, where it is certainly ours:
+    /// opened under this node's own identity. `None` for a stranger's session, which
+    /// must never come to look like one that we may end.
+    pub(super) async fn rebuild_record(
+        &self,
+        id: &VolumeId,
+        nqn: &Nqn,
+    ) -> Result<Option<Session>, NodeError> {
+        let Some(subsystem) = self.host.subsystem(nqn).await? else {
+            return Ok(None);
+        };
+        let ours =
+            |host: &Option<String>| host.as_deref() == Some(self.settings.identity.nqn.as_str());
+        let all_ours = subsystem
+            .controllers
+            .iter()
+            .all(|controller| ours(&controller.host_nqn));
+        let address = subsystem
+            .controllers
+            .iter()
+            .find_map(|controller| controller.address)
+            .filter(|_| all_ours);
+        Ok(address.map(|(address, port)| Session {
+            volume: id.clone(),
+            nqn: nqn.clone(),
+            address,
+            port,
+            staged_at: None,
+            opened: now(),
+            targets: BTreeMap::new(),
+        }))
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
+fn seen(nqn: &Nqn, subsystem: &Subsystem) -> Result<Seen, NvmeError> {
+    // Without controllers a subsystem lingers only because its device is still held.
+    if subsystem.controllers.is_empty() {
+        return Ok(Seen::Absent);
+    }
+    match subsystem.namespaces.as_slice() {
+        [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
+            Ok(Seen::Live(Device {
+                nqn: nqn.clone(),
+                namespace: namespace.clone(),
+            }))
+        }
+        namespaces @ ([] | [_]) => {
+            let states: Vec<_> = subsystem
+                .controllers
+                .iter()
+                .map(|controller| format!("{} {}", controller.name, controller.state))
+                .collect();
+            let namespace = match namespaces {
+                [] => "no namespace".to_owned(),
+                [namespace, ..] => format!("{} of {}", namespace.name, namespace.size),
+            };
+            Ok(Seen::Waiting(format!("{}, {namespace}", states.join(", "))))
+        }
+        more => Err(NvmeError::Ambiguous {
+            nqn: nqn.clone(),
+            names: more.iter().map(|found| found.name.clone()).collect(),
+        }),
+    }
+}

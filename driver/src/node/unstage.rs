@@ -1,0 +1,98 @@
+//! NodeUnstageVolume: nothing of the volume is left on this node, or it is an error.
+//!
+//! It needs no memory and no file from before: mounts and sessions are the kernel's,
+//! the NQN follows from the id, and a session under this node's own identity is ours
+//! even where the record was lost.
+
+use std::path::Path;
+
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::Subsystem;
+use rds_csi_core::stage::{Staged, UnstageStep, next_unstage};
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_host::block::{Device, Holder};
+use rds_csi_host::mounter::Unmount;
+use rds_csi_host::registry::Session;
+use tracing::{debug, info};
+
+use super::budget::Budget;
+use super::{Node, NodeError};
+
+impl Node {
+    /// Unstages the volume, or finds nothing of it. A volume that was never here is
+    /// success.
+    pub(crate) async fn unstage(&self, id: &VolumeId, staging: &Path) -> Result<(), NodeError> {
+        let mut budget = Budget::new();
+        let mut holders = None;
+        let mut changed = false;
+        loop {
+            let record = self.registry.get(id).await?;
+            let nqn = match &record {
+                Some(session) => self.recorded_nqn(session)?,
+                None => self.settings.nqn_prefix.nqn(id),
+            };
+            let staged = Staged {
+                mounts: self.mounts_at(staging).await?.len(),
+                subsystem: self.host.subsystem(&nqn).await?,
+                recorded: record.is_some(),
+                holders: holders.clone().unwrap_or_default(),
+            };
+            let host = &self.settings.identity.nqn;
+            let Some(step) = next_unstage(&staged, &nqn, host, holders.is_some())? else {
+                if changed {
+                    info!(volume_id = %id, elapsed_ms = %budget.elapsed().as_millis(), "volume unstaged");
+                }
+                return Ok(());
+            };
+            budget.spend(&format_args!("{step:?}"))?;
+            debug!(volume_id = %id, ?step, "unstaging");
+            // What was asked before a change says nothing about the time after it.
+            let known = holders.take();
+            match step {
+                UnstageStep::Unmount => self.host.unmount(staging, Unmount::Plain).await?,
+                UnstageStep::AskHolders => {
+                    let found = self.holders(&nqn, staged.subsystem.as_ref(), record.as_ref());
+                    holders = Some(found.await?);
+                }
+                UnstageStep::Disconnect => {
+                    debug_assert_eq!(known, Some(Vec::new()));
+                    self.host.disconnect(&nqn).await?;
+                    info!(volume_id = %id, %nqn, "session ended");
+                }
+                UnstageStep::Forget => self.registry.remove(id).await?,
+            }
+            changed |= step != UnstageStep::AskHolders;
+        }
+    }
+
+    /// Who uses the volume's device: what the kernel can tell, and raw targets of ours
+    /// that are still there, whose users the kernel does not tell of.
+    async fn holders(
+        &self,
+        nqn: &Nqn,
+        subsystem: Option<&Subsystem>,
+        record: Option<&Session>,
+    ) -> Result<Vec<String>, NodeError> {
+        let mut found = Vec::new();
+        for namespace in subsystem.map_or(&[][..], |subsystem| &subsystem.namespaces) {
+            let device = Device {
+                nqn: nqn.clone(),
+                namespace: namespace.clone(),
+            };
+            found.extend(self.host.holders(&device).await?.iter().map(describe));
+            for (target, _) in self.published_at(record, namespace.number).await? {
+                found.push(format!("the raw target {}", target.display()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn describe(holder: &Holder) -> String {
+    match holder {
+        Holder::Mount(path) => format!("the mount at {}", path.display()),
+        Holder::Device(name) => format!("the block device {name}"),
+        Holder::Swap => "swap".to_owned(),
+        Holder::Claimed => "a mount elsewhere or a program that claims it".to_owned(),
+    }
+}
