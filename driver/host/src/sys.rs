@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rds_csi_core::kind::{Failure, Kind};
 
+pub(crate) use nix::errno::Errno;
+
 pub(crate) mod calls;
 pub(crate) mod device;
 pub(crate) mod mounting;

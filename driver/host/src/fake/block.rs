@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use nix::errno::Errno;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::{Content, FsType};
 use rds_csi_core::nvme::ControllerState;
@@ -16,6 +15,7 @@ use crate::block::{
 use crate::fake::array::Medium;
 use crate::fake::faults::refused;
 use crate::fake::{FakeHost, Kernel};
+use crate::sys::Errno;
 
 #[async_trait]
 impl BlockDevices for FakeHost {

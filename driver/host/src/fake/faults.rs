@@ -89,7 +89,7 @@ fn injected_nqn() -> rds_csi_core::nqn::Nqn {
 }
 
 /// A refusal of the model itself, with the number that Linux would give.
-pub(super) fn refused(call: &'static str, path: &Path, errno: nix::errno::Errno) -> CallError {
+pub(super) fn refused(call: &'static str, path: &Path, errno: crate::sys::Errno) -> CallError {
     CallError::failed(call, path, io::Error::from_raw_os_error(errno as i32))
 }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use nix::errno::Errno;
 use rds_csi_core::filesystem::FsType;
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
@@ -13,6 +12,7 @@ use crate::fake::array::Medium;
 use crate::fake::faults::refused;
 use crate::fake::{FakeHost, Kernel, Node};
 use crate::mounter::{MountError, Mounter, PathState, Unmount};
+use crate::sys::Errno;
 
 #[async_trait]
 impl Mounter for FakeHost {

@@ -9,11 +9,10 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-use nix::errno::Errno;
 use rds_csi_core::nvme::Target;
 
 use crate::nvme::ConnectError;
-use crate::sys::CallError;
+use crate::sys::{CallError, Errno};
 
 /// Why writing or reading the file failed.
 #[derive(Debug)]

@@ -11,13 +11,12 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::nvme::{Controller, ControllerState, Namespace, Subsystem};
 
 use crate::mountinfo::parse_number;
 use crate::nvme::NvmeError;
-use crate::sys::{CallError, Root};
+use crate::sys::{CallError, Errno, Root};
 
 /// The unit of `size` in sysfs, whatever the device's own block size.
 const SECTOR: u64 = 512;
