@@ -1,3 +1,5 @@
+//! Programs of our own, to see what the runner gives them and takes from them.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

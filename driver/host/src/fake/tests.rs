@@ -1,3 +1,5 @@
+//! The model against the rules of the kernel that it stands for.
+
 use rds_csi_core::filesystem::{Content, FsType};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::HostIdentity;

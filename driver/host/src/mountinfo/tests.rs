@@ -1,3 +1,5 @@
+//! Tables rendered as the kernel does, and tables that no kernel writes.
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 

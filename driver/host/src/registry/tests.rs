@@ -1,3 +1,5 @@
+//! Records that outlive the plugin, and damaged ones.
+
 use super::*;
 
 const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";

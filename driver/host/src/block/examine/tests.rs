@@ -1,3 +1,5 @@
+//! Images of what may lie on a device, and when it counts as blank.
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Paths in a directory of our own; mounts are tried on guests.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -1,3 +1,5 @@
+//! Connections as trees of files show them; real ones are tried on guests.
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::symlink;

@@ -1,3 +1,5 @@
+//! Trees laid out as the kernel does, whole and half removed.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -1,3 +1,5 @@
+//! Device numbers that mean the device, another one, or nothing.
+
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nvme::{DeviceNumber, Namespace};
