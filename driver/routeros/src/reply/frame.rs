@@ -89,14 +89,16 @@ impl Answer {
         })
     }
 
-    /// The complaint with which a script that is past its steps ended.
+    /// A complaint instead of a reading: the script ended with it, or a console that does
+    /// not stop at a failure printed it and went on.
     #[must_use]
     pub fn complaint(&self) -> Option<Complaint> {
-        if self.whole {
-            None
-        } else {
-            failure::complaint(&self.rest)
-        }
+        let begins = |text: &String| {
+            let line = text.lines().find(|line| !line.trim().is_empty())?;
+            failure::complaint(line)
+        };
+        let in_a_reading = self.readings.iter().find_map(begins);
+        in_a_reading.or_else(|| (!self.whole).then(|| failure::complaint(&self.rest))?)
     }
 
     /// The texts of all readings.

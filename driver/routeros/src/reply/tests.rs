@@ -229,6 +229,8 @@ fn a_refused_step_is_found_whether_the_console_stops_or_goes_on() {
     let answer = Answer::read(&in_a_reading, &script).unwrap();
     assert_eq!(answer.refused_step(), None);
     assert!(answer.complaint().is_some());
+    let answer = Answer::read(&format!("{in_a_reading}{nonce} end"), &script).unwrap();
+    assert!(answer.complaint().is_some(), "the console went on");
 }
 
 #[test]
