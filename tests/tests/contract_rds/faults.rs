@@ -146,7 +146,14 @@ async fn an_answer_cut_at_any_byte_is_an_error() {
 
 #[tokio::test]
 async fn a_user_without_rights_is_told_so_at_once() {
-    let front = ssh(variants(&[])).await;
+    for abort_on_failure in [true, false] {
+        let mut switches = variants(&[]);
+        switches.abort_on_failure = abort_on_failure;
+        denials(&ssh(switches).await).await;
+    }
+}
+
+async fn denials(front: &Ssh) {
     let volume = Volume::new("pvc-1");
     let Volume { id, file, .. } = &volume;
     let creation = volume.creation(Bytes::gib(1));

@@ -7,6 +7,7 @@ use rds_csi_core::kind::{Chain, Failure, Kind};
 use rds_csi_routeros::client::RdsClient;
 use rds_csi_routeros::{LinkState, Rds, RdsConfig};
 use rds_sim::Fault;
+use rds_sim::fault::Harm;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -171,6 +172,28 @@ async fn a_dropped_connection_is_replaced_by_the_next_call() {
         front.sim.inject(Fault::CutConnections).unwrap();
         link(&front.rds, |state| !state.connected).await;
     }
+}
+
+#[tokio::test]
+async fn a_deadline_closes_the_connection() {
+    let front = ssh_with(variants(&[]), |config| {
+        config.command_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let volume = Volume::new("pvc-1");
+    reconnected(front.rds.as_ref(), &volume).await;
+    let hang = Fault::next(Harm::Hang { effect: false });
+    front.sim.inject(hang).unwrap();
+    let error = front.rds.inventory().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout);
+    reconnected(front.rds.as_ref(), &volume).await;
+    let only_the_new_one = async {
+        while front.sim.counters().open != 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, only_the_new_one).await.unwrap();
+    assert_eq!(front.sim.counters().logins, 2);
 }
 
 #[tokio::test]
