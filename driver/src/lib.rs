@@ -4,9 +4,18 @@
 //! from outside, the device, the host, the cluster, comes in as a port, so that tests
 //! run the whole server with models of them.
 
+mod admin;
+pub mod args;
+pub mod config;
 mod controller;
 mod csi;
 mod detach;
 mod inflight;
+pub mod metrics;
 mod node;
+pub mod run;
+pub mod serve;
+pub mod server;
+mod shutdown;
 mod status;
+pub mod telemetry;

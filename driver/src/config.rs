@@ -1,0 +1,277 @@
+//! What the process was told, typed and checked.
+//!
+//! Nothing is bound, connected or changed before every value here is valid, and every
+//! problem is reported at once: whoever fixes a manifest should not have to start the
+//! pod once per mistake. No value here is a secret; keys are named by their files.
+
+mod controller;
+mod node;
+mod reader;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rds_csi_core::backing_file::VolumeDirectory;
+use rds_csi_core::cluster_id::ClusterId;
+use rds_csi_core::names::DriverName;
+use rds_csi_core::nqn::{HostIdentity, NqnPrefix};
+use rds_csi_host::sys::Root;
+use rds_csi_routeros::RdsConfig;
+
+use crate::args::{Cli, Command, CommonArgs};
+use crate::controller::ControllerSettings;
+use crate::node::NodeSettings;
+use reader::Reader;
+pub use reader::{ConfigError, Problem};
+
+/// A valid command line.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What to be.
+    pub role: Role,
+    /// How to log.
+    pub log: LogConfig,
+}
+
+/// The roles, each with all it needs and nothing of the other.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Volumes on the device.
+    Controller(ControllerConfig),
+    /// Volumes on this node.
+    Node(NodeConfig),
+}
+
+/// What the controller is told.
+#[derive(Debug, Clone)]
+pub struct ControllerConfig {
+    /// The driver's name.
+    pub driver_name: DriverName,
+    /// The path of the CSI socket.
+    pub endpoint: PathBuf,
+    /// Where metrics and health are served; `None` is nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Whose volumes these are.
+    pub cluster_id: ClusterId,
+    /// Where attachments are recorded.
+    pub cluster: ClusterMode,
+    /// The device.
+    pub rds: RdsConfig,
+    /// Where backing files lie where a StorageClass does not say it.
+    pub volume_directory: VolumeDirectory,
+    /// What volume NQNs start with.
+    pub nqn_prefix: NqnPrefix,
+    /// Where nodes connect where a StorageClass does not say it.
+    pub nvme_address: IpAddr,
+    /// The TCP port of exports where a StorageClass does not say it.
+    pub nvme_port: u16,
+    /// How much of a pool may be promised, in hundredths of its size: 100 to 1000.
+    pub overcommit_percent: u32,
+    /// How long operations under way may take at the end.
+    pub shutdown_grace: Duration,
+}
+
+impl ControllerConfig {
+    /// What the operations need of it.
+    pub(crate) fn settings(&self) -> ControllerSettings {
+        ControllerSettings {
+            cluster: self.cluster_id.clone(),
+            volume_directory: self.volume_directory.clone(),
+            nqn_prefix: self.nqn_prefix.clone(),
+            rds_address: controller::ip_of(&self.rds.address),
+            nvme_address: self.nvme_address,
+            nvme_port: self.nvme_port,
+            overcommit_percent: self.overcommit_percent,
+        }
+    }
+}
+
+/// Where the controller learns of attachments and nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterMode {
+    /// No cluster is asked. Attachments are known to this process only, so after a
+    /// restart a volume that is still attached counts as free.
+    None,
+}
+
+/// What a node is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The driver's name.
+    pub driver_name: DriverName,
+    /// The path of the CSI socket.
+    pub endpoint: PathBuf,
+    /// Where metrics and health are served; `None` is nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Whose node this is.
+    pub cluster_id: ClusterId,
+    /// The node's name: a DNS subdomain of at most 192 bytes.
+    pub node_name: String,
+    /// What volume NQNs start with.
+    pub nqn_prefix: NqnPrefix,
+    /// Where the record of sessions lies.
+    pub state_dir: PathBuf,
+    /// How long connecting a volume may take.
+    pub connect_timeout: Duration,
+    /// How many volumes the node takes; `None` is no limit.
+    pub max_volumes: Option<u32>,
+    /// How long operations under way may take at the end.
+    pub shutdown_grace: Duration,
+}
+
+impl NodeConfig {
+    /// What the operations need of it.
+    pub(crate) fn settings(&self) -> NodeSettings {
+        NodeSettings {
+            name: self.node_name.clone(),
+            identity: HostIdentity::of(&self.cluster_id, &self.node_name),
+            nqn_prefix: self.nqn_prefix.clone(),
+            connect_timeout: self.connect_timeout,
+            max_volumes: self.max_volumes.unwrap_or(0),
+            nodes: Root::default().nodes,
+        }
+    }
+}
+
+/// How to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Of which form.
+    pub format: LogFormat,
+    /// What: directives of tracing-subscriber's `EnvFilter`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl TryFrom<&Cli> for Config {
+    type Error = ConfigError;
+
+    /// Reads the host key file and looks whether the key file can be opened; touches
+    /// nothing else.
+    fn try_from(cli: &Cli) -> Result<Self, ConfigError> {
+        let mut reader = Reader::default();
+        let (common, role) = match &cli.command {
+            Command::Controller(args) => {
+                let common = Common::read(&mut reader, &args.common);
+                let config = controller::read(&mut reader, args, common);
+                (&args.common, config.map(Role::Controller))
+            }
+            Command::Node(args) => {
+                let common = Common::read(&mut reader, &args.common);
+                let config = node::read(&mut reader, args, common);
+                (&args.common, config.map(Role::Node))
+            }
+        };
+        let log = LogConfig::read(&mut reader, common);
+        let config = role.zip(log).map(|(role, log)| Self { role, log });
+        reader.finish(config)
+    }
+}
+
+/// What both roles are told.
+struct Common {
+    driver_name: DriverName,
+    endpoint: PathBuf,
+    admin: Option<SocketAddr>,
+    cluster_id: ClusterId,
+    nqn_prefix: NqnPrefix,
+    shutdown_grace: Duration,
+}
+
+impl Common {
+    /// `None` where a problem was noted.
+    fn read(reader: &mut Reader, args: &CommonArgs) -> Option<Self> {
+        let driver_name = reader.parsed("driver-name", &args.driver_name);
+        let endpoint = reader.checked(
+            "endpoint",
+            &args.endpoint,
+            "an absolute path of at most 100 bytes, with or without unix://",
+            endpoint,
+        );
+        let admin = reader.checked(
+            "admin-listen",
+            &args.admin_listen,
+            "an IP address and a port, such as 0.0.0.0:9808 or [::]:9808, or off",
+            |text| match text {
+                "off" => Some(None),
+                text => text.parse().ok().map(Some),
+            },
+        );
+        let cluster_id = reader
+            .required(
+                "cluster-id",
+                args.cluster_id.as_deref(),
+                "1 to 36 lower-case letters, digits and inner hyphens",
+            )
+            .and_then(|text| reader.parsed("cluster-id", text));
+        let nqn_prefix = reader.parsed("nqn-prefix", &args.nqn_prefix);
+        let shutdown_grace = reader.duration("shutdown-grace", &args.shutdown_grace, 1..=3600);
+        Some(Self {
+            driver_name: driver_name?,
+            endpoint: endpoint?,
+            admin: admin?,
+            cluster_id: cluster_id?,
+            nqn_prefix: nqn_prefix?,
+            shutdown_grace: shutdown_grace?,
+        })
+    }
+}
+
+/// A socket's address has 108 bytes with its final zero; binding takes eight more than
+/// the final name.
+fn endpoint(text: &str) -> Option<PathBuf> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let plain = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');
+    (plain && path.len() <= 100).then(|| PathBuf::from(path))
+}
+
+impl LogConfig {
+    fn read(reader: &mut Reader, args: &CommonArgs) -> Option<Self> {
+        let format =
+            reader.checked(
+                "log-format",
+                &args.log_format,
+                "text or json",
+                |text| match text {
+                    "text" => Some(LogFormat::Text),
+                    "json" => Some(LogFormat::Json),
+                    _ => None,
+                },
+            );
+        let filter = reader.checked(
+            "log-level",
+            &args.log_level,
+            "error, warn, info, debug, trace, or directives such as info,rds_csi_routeros=debug",
+            |text| {
+                tracing_subscriber::EnvFilter::try_new(text).ok()?;
+                Some(text.to_owned())
+            },
+        );
+        Some(Self {
+            format: format?,
+            filter: filter?,
+        })
+    }
+}
+
+impl fmt::Display for ClusterMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use async_trait::async_trait;
+use rds_csi_core::appliance::{Step, VolumeState};
+use rds_csi_core::backing_file::BackingFile;
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_core::volume_name::Owner;
+use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::detach::Tasks;
+use crate::inflight::VolumeLocks;
+
+/// A device that was connected twice and is never asked anything.
+#[derive(Debug)]
+struct Connected;
+
+#[async_trait]
+impl Rds for Connected {
+    async fn inventory(&self) -> Result<Reading, RdsError> {
+        panic!("a scrape asks the device")
+    }
+
+    async fn volume(&self, _: &VolumeId, _: &BackingFile) -> Result<VolumeState, RdsError> {
+        panic!("a scrape asks the device")
+    }
+
+    async fn apply(
+        &self,
+        _: &VolumeId,
+        _: &BackingFile,
+        _: Option<&Owner>,
+        _: &[Step],
+    ) -> Result<VolumeState, RdsError> {
+        panic!("a scrape changes the device")
+    }
+
+    fn link(&self) -> LinkState {
+        LinkState {
+            connected: true,
+            connects: 2,
+            ..LinkState::default()
+        }
+    }
+}
+
+/// The page, which holds one series a family: their order is not fixed.
+fn page(metrics: &Metrics) -> String {
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    metrics
+        .encode()
+        .unwrap()
+        .replace(&version, "version=\"[version]\"")
+}
+
+#[test]
+fn the_page_of_a_controller() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let metrics = Metrics::new(
+        "controller",
+        vec![
+            Box::new(InFlight(tasks)),
+            Box::new(DeviceLink(Arc::new(Connected))),
+        ],
+    );
+    metrics.rpc("CreateVolume", "OK", Duration::from_millis(150));
+    metrics.rpc("CreateVolume", "OK", Duration::from_millis(1));
+    insta::assert_snapshot!(page(&metrics));
+}
+
+#[test]
+fn the_page_of_a_node() {
+    let metrics = Metrics::new("node", Vec::new());
+    metrics.nvme_connect(true);
+    metrics.nvme_connect(true);
+    metrics.formatted(FsType::Ext4);
+    insta::assert_snapshot!(page(&metrics));
+}
+
+#[tokio::test]
+async fn an_operation_under_way_is_counted() {
+    let tasks = Tasks::new(CancellationToken::new());
+    let metrics = Metrics::new("controller", vec![Box::new(InFlight(tasks.clone()))]);
+    let guard = VolumeLocks::default().try_lock("pvc-1").unwrap();
+    let counted = tasks
+        .run("read the metrics", guard, async move {
+            Ok::<_, RdsError>(metrics.encode().unwrap())
+        })
+        .await
+        .unwrap();
+    assert!(
+        counted.contains("\nrds_csi_operations_in_flight 1\n"),
+        "{counted}"
+    );
+}

@@ -1,0 +1,134 @@
+//! From a command line to an exit code.
+//!
+//! Nothing is bound before the whole configuration is valid, and the connection to the
+//! device outlives the operations that drain at the end.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use rds_csi_core::kind::Chain;
+use rds_csi_host::Linux;
+use rds_csi_host::command::Runner;
+use rds_csi_host::sys::Root;
+use rds_csi_routeros::RdsClient;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args::Cli;
+use crate::config::{Config, ControllerConfig, NodeConfig, Role};
+use crate::node::ready;
+use crate::serve::{ServeError, serve_controller, serve_node};
+use crate::shutdown::Signals;
+use crate::telemetry;
+
+/// A bad flag (`EX_USAGE` of sysexits.h).
+const BAD_CONFIG: u8 = 64;
+/// A second signal: what shells report for a program ended by SIGINT.
+const FORCED: u8 = 130;
+/// How long threads that hang in the kernel, on a dead device, may hold up the end.
+const HANGING_THREADS: Duration = Duration::from_millis(200);
+
+/// Does what the arguments and the environment say.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to say it to if the terminal is gone.
+            let _ = error.print();
+            let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+            return ExitCode::from(if asked.contains(&error.kind()) {
+                0
+            } else {
+                BAD_CONFIG
+            });
+        }
+    };
+    let config = match Config::try_from(&cli) {
+        Ok(config) => config,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "rds-csi-driver: {error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    telemetry::start(&config.log);
+    tracing::info!(role = ?config.role, version = env!("CARGO_PKG_VERSION"), "starting");
+    let outcome = runtime(&config.role)
+        .map_err(ServeError::Runtime)
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(config.role));
+            runtime.shutdown_timeout(HANGING_THREADS);
+            outcome
+        });
+    match outcome {
+        Ok(()) => {
+            tracing::info!("ended");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{}", Chain(&error));
+            ExitCode::from(if matches!(error, ServeError::Forced) {
+                FORCED
+            } else {
+                1
+            })
+        }
+    }
+}
+
+/// Two workers carry a role: it waits for the device and the kernel. Threads for
+/// blocking calls are made as they are needed; a node may have 64 that hang.
+fn runtime(role: &Role) -> io::Result<Runtime> {
+    let blocking = match role {
+        Role::Controller(_) => 8,
+        Role::Node(_) => 80,
+    };
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(blocking)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+}
+
+/// Runs a role until a signal ends it.
+///
+/// # Errors
+/// When it cannot serve, a part failed, or the end was not orderly.
+pub async fn run(role: Role) -> Result<(), ServeError> {
+    let signals = Signals::listen().map_err(ServeError::Signals)?;
+    let stop = CancellationToken::new();
+    let serving = async {
+        match role {
+            Role::Controller(config) => controller(&config, stop.clone()).await,
+            Role::Node(config) => node(&config, stop.clone()).await,
+        }
+    };
+    tokio::select! {
+        outcome = serving => outcome,
+        () = signals.second(stop.clone()) => Err(ServeError::Forced),
+    }
+}
+
+async fn controller(config: &ControllerConfig, stop: CancellationToken) -> Result<(), ServeError> {
+    tracing::warn!(
+        cluster = %config.cluster,
+        "attachments are known to this process only: after a restart an attached volume counts as free"
+    );
+    let (link, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let _ends_the_link = link.clone().drop_guard();
+    let rds = RdsClient::start(config.rds.clone(), &tasks, link);
+    serve_controller(config, rds, stop).await
+}
+
+async fn node(config: &NodeConfig, stop: CancellationToken) -> Result<(), ServeError> {
+    let runner = Runner::default();
+    ready(&runner, &config.state_dir)?;
+    let host = Arc::new(Linux::new(Root::default(), runner));
+    serve_node(config, host, stop).await
+}

@@ -1,0 +1,281 @@
+//! A role from its configuration to its end: binds, serves, drains.
+//!
+//! Order of an end: not ready any more and no new calls, then the operations under way,
+//! whoever waits for them, then the admin port, then out. A part that ends by itself
+//! takes the process down. The ports to the device and the host come from outside and
+//! must outlive this: an operation that drains still needs them.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rds_csi_core::kind::{Failure, Kind};
+use rds_csi_host::block::BlockDevices;
+use rds_csi_host::mounter::Mounter;
+use rds_csi_host::nvme::NvmeHost;
+use rds_csi_host::registry::Registry;
+use rds_csi_routeros::Rds;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::admin::{self, Readiness};
+use crate::config::{ControllerConfig, NodeConfig};
+use crate::controller::Controller;
+use crate::csi;
+use crate::detach::Tasks;
+use crate::metrics::{DeviceLink, InFlight, Metrics};
+use crate::node::{Node, NotReady};
+use crate::server::{Socket, SocketError};
+
+/// Why a role cannot serve, or ended in disorder.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The asynchronous runtime cannot be made.
+    #[error("starting the runtime")]
+    Runtime(#[source] io::Error),
+    /// The machine lacks what a node needs.
+    #[error("preparing the node")]
+    NotReady(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Signals cannot be listened to.
+    #[error("listening for signals")]
+    Signals(#[source] io::Error),
+    /// There is no CSI socket.
+    #[error("opening the CSI socket")]
+    Socket(#[from] SocketError),
+    /// There is no admin port.
+    #[error("listening on the admin address {address}")]
+    Admin {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The gRPC server failed.
+    #[error("serving CSI")]
+    Grpc(#[source] tonic::transport::Error),
+    /// A part ended although nobody asked it to.
+    #[error("{0} ended by itself")]
+    Ended(&'static str),
+    /// Operations were still under way when the grace was over; each is safe to ask
+    /// again.
+    #[error("{in_flight} operations were cut off after the grace of {grace:?}")]
+    CutOff {
+        /// How many.
+        in_flight: usize,
+        /// How long was waited.
+        grace: Duration,
+    },
+    /// A second signal came before the orderly end.
+    #[error("ended by a second signal")]
+    Forced,
+}
+
+impl Failure for ServeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Runtime(_)
+            | Self::NotReady(_)
+            | Self::Signals(_)
+            | Self::Admin { .. }
+            | Self::Grpc(_) => Kind::Unreachable,
+            Self::Socket(error) => error.kind(),
+            Self::Ended(_) => Kind::Bug,
+            Self::CutOff { .. } | Self::Forced => Kind::Timeout,
+        }
+    }
+}
+
+impl From<NotReady> for ServeError {
+    fn from(missing: NotReady) -> Self {
+        Self::NotReady(Box::new(missing))
+    }
+}
+
+/// A role whose ports are bound and which does not answer yet.
+#[derive(Debug)]
+pub struct Driver {
+    socket: Socket,
+    admin: Option<TcpListener>,
+    routes: Routes,
+    metrics: Metrics,
+    readiness: Readiness,
+    tasks: Tasks,
+    grace: Duration,
+    stop: CancellationToken,
+}
+
+impl Driver {
+    /// Binds a controller of `rds`. It ends when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When the socket or the admin address cannot be bound.
+    pub async fn controller(
+        config: &ControllerConfig,
+        rds: Arc<dyn Rds>,
+        stop: CancellationToken,
+    ) -> Result<Self, ServeError> {
+        let tasks = Tasks::new(stop.clone());
+        let metrics = Metrics::new(
+            "controller",
+            vec![
+                Box::new(InFlight(tasks.clone())),
+                Box::new(DeviceLink(rds.clone())),
+            ],
+        );
+        let readiness = Readiness::default();
+        readiness.observe("device", device_condition(rds.clone()));
+        let controller = Controller::new(config.settings(), rds);
+        let routes = csi::controller_routes(&config.driver_name, controller, tasks.clone());
+        Ok(Self {
+            socket: Socket::bind(&config.endpoint)?,
+            admin: bind_admin(config.admin).await?,
+            routes,
+            metrics,
+            readiness,
+            tasks,
+            grace: config.shutdown_grace,
+            stop,
+        })
+    }
+
+    /// Binds a node over the ports to its host. It ends when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When the socket or the admin address cannot be bound.
+    pub async fn node<H>(
+        config: &NodeConfig,
+        host: Arc<H>,
+        stop: CancellationToken,
+    ) -> Result<Self, ServeError>
+    where
+        H: NvmeHost + Mounter + BlockDevices + 'static,
+    {
+        let tasks = Tasks::new(stop.clone());
+        let registry = Registry::new(&config.state_dir);
+        let node = Node::new(config.settings(), host, registry);
+        let metrics = Metrics::new("node", vec![Box::new(InFlight(tasks.clone()))]);
+        let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
+        Ok(Self {
+            socket: Socket::bind(&config.endpoint)?,
+            admin: bind_admin(config.admin).await?,
+            routes,
+            metrics,
+            readiness: Readiness::default(),
+            tasks,
+            grace: config.shutdown_grace,
+            stop,
+        })
+    }
+
+    /// Where the admin port listens, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves until `stop`, then until the last operation has ended, but no longer than
+    /// the grace.
+    ///
+    /// # Errors
+    /// When a part failed or ended by itself, or the grace was over.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let Self {
+            socket,
+            admin,
+            routes,
+            metrics,
+            readiness,
+            tasks,
+            grace,
+            stop,
+        } = self;
+        readiness.set("serving", Ok(()));
+        let pages = admin::router(metrics.clone(), readiness.clone());
+        let calls = async {
+            let served = socket.serve(routes, metrics, stop.clone()).await;
+            served.map_err(ServeError::Grpc)?;
+            if !stop.is_cancelled() {
+                return Err(ServeError::Ended("the CSI socket"));
+            }
+            tasks.finished().await;
+            Ok(())
+        };
+        let grace_over = async {
+            stop.cancelled().await;
+            readiness.set("serving", Err("shutting down".to_owned()));
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            outcome = calls => outcome,
+            () = grace_over => Err(ServeError::CutOff { in_flight: tasks.in_flight(), grace }),
+            () = serve_admin(admin, pages) => Err(ServeError::Ended("the admin port")),
+        }
+    }
+}
+
+/// Runs a controller of `rds` from its socket to its end. See [`Driver`].
+///
+/// # Errors
+/// See [`Driver::controller`] and [`Driver::run`].
+pub async fn serve_controller(
+    config: &ControllerConfig,
+    rds: Arc<dyn Rds>,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    Driver::controller(config, rds, stop).await?.run().await
+}
+
+/// Runs a node from its socket to its end. See [`Driver`].
+///
+/// # Errors
+/// See [`Driver::node`] and [`Driver::run`].
+pub async fn serve_node<H>(
+    config: &NodeConfig,
+    host: Arc<H>,
+    stop: CancellationToken,
+) -> Result<(), ServeError>
+where
+    H: NvmeHost + Mounter + BlockDevices + 'static,
+{
+    Driver::node(config, host, stop).await?.run().await
+}
+
+async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Admin { address, source })?;
+    Ok(Some(listener))
+}
+
+/// Returns only when the port ended.
+async fn serve_admin(listener: Option<TcpListener>, pages: axum::Router) {
+    match listener {
+        Some(listener) => {
+            if let Err(error) = axum::serve(listener, pages).await {
+                tracing::error!(%error, "serving the admin port");
+            }
+        }
+        None => pending().await,
+    }
+}
+
+/// Whether the device answered last time.
+fn device_condition(rds: Arc<dyn Rds>) -> impl Fn() -> Result<(), String> + Send + Sync {
+    move || {
+        let link = rds.link();
+        if link.connected {
+            Ok(())
+        } else {
+            Err(link
+                .last_error
+                .unwrap_or_else(|| "not connected yet".to_owned()))
+        }
+    }
+}
