@@ -7,9 +7,11 @@
 
 pub mod agent;
 pub mod appliance;
+mod child;
 pub mod console;
 pub mod guest;
 pub mod lab;
 pub mod plugin;
 pub mod volume;
 pub mod wait;
+pub mod webhook;

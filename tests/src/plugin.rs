@@ -4,12 +4,10 @@
 //! on the test's own machine, [`NodeProcess`] the node plugin in a guest. The programs
 //! are the real ones, with real arguments.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{bail, ensure};
 use csi_proto::v1::GetPluginInfoRequest;
 use csi_proto::v1::controller_client::ControllerClient;
 use csi_proto::v1::identity_client::IdentityClient;
@@ -20,6 +18,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::agent::Status;
 use crate::appliance::Appliance;
+use crate::child::ChildProcess;
 use crate::guest::{Guest, Process};
 use crate::lab::{Lab, program};
 use crate::wait::until;
@@ -74,8 +73,7 @@ impl Plugin {
 /// The controller on the test's own machine, in the lab's network.
 #[derive(Debug)]
 pub struct ControllerProcess {
-    child: Mutex<Child>,
-    log: PathBuf,
+    child: ChildProcess,
     plugin: Plugin,
 }
 
@@ -85,65 +83,51 @@ impl ControllerProcess {
     ///
     /// # Errors
     /// It did not start, or ended.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the program is ended in Drop, which the asynchronous runner cannot do"
-    )]
     pub async fn start(
         lab: &Lab,
         appliance: &Appliance,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
         let socket = lab.directory().join("controller.sock");
-        let log = lab.directory().join("controller.log");
-        let file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .context("opening the controller's log")?;
-        let child = std::process::Command::new(program("rds-csi-driver")?)
-            .args([
-                "controller",
-                "--cluster",
-                "none",
-                "--cluster-id",
-                CLUSTER,
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
-            .arg("--endpoint")
-            .arg(&socket)
-            .args([
-                "--rds-address",
-                &appliance.ssh().to_string(),
-                "--rds-host-key",
-                appliance.host_key(),
-            ])
-            .arg("--rds-key-file")
-            .arg(appliance.key())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .context("starting the controller")?;
-        let started = Self {
-            child: Mutex::new(child),
-            log,
-            plugin: Plugin::at(&socket),
-        };
-        until("the controller answers", DEADLINE, async || {
-            if let Some(status) = started.lock().try_wait()? {
-                bail!("the controller ended with {status}: {}", started.output());
-            }
-            Ok(started.plugin.answers().await.then_some(()))
-        })
-        .await?;
-        Ok(started)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+        let (rds, key) = (
+            appliance.ssh().to_string(),
+            appliance.key().display().to_string(),
+        );
+        let endpoint = socket.display().to_string();
+        let words = [
+            "controller",
+            "--cluster",
+            "none",
+            "--cluster-id",
+            CLUSTER,
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--endpoint",
+            &endpoint,
+            "--rds-address",
+            &rds,
+            "--rds-host-key",
+            appliance.host_key(),
+            "--rds-key-file",
+            &key,
+        ];
+        let words: Vec<String> = words
+            .iter()
+            .chain(arguments)
+            .map(|word| (*word).to_owned())
+            .collect();
+        let child = ChildProcess::start(
+            "rds-csi-driver",
+            &words,
+            &lab.directory().join("controller.log"),
+        )?;
+        let plugin = Plugin::at(&socket);
+        child
+            .ready("the controller answers", async || {
+                Ok(plugin.answers().await.then_some(()))
+            })
+            .await?;
+        Ok(Self { child, plugin })
     }
 
     /// Its socket.
@@ -155,21 +139,27 @@ impl ControllerProcess {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.lock().id()
+        self.child.pid()
     }
 
     /// What it has logged so far.
     #[must_use]
     pub fn output(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.child.output()
     }
-}
 
-impl Drop for ControllerProcess {
-    fn drop(&mut self) {
-        let mut child = self.lock();
-        child.kill().ok();
-        child.wait().ok();
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// It did not end by itself, or not well.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let status = self.child.terminate().await?;
+        ensure!(
+            status.success(),
+            "the controller ended with {status}: {}",
+            self.output()
+        );
+        Ok(())
     }
 }
 
