@@ -1,11 +1,12 @@
-//! A device without volumes that answers only when it is told to.
+//! A device with a pool and no volumes that answers only when it is told to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use rds_csi_core::appliance::{Inventory, Step, VolumeState};
+use rds_csi_core::appliance::{Inventory, Pool, Step, VolumeState};
 use rds_csi_core::backing_file::BackingFile;
+use rds_csi_core::bytes::Bytes;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::Owner;
 use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Never connected, and empty.
+/// Never connected, by what it says, and without volumes.
 #[derive(Debug, Default)]
 pub(crate) struct SlowDevice {
     asked: Notify,
@@ -61,7 +62,17 @@ impl Rds for SlowDevice {
     async fn inventory(&self) -> Result<Reading, RdsError> {
         let began = Instant::now();
         self.turn().await;
-        let inventory = Arc::new(Inventory::default());
+        let pool = Pool {
+            slot: "raid1".to_owned(),
+            mount_point: "storage-pool".to_owned(),
+            size: Bytes::new(1 << 40),
+            free: Bytes::new(1 << 40),
+            state: Some("clean".to_owned()),
+        };
+        let inventory = Arc::new(Inventory {
+            pools: vec![pool],
+            ..Inventory::default()
+        });
         Ok(Reading { began, inventory })
     }
 
