@@ -1,5 +1,7 @@
 //! The program itself: its exit codes and what signals do to it.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test ends it")]
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream as BlockingStream;

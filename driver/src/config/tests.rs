@@ -1,3 +1,5 @@
+//! That each flag is read, and that each mistake is told with all others.
+
 use std::fs;
 
 use clap::Parser as _;

@@ -1,3 +1,5 @@
+//! That an operation outlives its caller, and nothing outlives a panic.
+
 use std::pin::pin;
 use std::time::Duration;
 

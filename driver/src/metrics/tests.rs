@@ -1,3 +1,5 @@
+//! The page of each role, whole.
+
 use async_trait::async_trait;
 use rds_csi_core::appliance::{Step, VolumeState};
 use rds_csi_core::backing_file::BackingFile;

@@ -1,3 +1,5 @@
+//! What may lie at the socket's path, and what becomes of it.
+
 use std::os::unix::net::UnixStream;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The table of codes against what the sidecars do with them.
+
 use super::*;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,11 @@
 //! A whole controller on a real socket, over a device that takes its time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step of a test ends it"
+)]
+
 mod device;
 mod running;
 
