@@ -45,7 +45,7 @@ impl<T: NvmeHost + Mounter + BlockDevices> Host for T {}
 
 /// What the node must be told.
 #[derive(Debug, Clone)]
-pub struct NodeSettings {
+pub(crate) struct NodeSettings {
     /// The Kubernetes node's name, which is the CSI node id.
     pub name: String,
     /// Under whose name sessions are opened: [`HostIdentity::of`] the cluster and the
@@ -84,3 +84,5 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,9 @@ pub(crate) struct Kernel {
     attached: Vec<Attached>,
     mounts: Vec<Mount>,
     nodes: BTreeMap<PathBuf, Node>,
+    /// What a bind of a device node shows, by the mount's id: the node's name may be
+    /// gone by then.
+    bound: BTreeMap<u32, DeviceNumber>,
     /// Mount targets with open files.
     busy: BTreeSet<PathBuf>,
     /// Devices that a program claimed.
@@ -127,6 +130,17 @@ impl FakeHost {
         kernel.mounts.clear();
         kernel.busy.clear();
         kernel.claimed.clear();
+    }
+
+    /// A filesystem of the host itself that is mounted there from the beginning, such as
+    /// one on which device nodes cannot be opened (`nodev`).
+    pub fn mount_host(&self, target: &Path, options: &[&str]) {
+        let mut kernel = self.kernel();
+        kernel.add_node(target, Node::Directory);
+        let host = DeviceNumber { major: 0, minor: 2 };
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let source = "tmpfs".to_owned();
+        kernel.add_mount(host, Path::new("/"), target, options, "tmpfs", source);
     }
 
     /// Opens (or closes) a file below a mount, which makes it busy.

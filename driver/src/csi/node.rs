@@ -222,3 +222,5 @@ impl NodeService for NodeHandler {
     }
 }
 
+#[cfg(test)]
+mod tests;

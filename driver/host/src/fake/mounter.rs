@@ -199,6 +199,10 @@ impl Kernel {
         {
             return Err(failed("lstat", path, Errno::EIO));
         }
+        let bound = self.top(path).and_then(|mount| self.bound.get(&mount.id));
+        if let Some(number) = bound {
+            return Ok(PathState::Block(*number));
+        }
         let is_filesystem_root = self
             .top(path)
             .is_some_and(|mount| mount.root == Path::new("/"));
@@ -219,7 +223,7 @@ impl Kernel {
         })
     }
 
-    fn add_node(&mut self, path: &Path, node: Node) {
+    pub(super) fn add_node(&mut self, path: &Path, node: Node) {
         for parent in path.ancestors().skip(1) {
             self.nodes
                 .entry(parent.to_owned())
@@ -228,7 +232,7 @@ impl Kernel {
         self.nodes.insert(path.to_owned(), node);
     }
 
-    fn add_mount(
+    pub(super) fn add_mount(
         &mut self,
         device: DeviceNumber,
         root: &Path,
@@ -276,6 +280,13 @@ impl Kernel {
                 )
             }
         };
+        let node = match self.state(from) {
+            Ok(PathState::Block(number)) => Some(number),
+            Ok(_) | Err(_) => None,
+        };
         self.add_mount(device, &root, target, options, &fs_type, source);
+        if let Some(number) = node {
+            self.bound.insert(self.next_mount, number);
+        }
     }
 }

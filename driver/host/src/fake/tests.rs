@@ -185,3 +185,23 @@ async fn faults_strike_at_their_call_before_or_after_the_effect_or_hang() {
     assert_eq!(host.calls(), 3);
     assert_eq!(host.log(), ["connect", "connect", "mounts"]);
 }
+
+#[tokio::test]
+async fn a_bound_device_node_outlives_its_name_and_shows_below_no_other_mount() {
+    let (_array, host) = host_with(&["a"]);
+    let device = connected(&host, "a").await;
+    let number = device.namespace.number;
+    let (node, target) = (Path::new("/dev/x"), Path::new("/kubelet/target"));
+    host.mount_host(Path::new("/kubelet"), &["rw", "nodev"]);
+    host.make_block_node(node, number).await.unwrap();
+    host.make_file(target).await.unwrap();
+    host.bind(node, target, false).await.unwrap();
+    host.remove_file(node).await.unwrap();
+    assert_eq!(host.path(target).await.unwrap(), PathState::Block(number));
+    host.unmount(target, Unmount::Plain).await.unwrap();
+    assert_eq!(
+        host.path(target).await.unwrap(),
+        PathState::File { empty: true }
+    );
+    assert!(host.mount_table()[0].is_nodev());
+}
