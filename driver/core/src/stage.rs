@@ -159,6 +159,14 @@ pub enum StageError {
         /// The volume's device, or that it has none.
         wanted: String,
     },
+    /// Staged already, as another filesystem.
+    #[error("the volume is staged as {found} already, {wanted} was asked")]
+    OtherType {
+        /// What is mounted.
+        found: String,
+        /// What was asked.
+        wanted: FsType,
+    },
     /// Another filesystem than the one that this driver made for the volume.
     #[error(
         "{device} carries {found}, not the {wanted} that was made for this volume; it is neither mounted nor formatted"
@@ -196,6 +204,7 @@ impl Failure for StageError {
         match self {
             // The device may still be growing or its pool mounting.
             Self::WrongSize { .. } => Kind::Unreachable,
+            Self::OtherType { .. } => Kind::Exists,
             Self::OtherAddress { .. }
             | Self::Namespaces { .. }
             | Self::OtherMount { .. }
@@ -236,8 +245,8 @@ pub fn next(observed: &Observed, desired: &Desired) -> Result<Option<Step>, Stag
             wanted: name(namespace, desired),
         });
     }
-    if !observed.mounts.is_empty() {
-        return Ok(None);
+    if let Some(mount) = observed.mounts.last() {
+        return staged_as(mount, *fs);
     }
     match &observed.knowledge {
         Knowledge::Head {
@@ -314,6 +323,17 @@ fn no_mount_without_device(observed: &Observed) -> Result<(), StageError> {
         }),
         None => Ok(()),
     }
+}
+
+/// The volume is mounted; as the filesystem that is asked for, there is nothing to do.
+fn staged_as(mount: &Mount, fs: FsType) -> Result<Option<Step>, StageError> {
+    if mount.fs_type == fs.as_str() {
+        return Ok(None);
+    }
+    Err(StageError::OtherType {
+        found: mount.fs_type.clone(),
+        wanted: fs,
+    })
 }
 
 fn mountable(

@@ -59,6 +59,9 @@ pub(crate) struct Kernel {
     /// What a bind of a device node shows, by the mount's id: the node's name may be
     /// gone by then.
     bound: BTreeMap<u32, DeviceNumber>,
+    /// Directories that are symlinks, and where they lead: mounts below them are listed
+    /// there.
+    symlinks: BTreeMap<PathBuf, PathBuf>,
     /// Mount targets with open files.
     busy: BTreeSet<PathBuf>,
     /// Devices that a program claimed.
@@ -143,6 +146,28 @@ impl FakeHost {
         kernel.add_mount(host, Path::new("/"), target, options, "tmpfs", source);
     }
 
+    /// Makes a directory a symlink to another. Only the mount table shows it.
+    pub fn symlink(&self, from: &Path, to: &Path) {
+        let symlinks = &mut self.kernel().symlinks;
+        symlinks.insert(from.to_owned(), to.to_owned());
+    }
+
+    /// The kernel stops writing to the filesystems of the NQN, as after an error.
+    pub fn stop_writing(&self, nqn: &Nqn) {
+        let mut kernel = self.kernel();
+        let numbers: Vec<_> = kernel
+            .attached
+            .iter()
+            .filter(|attached| attached.nqn == nqn.as_str())
+            .map(|attached| attached.namespace.number)
+            .collect();
+        for mount in &mut kernel.mounts {
+            if numbers.contains(&mount.device) {
+                mount.super_options = vec!["ro".to_owned()];
+            }
+        }
+    }
+
     /// Opens (or closes) a file below a mount, which makes it busy.
     pub fn set_busy(&self, target: &Path, busy: bool) {
         let mut kernel = self.kernel();
@@ -195,6 +220,14 @@ impl Kernel {
         self.attached
             .iter()
             .find(|attached| attached.namespace.number == number)
+    }
+
+    /// Where a path really lies.
+    fn resolved(&self, path: &Path) -> PathBuf {
+        self.symlinks
+            .iter()
+            .find_map(|(from, to)| Some(to.join(path.strip_prefix(from).ok()?)))
+            .unwrap_or_else(|| path.to_owned())
     }
 
     fn is_held(&self, number: DeviceNumber) -> bool {

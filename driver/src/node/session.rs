@@ -26,6 +26,38 @@ pub(super) enum Seen {
 }
 
 impl Seen {
+    /// What a reading of the subsystem shows.
+    pub(super) fn of(nqn: &Nqn, subsystem: Option<&Subsystem>) -> Result<Self, NvmeError> {
+        // Without controllers a subsystem lingers only because its device is still held.
+        let Some(subsystem) = subsystem.filter(|found| !found.controllers.is_empty()) else {
+            return Ok(Self::Absent);
+        };
+        match subsystem.namespaces.as_slice() {
+            [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
+                Ok(Self::Live(Device {
+                    nqn: nqn.clone(),
+                    namespace: namespace.clone(),
+                }))
+            }
+            namespaces @ ([] | [_]) => {
+                let states: Vec<_> = subsystem
+                    .controllers
+                    .iter()
+                    .map(|controller| format!("{} {}", controller.name, controller.state))
+                    .collect();
+                let namespace = match namespaces {
+                    [] => "no namespace".to_owned(),
+                    [namespace, ..] => format!("{} of {}", namespace.name, namespace.size),
+                };
+                Ok(Self::Waiting(format!("{}, {namespace}", states.join(", "))))
+            }
+            more => Err(NvmeError::Ambiguous {
+                nqn: nqn.clone(),
+                names: more.iter().map(|found| found.name.clone()).collect(),
+            }),
+        }
+    }
+
     /// The device, or why there is none to work with.
     pub(super) fn live(self, nqn: &Nqn) -> Result<Device, NodeError> {
         let seen = match self {
@@ -92,10 +124,8 @@ impl Node {
 
     /// What the kernel shows of the session to exactly this NQN.
     pub(super) async fn seen(&self, nqn: &Nqn) -> Result<Seen, NodeError> {
-        let Some(subsystem) = self.host.subsystem(nqn).await? else {
-            return Ok(Seen::Absent);
-        };
-        Ok(seen(nqn, &subsystem)?)
+        let subsystem = self.host.subsystem(nqn).await?;
+        Ok(Seen::of(nqn, subsystem.as_ref())?)
     }
 
     /// The mounts at exactly this path, lowest first.
@@ -140,35 +170,4 @@ impl Node {
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
-}
-
-fn seen(nqn: &Nqn, subsystem: &Subsystem) -> Result<Seen, NvmeError> {
-    // Without controllers a subsystem lingers only because its device is still held.
-    if subsystem.controllers.is_empty() {
-        return Ok(Seen::Absent);
-    }
-    match subsystem.namespaces.as_slice() {
-        [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
-            Ok(Seen::Live(Device {
-                nqn: nqn.clone(),
-                namespace: namespace.clone(),
-            }))
-        }
-        namespaces @ ([] | [_]) => {
-            let states: Vec<_> = subsystem
-                .controllers
-                .iter()
-                .map(|controller| format!("{} {}", controller.name, controller.state))
-                .collect();
-            let namespace = match namespaces {
-                [] => "no namespace".to_owned(),
-                [namespace, ..] => format!("{} of {}", namespace.name, namespace.size),
-            };
-            Ok(Seen::Waiting(format!("{}, {namespace}", states.join(", "))))
-        }
-        more => Err(NvmeError::Ambiguous {
-            nqn: nqn.clone(),
-            names: more.iter().map(|found| found.name.clone()).collect(),
-        }),
-    }
 }

@@ -15,7 +15,7 @@ use rds_csi_core::kind::{Chain, Failure};
 use rds_csi_core::nvme::Target;
 use rds_csi_core::stage::{self, Desired, Knowledge, Observed, Step};
 use rds_csi_core::volume_id::{Form, VolumeId};
-use rds_csi_host::block::DeviceError;
+use rds_csi_host::block::{Device, DeviceError};
 use rds_csi_host::mounter::Unmount;
 use rds_csi_host::nvme::await_device;
 use rds_csi_host::registry::Session;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::budget::Budget;
-use super::session::now;
+use super::session::{Seen, now};
 use super::{Node, NodeError};
 
 /// What NodeStageVolume asks for.
@@ -103,44 +103,60 @@ impl Node {
             let observed = Observed {
                 subsystem: self.host.subsystem(&desired.nqn).await?,
                 mounts: self.mounts_at(&request.staging).await?,
-                knowledge: knowledge.clone(),
+                knowledge: std::mem::take(&mut knowledge),
             };
             let Some(step) = stage::next(&observed, desired)? else {
                 return Ok(());
             };
             budget.spend(&step)?;
-            if matches!(step, Step::Mount { .. }) && std::mem::replace(&mut mounted, true) {
-                return Err(self.not_seen(&request.staging).await?);
-            }
             debug!(volume_id = %request.id, %step, "staging");
-            match &step {
+            match step {
                 Step::Connect => self.connect(request, budget).await?,
                 Step::Await => self.await_session(request, budget).await?,
-                Step::Identify => knowledge = self.identify(request, desired).await?,
-                Step::Examine => {
-                    let device = self.seen(&desired.nqn).await?.live(&desired.nqn)?;
-                    let content = self.host.examine(&device).await?;
-                    let device = device.namespace.number;
-                    knowledge = Knowledge::Examined { device, content };
+                Step::Mount { .. } if mounted => {
+                    return Err(self.not_seen(&request.staging).await?);
                 }
-                Step::Format { fs, uuid } => {
-                    let device = self.seen(&desired.nqn).await?.live(&desired.nqn)?;
-                    let begun = Instant::now();
-                    // Whatever comes of it, what was read before is no longer true.
-                    knowledge = Knowledge::Unread;
-                    self.host.format(&device, *fs, *uuid).await?;
-                    info!(volume_id = %request.id, %device, %fs, %uuid, elapsed_ms = millis(begun), "filesystem made");
-                }
-                Step::Mount { fs } => {
-                    let device = self.seen(&desired.nqn).await?.live(&desired.nqn)?;
-                    let (begun, options) = (Instant::now(), request.mount_options());
-                    self.host.make_directory(&request.staging).await?;
-                    self.host
-                        .mount(&device, &request.staging, *fs, &options)
-                        .await?;
-                    info!(volume_id = %request.id, %device, %fs, ?options, staging = %request.staging.display(), elapsed_ms = millis(begun), "filesystem mounted");
+                Step::Identify | Step::Examine | Step::Format { .. } | Step::Mount { .. } => {
+                    // The very device that the plan was made for: the host refuses it
+                    // where it has become another since.
+                    let seen = Seen::of(&desired.nqn, observed.subsystem.as_ref())?;
+                    let device = seen.live(&desired.nqn)?;
+                    mounted |= matches!(step, Step::Mount { .. });
+                    knowledge = self.take_on(&device, &step, request).await?;
                 }
             }
+        }
+    }
+
+    /// Takes a step on the device and returns what is known of its content after it.
+    async fn take_on(
+        &self,
+        device: &Device,
+        step: &Step,
+        request: &StageRequest,
+    ) -> Result<Knowledge, NodeError> {
+        let (begun, id) = (Instant::now(), &request.id);
+        match step {
+            Step::Examine => Ok(Knowledge::Examined {
+                device: device.namespace.number,
+                content: self.host.examine(device).await?,
+            }),
+            Step::Format { fs, uuid } => {
+                self.host.format(device, *fs, *uuid).await?;
+                info!(volume_id = %id, %device, %fs, %uuid, elapsed_ms = millis(begun), "filesystem made");
+                Ok(Knowledge::Unread)
+            }
+            Step::Mount { fs } => {
+                let (staging, options) = (&request.staging, request.mount_options());
+                self.host.make_directory(staging).await?;
+                self.host.mount(device, staging, *fs, &options).await?;
+                info!(volume_id = %id, %device, %fs, ?options, staging = %staging.display(), elapsed_ms = millis(begun), "filesystem mounted");
+                Ok(Knowledge::Unread)
+            }
+            Step::Identify => self.identify(device, request.access.is_block()).await,
+            Step::Connect | Step::Await => Err(NodeError::Unplanned {
+                step: step.to_string(),
+            }),
         }
     }
 
@@ -188,16 +204,12 @@ impl Node {
         Ok(())
     }
 
-    async fn identify(
-        &self,
-        request: &StageRequest,
-        desired: &Desired,
-    ) -> Result<Knowledge, NodeError> {
-        let device = self.seen(&desired.nqn).await?.live(&desired.nqn)?;
-        let superblock = match self.host.identify(&device).await {
+    /// Reads the device's beginning, which also proves that it answers.
+    async fn identify(&self, device: &Device, is_block: bool) -> Result<Knowledge, NodeError> {
+        let superblock = match self.host.identify(device).await {
             Ok(found) => found.map(|found| (found.fs, found.uuid)),
             // It was read, and what a block volume holds is its user's.
-            Err(DeviceError::Damaged { .. }) if request.access.is_block() => None,
+            Err(DeviceError::Damaged { .. }) if is_block => None,
             Err(error) => return Err(error.into()),
         };
         let device = device.namespace.number;

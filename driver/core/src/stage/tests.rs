@@ -120,9 +120,12 @@ impl Node {
                 self.observed.knowledge = Knowledge::Unread;
                 self.formats += 1;
             }
-            Step::Mount { .. } => {
+            Step::Mount { fs } => {
                 assert!(self.observed.mounts.is_empty(), "mounts are never stacked");
-                self.observed.mounts.push(mount(1));
+                self.observed.mounts.push(Mount {
+                    fs_type: fs.to_string(),
+                    ..mount(1)
+                });
             }
         }
     }
@@ -270,6 +273,15 @@ fn what_was_read_from_another_device_counts_for_nothing() {
         next(&observed, &desired(Some(FsType::Ext4))),
         Ok(Some(Step::Identify))
     );
+}
+
+#[test]
+fn a_volume_that_is_staged_as_another_filesystem_is_refused() {
+    let mut node = Node::blank();
+    assert_eq!(node.stage(&desired(Some(FsType::Ext4)), 9), Ok(true));
+    let error = node.stage(&desired(Some(FsType::Xfs)), 9).unwrap_err();
+    assert_eq!(error.kind(), Kind::Exists, "{error}");
+    assert_eq!(node.observed.mounts.len(), 1);
 }
 
 #[test]

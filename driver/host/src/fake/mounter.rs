@@ -81,6 +81,7 @@ impl Mounter for FakeHost {
 
     async fn unmount(&self, target: &Path, how: Unmount) -> Result<(), MountError> {
         self.call("unmount", |kernel| {
+            let target = &*kernel.resolved(target);
             let Some(index) = kernel
                 .mounts
                 .iter()
@@ -242,6 +243,7 @@ impl Kernel {
         source: String,
     ) {
         self.next_mount += 1;
+        let target = &*self.resolved(target);
         self.mounts.push(Mount {
             id: self.next_mount,
             parent: self.covering(target).map_or(0, |mount| mount.id),

@@ -67,6 +67,8 @@ async fn a_raw_device_is_read_only_for_all_its_targets_or_for_none() {
     assert!(error.to_string().contains(TARGET), "{error}");
     assert!(!lab.device().await.read_only, "the writer still writes");
     lab.unpublish().await.unwrap();
+    let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
+    assert!(record.targets.is_empty(), "{record:?}");
     lab.node.publish(&readers).await.unwrap();
     assert!(lab.device().await.read_only);
     let error = lab.publish(Use::Block).await.unwrap_err();
@@ -157,4 +159,23 @@ async fn a_context_of_another_volume_is_refused() {
     assert_eq!(error.kind(), Kind::Invalid, "{error}");
     request.nqn = None;
     lab.node.publish(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_target_below_a_symlink_gets_no_second_mount_and_keeps_none() {
+    for (used, nodev) in [(EXT4, false), (Use::Block, true)] {
+        let lab = Lab::new(Medium::Blank);
+        if nodev {
+            lab.host.mount_host(Path::new("/kubelet"), &["rw", "nodev"]);
+        }
+        lab.stage(used).await.unwrap();
+        let before = lab.host.mount_table().len();
+        lab.host
+            .symlink(Path::new("/kubelet/pods"), Path::new("/data/pods"));
+        for _ in 0..2 {
+            let error = lab.publish(used).await.unwrap_err();
+            assert!(error.to_string().contains("symlink"), "{error}");
+            assert_eq!(lab.host.mount_table().len(), before);
+        }
+    }
 }

@@ -211,3 +211,16 @@ async fn a_reader_gets_a_read_only_mount() {
     lab.node.stage(&request).await.unwrap();
     assert_eq!(lab.host.mount_table()[0].options, ["noatime", "ro"]);
 }
+
+#[tokio::test]
+async fn a_staging_path_below_a_symlink_gets_no_second_mount_and_keeps_none() {
+    let lab = Lab::new(Medium::Blank);
+    lab.host
+        .symlink(Path::new("/kubelet/staging"), Path::new("/data/staging"));
+    for _ in 0..2 {
+        let error = lab.stage(EXT4).await.unwrap_err();
+        assert!(error.to_string().contains("symlink"), "{error}");
+        assert!(error.kind().is_retryable());
+        assert_eq!(lab.host.mount_table(), []);
+    }
+}

@@ -81,3 +81,22 @@ async fn a_question_that_fails_on_a_live_device_is_a_condition_too() {
     lab.host.fault_at(calls, Fault::After);
     assert!(is_abnormal(&lab.stats(STAGING).await.unwrap()));
 }
+
+#[tokio::test]
+async fn a_filesystem_that_stopped_writing_tells_its_space_and_that_it_is_not_well() {
+    let lab = Lab::new(Medium::Blank);
+    lab.stage(EXT4).await.unwrap();
+    let mut readers = lab.publish_request(EXT4);
+    readers.read_only = true;
+    lab.node.publish(&readers).await.unwrap();
+    assert_eq!(
+        lab.stats(TARGET).await.unwrap().condition,
+        Condition::Normal
+    );
+    lab.host.stop_writing(&lab.nqn);
+    let report = lab.stats(STAGING).await.unwrap();
+    assert!(report.usage.is_some());
+    assert!(matches!(report.condition, Condition::Abnormal(_)));
+    let report = lab.stats(TARGET).await.unwrap();
+    assert_eq!(report.condition, Condition::Normal, "asked read-only");
+}

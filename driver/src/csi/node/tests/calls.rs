@@ -98,7 +98,7 @@ async fn a_second_call_is_aborted_while_one_is_under_way_and_reads_are_not() {
     }
     lab.send_stats(ID, STAGING).await.unwrap();
     let other = "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa";
-    lab.send_unstage(other, STAGING).await.unwrap_or_default();
+    lab.send_unstage(other, "/elsewhere").await.unwrap();
     // The caller leaves: the operation goes on and keeps its volume.
     drop(hanging);
     let answer = lab.send_unstage(ID, STAGING).await;
