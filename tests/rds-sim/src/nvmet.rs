@@ -140,7 +140,9 @@ impl Target {
             .write(&format!("{namespace}/device_path"), &file.to_string_lossy())?;
         self.tree
             .write(&format!("{namespace}/device_uuid"), &export.uuid)?;
-        self.tree.write(&format!("{namespace}/buffered_io"), "1")?;
+        // Direct I/O: with buffered_io the target tries each read without waiting first,
+        // and takes a part that lay in its cache for the whole, an error (Linux 6.12).
+        self.tree.write(&format!("{namespace}/buffered_io"), "0")?;
         self.tree.write(&format!("{namespace}/enable"), "1")
     }
 

@@ -46,7 +46,7 @@ fn a_subsystem_is_complete_before_its_port_opens() {
             "mkdir subsystems/nqn.a/namespaces/1",
             "write subsystems/nqn.a/namespaces/1/device_path /pool/a.img",
             "write subsystems/nqn.a/namespaces/1/device_uuid 8a5c7a52-0000-5000-8000-000000000001",
-            "write subsystems/nqn.a/namespaces/1/buffered_io 1",
+            "write subsystems/nqn.a/namespaces/1/buffered_io 0",
             "write subsystems/nqn.a/namespaces/1/enable 1",
             "mkdir ports/14420",
             "write ports/14420/addr_trtype tcp",
