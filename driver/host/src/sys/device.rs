@@ -12,12 +12,20 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::block::{Device, DeviceError};
 use crate::nvme::{self, NvmeError};
 use crate::sys::{CallError, Root, paths};
+
+/// How often and after what pause a device that cannot be opened yet is tried: for about
+/// a second in all. It runs where blocking is allowed.
+const READY_TRIES: u32 = 200;
+const READY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How to open a device; always for reading only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +51,12 @@ pub(crate) fn open(root: &Root, device: &Device, access: Access) -> Result<File,
         device: device.to_string(),
         source: CallError::failed(call, &path, source),
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(&path)
-        .map_err(|source| failed("open", source))?;
+    let options = {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(flags.bits());
+        options
+    };
+    let file = open_when_ready(&options, &path).map_err(|source| failed("open", source))?;
     let metadata = file.metadata().map_err(|source| failed("fstat", source))?;
     let found = if metadata.file_type().is_block_device() {
         paths::number(metadata.rdev()).to_string()
@@ -62,6 +71,19 @@ pub(crate) fn open(root: &Root, device: &Device, access: Access) -> Result<File,
     )?;
     verify(root, device)?;
     Ok(file)
+}
+
+/// Opens a node whose device sysfs shows already: the kernel lists a new disk a moment
+/// before it can be opened (`ENXIO`), and its node may come a moment later (`ENOENT`).
+fn open_when_ready(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let not_yet = [Errno::ENXIO, Errno::ENOENT].map(|errno| Some(errno as i32));
+    for _ in 0..READY_TRIES {
+        match options.open(path) {
+            Err(error) if not_yet.contains(&error.raw_os_error()) => thread::sleep(READY_PAUSE),
+            result => return result,
+        }
+    }
+    options.open(path)
 }
 
 /// Where sysfs describes a device number.

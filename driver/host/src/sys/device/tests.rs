@@ -43,6 +43,22 @@ fn tree() -> (tempfile::TempDir, Root) {
 }
 
 #[test]
+fn a_node_that_comes_late_is_awaited() {
+    let (_base, root) = tree();
+    let path = root.dev.join("nvme0n1");
+    let late = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        fs::write(path, "").unwrap();
+    });
+    let error = open(&root, &device(), Access::Buffered).unwrap_err();
+    late.join().unwrap();
+    assert!(
+        matches!(error, DeviceError::Changed { ref found, .. } if found == "no block device"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_number_that_means_the_device_passes() {
     let (_base, root) = tree();
     verify(&root, &device()).unwrap();
