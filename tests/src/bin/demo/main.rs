@@ -41,10 +41,35 @@ async fn main() -> Result<()> {
 
 async fn play(story: &mut Story) -> Result<()> {
     let mut stage = boot(story).await?;
-    let volumes = provision::chapter(story, &stage).await?;
-    outage::chapter(story, &mut stage, &volumes).await?;
+    let result = chapters(story, &mut stage).await;
+    if result.is_err() {
+        stage.explain();
+    }
+    result
+}
+
+async fn chapters(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let volumes = provision::chapter(story, stage).await?;
+    outage::chapter(story, stage, &volumes).await?;
     admission::chapter(story).await?;
-    clean::chapter(story, &stage, volumes).await
+    clean::chapter(story, stage, volumes).await
+}
+
+impl Stage {
+    /// Prints the ends of all logs, for whoever has to find out what failed.
+    fn explain(&self) {
+        for (whose, log) in [
+            ("the controller", self.controller.output()),
+            ("the node plugin", self.plugin.output()),
+            ("the node's kernel", self.node.console()),
+            ("rds-sim", self.appliance.log()),
+            ("the appliance's kernel", self.appliance.guest().console()),
+        ] {
+            let lines: Vec<&str> = log.lines().collect();
+            println!("\nThe log of {whose} ends:");
+            Story::detail(&lines[lines.len().saturating_sub(25)..].join("\n"));
+        }
+    }
 }
 
 async fn boot(story: &mut Story) -> Result<Stage> {

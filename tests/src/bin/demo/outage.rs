@@ -14,8 +14,10 @@ use crate::provision::{Used, Volumes, reread};
 use crate::story::Story;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// `reconnect_delay` of the demo's volumes, the driver's default, and a second more.
-const RESUMED_WITHIN: Duration = Duration::from_secs(6);
+/// `reconnect_delay` of the demo's volumes (the driver's default) and a second, which is
+/// how long the kernel's attempt under way can take to fail when the link is restored
+/// right after its last SYN; then the writer's own time for a record.
+const RESUMED_WITHIN: Duration = Duration::from_millis(5000 + 1000 + 250);
 
 /// A program in the pod's place that writes and syncs numbered records without end.
 struct Writer {
@@ -29,17 +31,17 @@ impl Writer {
                 "writer-filesystem",
                 format!("of={}/records oflag=append", used.target),
             ),
-            // Behind the probe, a record every 512 bytes.
+            // Behind the probe, a record a block.
             None => (
                 "writer-block",
-                format!("of={} seek=$((50000 + i)) bs=512", used.target),
+                format!("of={} seek=$((7000 + i)) bs=4096", used.target),
             ),
         };
         let script = format!(
             "set -e; i=0
              while [ ! -e /run/stop-writers ]; do
                i=$((i + 1))
-               printf '%-511d\\n' $i | dd {write} conv=notrunc,fsync status=none
+               printf '%-4095d\\n' $i | dd {write} conv=notrunc,fsync status=none
                echo $i
              done"
         );
@@ -79,7 +81,7 @@ impl Writer {
         let read = match used.volume.claim.filesystem {
             Some(_) => format!("cat {}/records", used.target),
             None => format!(
-                "dd if={} bs=512 skip=50001 count={count} iflag=direct status=none",
+                "dd if={} bs=4096 skip=7001 count={count} iflag=direct status=none",
                 used.target
             ),
         };
@@ -110,7 +112,12 @@ pub(crate) async fn chapter(story: &mut Story, stage: &mut Stage, volumes: &Volu
     stage.appliance.power_off()?;
     let last = writers.each_ref().map(Writer::written);
     stage.appliance.power_on().await?;
-    story.step("link cut, power cut, booted again: exports are back, the link is not");
+    until("both sessions have noticed", DEADLINE, async || {
+        let states = stage.node.script("cat /sys/class/nvme/nvme*/state").await?;
+        Ok((states.matches("connecting").count() == 2).then_some(()))
+    })
+    .await?;
+    story.step("link cut, power cut, booted again: exports are back, the link is not; both sessions are connecting");
     stage.lab.restore(stage.appliance.guest())?;
     let back = Instant::now();
     for (writer, last) in writers.iter().zip(last) {
