@@ -16,7 +16,7 @@ use rds_csi_core::kind::{Failure, Kind};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, error};
 
 use crate::inflight::VolumeGuard;
 use crate::status::status;
@@ -45,8 +45,11 @@ enum TaskError {
 impl Failure for TaskError {
     fn kind(&self) -> Kind {
         match self {
-            Self::ShuttingDown { .. } | Self::CutOff { .. } => Kind::Unreachable,
-            Self::Panicked { .. } => Kind::Bug,
+            // A panic too may come after a step that took effect: whoever asked must
+            // look again, and not forget the volume.
+            Self::ShuttingDown { .. } | Self::CutOff { .. } | Self::Panicked { .. } => {
+                Kind::Unreachable
+            }
         }
     }
 }
@@ -84,10 +87,11 @@ impl Tasks {
             drop(guard);
             match outcome {
                 Ok(result) => result.map_err(|error| status(&error)),
-                Err(panic) => Err(status(&TaskError::Panicked {
-                    name,
-                    message: message_of(panic.as_ref()),
-                })),
+                Err(panic) => {
+                    let message = message_of(panic.as_ref());
+                    error!(name, "an operation panicked, which is a defect of this program");
+                    Err(status(&TaskError::Panicked { name, message }))
+                }
             }
         };
         let task = self.tracker.spawn(task.in_current_span());

@@ -81,7 +81,7 @@ async fn an_operation_outlives_its_caller_and_keeps_the_volume() {
 }
 
 #[tokio::test]
-async fn a_panic_is_internal_and_frees_the_volume() {
+async fn a_panic_leaves_the_outcome_open_and_frees_the_volume() {
     let (tasks, _) = tasks();
     let locks = VolumeLocks::default();
     let guard = locks.try_lock("pvc-1").unwrap();
@@ -91,7 +91,7 @@ async fn a_panic_is_internal_and_frees_the_volume() {
         })
         .await
         .unwrap_err();
-    assert_eq!(failed.code(), Code::Internal);
+    assert_eq!(failed.code(), Code::Unavailable);
     assert_eq!(failed.message(), "create panicked: no pool");
     assert!(locks.try_lock("pvc-1").is_ok());
 }
