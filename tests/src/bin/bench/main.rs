@@ -1,0 +1,78 @@
+//! The product's figures, each beside its bound, measured in one run.
+//!
+//! Started by `hack/bench` under `hack/lab` from an optimised build. Ratios are within
+//! this run, since machines differ; a figure over its bound makes the run fail.
+#![expect(clippy::print_stdout, reason = "the figures go to a person")]
+
+mod controller;
+mod memory;
+mod node;
+mod outage;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use rds_csi_tests::appliance::{Appliance, ApplianceOptions};
+use rds_csi_tests::guest::{Guest, GuestOptions};
+use rds_csi_tests::lab::Lab;
+use rds_csi_tests::plugin::{ControllerProcess, NodeProcess};
+
+const NODE: &str = "node-a";
+
+/// The figures so far.
+#[derive(Default)]
+struct Figures {
+    over: u32,
+}
+
+impl Figures {
+    /// Prints a figure and its bound.
+    fn at_most(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
+        let verdict = if measured <= bound { "" } else { "  OVER" };
+        println!("{what:<64} {measured:>9.2} {unit:<5} (at most {bound} {unit}){verdict}");
+        self.over += u32::from(measured > bound);
+    }
+
+    /// Prints what a figure was made of.
+    fn detail(text: &str) {
+        println!("    {text}");
+    }
+}
+
+struct Bench {
+    lab: Lab,
+    appliance: Appliance,
+    node: Guest,
+    controller: ControllerProcess,
+    plugin: NodeProcess,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<ExitCode> {
+    let lab = Lab::new()?;
+    let options = ApplianceOptions {
+        pool_gibibytes: 1000,
+        ..ApplianceOptions::default()
+    };
+    let appliance = Appliance::start(&lab, options).await?;
+    let node = Guest::boot(&lab, GuestOptions::named(NODE)).await?;
+    let controller = ControllerProcess::start(&lab, &appliance, &[]).await?;
+    let plugin = NodeProcess::start(&node, NODE).await?;
+    let bench = Bench {
+        lab,
+        appliance,
+        node,
+        controller,
+        plugin,
+    };
+    let mut figures = Figures::default();
+    memory::measure(&mut figures, &bench).await?;
+    controller::measure(&mut figures, &bench).await?;
+    node::measure(&mut figures, &bench).await?;
+    outage::measure(&mut figures, &bench).await?;
+    Ok(if figures.over == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
