@@ -34,21 +34,21 @@ use ledger::Ledger;
 
 /// What the controller must be told.
 #[derive(Debug, Clone)]
-pub struct ControllerSettings {
+pub(crate) struct ControllerSettings {
     /// Whose volumes these are.
-    pub cluster: ClusterId,
+    pub(crate) cluster: ClusterId,
     /// Where backing files lie where a StorageClass does not say it.
-    pub volume_directory: VolumeDirectory,
+    pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.
-    pub nqn_prefix: NqnPrefix,
+    pub(crate) nqn_prefix: NqnPrefix,
     /// The management address of the device, where it is an IP address.
-    pub rds_address: Option<IpAddr>,
+    pub(crate) rds_address: Option<IpAddr>,
     /// Where nodes connect where a StorageClass does not say it.
-    pub nvme_address: IpAddr,
+    pub(crate) nvme_address: IpAddr,
     /// The TCP port of exports where a StorageClass does not say it.
-    pub nvme_port: u16,
+    pub(crate) nvme_port: u16,
     /// How much of a pool may be promised, in hundredths of its size.
-    pub overcommit_percent: u32,
+    pub(crate) overcommit_percent: u32,
 }
 
 /// The controller of one device for one cluster.

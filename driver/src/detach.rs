@@ -89,7 +89,10 @@ impl Tasks {
                 Ok(result) => result.map_err(|error| status(&error)),
                 Err(panic) => {
                     let message = message_of(panic.as_ref());
-                    error!(name, "an operation panicked, which is a defect of this program");
+                    error!(
+                        name,
+                        "an operation panicked, which is a defect of this program"
+                    );
                     Err(status(&TaskError::Panicked { name, message }))
                 }
             }

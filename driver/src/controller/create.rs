@@ -62,7 +62,7 @@ impl Controller {
             provision::created(&state, &desired).map_err(|source| ControllerError::NotVerified {
                 id: desired.id.clone(),
                 operation: "its creation",
-                source,
+                source: Box::new(source),
             })?
         };
         let context = VolumeContext {

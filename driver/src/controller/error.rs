@@ -12,7 +12,7 @@ use rds_csi_routeros::error::RdsError;
 pub(crate) enum ControllerError {
     /// The device did not answer, or refused.
     #[error(transparent)]
-    Device(#[from] RdsError),
+    Device(Box<RdsError>),
     /// The device's state forbids it.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
@@ -28,7 +28,7 @@ pub(crate) enum ControllerError {
         operation: &'static str,
         /// What differs.
         #[source]
-        source: ProvisionError,
+        source: Box<ProvisionError>,
     },
     /// Something of a removed volume was read back.
     #[error("volume {id} is not gone after its removal: {left}")]
@@ -70,6 +70,12 @@ pub(crate) enum ControllerError {
     /// A page that does not exist.
     #[error("starting_token {0:?} is not one of ours; list again from the beginning")]
     Token(String),
+}
+
+impl From<RdsError> for ControllerError {
+    fn from(error: RdsError) -> Self {
+        Self::Device(Box::new(error))
+    }
 }
 
 impl Failure for ControllerError {

@@ -33,7 +33,7 @@ impl Controller {
         let not_verified = |source| ControllerError::NotVerified {
             id: id.clone(),
             operation: "its growth",
-            source,
+            source: Box::new(source),
         };
         let size = provision::usable(&state, id, cluster)
             .map_err(not_verified)?

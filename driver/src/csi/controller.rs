@@ -77,6 +77,7 @@ impl ControllerHandler {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
 fn bad<E: Failure>(error: E) -> Status {
     status(&error)
 }
@@ -113,7 +114,7 @@ fn create_request(request: &CreateVolumeRequest) -> Result<CreateRequest, Status
     })
 }
 
-fn volume(created: Created) -> Volume {
+fn volume(created: &Created) -> Volume {
     Volume {
         capacity_bytes: created.size.to_i64(),
         volume_id: created.id.to_string(),
@@ -133,7 +134,7 @@ impl ControllerService for ControllerHandler {
         let create = |controller: Arc<Controller>| async move { controller.create(request).await };
         let created = self.change("create", &id, create).await?;
         Ok(Response::new(CreateVolumeResponse {
-            volume: Some(volume(created)),
+            volume: Some(volume(&created)),
         }))
     }
 
