@@ -65,7 +65,7 @@ pub(crate) enum ControllerError {
         node: String,
         /// Why not.
         #[source]
-        source: AttachmentError,
+        source: Box<AttachmentError>,
     },
     /// A page that does not exist.
     #[error("starting_token {0:?} is not one of ours; list again from the beginning")]

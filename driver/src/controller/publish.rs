@@ -53,7 +53,7 @@ impl Controller {
             .map_err(|source| ControllerError::Attachment {
                 id: id.clone(),
                 node: node.clone(),
-                source,
+                source: Box::new(source),
             })?;
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
