@@ -25,7 +25,8 @@ pub use error::ProvisionError;
 pub use expand::{Growth, expand};
 
 /// What may still be promised from a pool: its size times the over-commit ratio, less
-/// everything promised already. The ratio is in hundredths: 100 is 1.0.
+/// everything promised already, and no more than its free space times the ratio, because
+/// files that are no disks take space too. The ratio is in hundredths: 100 is 1.0.
 #[must_use]
 pub fn available(
     inventory: &Inventory,
@@ -33,11 +34,24 @@ pub fn available(
     reserved: Bytes,
     overcommit_percent: u32,
 ) -> Bytes {
-    let total = u128::from(pool.size.get()) * u128::from(overcommit_percent) / 100;
-    let total = Bytes::new(u64::try_from(total).unwrap_or(u64::MAX));
-    total
+    let share = |bytes: Bytes| {
+        let share = u128::from(bytes.get()) * u128::from(overcommit_percent) / 100;
+        Bytes::new(u64::try_from(share).unwrap_or(u64::MAX))
+    };
+    share(pool.size)
         .saturating_sub(inventory.promised(pool))
         .saturating_sub(reserved)
+        .min(share(pool.free))
+}
+
+/// The volume that an item is by its own marker, where it is one of this cluster's: an
+/// item that carries the marker of another slot is none.
+#[must_use]
+pub fn marked<'a>(item: &'a DiskItem, cluster: &ClusterId) -> Option<(VolumeId, &'a FileDisk)> {
+    let id: VolumeId = item.slot.parse().ok()?;
+    item.owner()?;
+    owned_file(item, &id, cluster).ok()?;
+    Some((id, item.file()?))
 }
 
 /// The space rules of a create: promises beyond the reading, and how far to go.

@@ -1,6 +1,7 @@
 //! ListVolumes: the volumes of this cluster, page by page.
 
 use rds_csi_core::bytes::Bytes;
+use rds_csi_core::provision;
 use rds_csi_core::volume_id::VolumeId;
 
 use super::Controller;
@@ -44,11 +45,8 @@ impl Controller {
             .inventory
             .items
             .iter()
-            .filter(|item| {
-                item.owner()
-                    .is_some_and(|owner| owner.cluster == self.settings.cluster)
-            })
-            .filter_map(|item| Some((item.slot.parse::<VolumeId>().ok()?, item.file()?.size)))
+            .filter_map(|item| provision::marked(item, &self.settings.cluster))
+            .map(|(id, disk)| (id, disk.size))
             .filter(|(id, _)| after.as_ref().is_none_or(|Token(last)| id > last))
             .collect();
         volumes.sort();

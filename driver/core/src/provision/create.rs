@@ -53,7 +53,18 @@ pub fn create(
         }
     }
     if let Some(item) = inventory.item(&desired.id) {
-        return complete(item, desired, &file);
+        let steps = complete(item, desired, &file)?;
+        // Its pool is mounted, so a file that is not to be seen is gone: the volume must
+        // not be given out, and whoever takes a made volume for whole would do that.
+        return if inventory.has_file(&file) {
+            Ok(steps)
+        } else {
+            Err(ProvisionError::NotReady {
+                id: desired.id.clone(),
+                exported: item.exported,
+                file_exists: false,
+            })
+        };
     }
     if inventory.has_file(&file) {
         return Err(ProvisionError::StrayFile { file });

@@ -427,6 +427,31 @@ fn growing_rounds_up_and_never_shrinks() {
 }
 
 #[test]
+fn files_that_are_no_disks_leave_less_to_promise() {
+    let mut inventory = empty();
+    inventory.pools[0].free = Bytes::gib(3);
+    let left = |percent| available(&inventory, &inventory.pools[0], Bytes::default(), percent);
+    assert_eq!((left(100), left(200)), (Bytes::gib(3), Bytes::gib(6)));
+}
+
+#[test]
+fn a_volume_without_its_file_is_not_whole() {
+    let mut inventory = made();
+    inventory.files.clear();
+    let error = create(&inventory, &desired(), SPACE).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+}
+
+#[test]
+fn an_item_with_the_marker_of_another_slot_is_no_volume() {
+    let mut inventory = made();
+    let id = |inventory: &Inventory| Some(marked(&inventory.items[0], &cluster())?.0);
+    assert_eq!(id(&inventory), Some(desired().id));
+    inventory.items[0].slot = "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa".into();
+    assert_eq!(id(&inventory), None);
+}
+
+#[test]
 fn promises_under_way_count() {
     let space = Space {
         reserved: Bytes::gib(9),
