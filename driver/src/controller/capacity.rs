@@ -17,20 +17,17 @@ pub(crate) struct Capacity {
 }
 
 impl Controller {
-    /// What may still be promised. A pool that is degraded or not mounted has nothing
+    /// What may still be promised to a StorageClass that a create would take. A pool that is degraded or not mounted has nothing
     /// to give now.
     pub(crate) async fn capacity(
         &self,
         parameters: &StorageClassParameters,
     ) -> Result<Capacity, ControllerError> {
+        let directory = self.directory(parameters)?;
         let reading = self.rds.inventory().await?;
-        let directory = parameters
-            .volume_directory
-            .as_ref()
-            .unwrap_or(&self.settings.volume_directory);
         let pool = reading
             .inventory
-            .pool(directory)
+            .pool(&directory)
             .filter(|pool| pool.is_healthy());
         let available = pool.map_or(Bytes::default(), |pool| {
             provision::available(

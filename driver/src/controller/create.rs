@@ -1,6 +1,8 @@
 //! CreateVolume: one reading, one script, two round trips.
 
 use rds_csi_core::access::Access;
+use rds_csi_core::appliance::Inventory;
+use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::{Bytes, CapacityRange};
 use rds_csi_core::context::VolumeContext;
 use rds_csi_core::names::parameter;
@@ -8,6 +10,7 @@ use rds_csi_core::parameters::StorageClassParameters;
 use rds_csi_core::provision::{self, Desired};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::{Owner, VolumeName};
+use rds_csi_routeros::error::RdsError;
 use tracing::info;
 
 use super::Controller;
@@ -57,7 +60,8 @@ impl Controller {
             let state = self
                 .rds
                 .apply(&desired.id, &file, Some(&desired.owner), &steps)
-                .await?;
+                .await
+                .map_err(|source| half_made(&reading.inventory, &desired, source))?;
             info!(volume_id = %desired.id, name = %request.name, size = desired.size.get(), steps = steps.len(), "volume made");
             provision::created(&state, &desired).map_err(|source| ControllerError::NotVerified {
                 id: desired.id.clone(),
@@ -90,21 +94,7 @@ impl Controller {
             accesses,
             parameters,
         } = request;
-        self.check_device(parameters)?;
-        let directory = parameters
-            .volume_directory
-            .clone()
-            .unwrap_or_else(|| self.settings.volume_directory.clone());
-        if !directory.is_within(&self.settings.volume_directory) {
-            return Err(ControllerError::Parameter {
-                key: parameter::VOLUME_PATH,
-                value: directory.to_string(),
-                allowed: format!(
-                    "it takes {} or a directory below it",
-                    self.settings.volume_directory
-                ),
-            });
-        }
+        let directory = self.directory(parameters)?;
         let smallest = accesses
             .iter()
             .map(Access::smallest_volume)
@@ -125,6 +115,24 @@ impl Controller {
         })
     }
 
+    /// Where a StorageClass wants its files, if this driver serves it.
+    pub(super) fn directory(
+        &self,
+        parameters: &StorageClassParameters,
+    ) -> Result<VolumeDirectory, ControllerError> {
+        self.check_device(parameters)?;
+        let base = &self.settings.volume_directory;
+        let directory = parameters.volume_directory.as_ref().unwrap_or(base);
+        if directory.is_within(base) {
+            return Ok(directory.clone());
+        }
+        Err(ControllerError::Parameter {
+            key: parameter::VOLUME_PATH,
+            value: directory.to_string(),
+            allowed: format!("it takes {base} or a directory below it"),
+        })
+    }
+
     /// One controller serves one device: a class that names another one would silently
     /// get its volumes here.
     fn check_device(&self, parameters: &StorageClassParameters) -> Result<(), ControllerError> {
@@ -136,5 +144,24 @@ impl Controller {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// A final error would let the orchestrator forget a volume of which a part is on the
+/// device, from this call or an earlier one.
+fn half_made(before: &Inventory, desired: &Desired, source: RdsError) -> ControllerError {
+    let after = source
+        .refusal()
+        .and_then(|refusal| refusal.state.item.as_ref());
+    let ours = [before.item(&desired.id), after]
+        .into_iter()
+        .flatten()
+        .any(|item| item.owner().as_ref() == Some(&desired.owner));
+    if ours {
+        let id = desired.id.clone();
+        let source = Box::new(source);
+        ControllerError::HalfMade { id, source }
+    } else {
+        source.into()
     }
 }

@@ -19,7 +19,8 @@ impl Controller {
         }
         let reading = self.rds.inventory().await?;
         let (directory, cluster) = (&self.settings.volume_directory, &self.settings.cluster);
-        let removal = provision::delete(&reading.inventory, id, directory, cluster)?;
+        let removal = provision::delete(&reading.inventory, id, directory, cluster)
+            .map_err(ControllerError::Existing)?;
         if removal.steps.is_empty() {
             return Ok(());
         }

@@ -16,6 +16,20 @@ pub(crate) enum ControllerError {
     /// The device's state forbids it.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// The device's state forbids it for a volume that should be there already.
+    #[error(transparent)]
+    Existing(ProvisionError),
+    /// A volume cannot be completed now.
+    #[error(
+        "volume {id} is half-made; the next CreateVolume completes it, DeleteVolume removes it"
+    )]
+    HalfMade {
+        /// The volume.
+        id: VolumeId,
+        /// Why it is not completed.
+        #[source]
+        source: Box<RdsError>,
+    },
     /// No size fits.
     #[error(transparent)]
     Capacity(#[from] CapacityError),
@@ -83,9 +97,17 @@ impl Failure for ControllerError {
         match self {
             Self::Device(source) => source.kind(),
             Self::Provision(source) => source.kind(),
+            // ALREADY_EXISTS is for whoever makes something.
+            Self::Existing(source) => match source.kind() {
+                Kind::Exists => Kind::Conflict,
+                kind => kind,
+            },
             Self::Capacity(source) => source.kind(),
-            // The steps were taken: whatever is wrong now, asking again looks again.
-            Self::NotVerified { .. } | Self::NotGone { .. } => Kind::Unreachable,
+            // Steps were taken, now or earlier: whatever is wrong, the orchestrator must
+            // not forget the volume, and asking again looks again.
+            Self::HalfMade { .. } | Self::NotVerified { .. } | Self::NotGone { .. } => {
+                Kind::Unreachable
+            }
             Self::Parameter { .. } => Kind::Invalid,
             Self::Attached { .. } => Kind::Conflict,
             Self::Attachment { source, .. } => source.kind(),

@@ -18,8 +18,9 @@ impl Controller {
         let reading = self.rds.inventory().await?;
         let cluster = &self.settings.cluster;
         let (growth, _reservation) = self.ledger.reserve(id, &reading, |others| {
-            let growth =
-                provision::expand(&reading.inventory, id, cluster, range, self.space(others))?;
+            let space = self.space(others);
+            let growth = provision::expand(&reading.inventory, id, cluster, range, space)
+                .map_err(ControllerError::Existing)?;
             let (added, size) = (growth.added, growth.size);
             Ok::<_, ControllerError>((growth, added, size))
         })?;

@@ -30,7 +30,6 @@ pub(crate) struct PublishRequest {
 
 impl Controller {
     /// Lets a node have the volume and tells what the node should find.
-    ///
     pub(crate) async fn publish(
         &self,
         request: PublishRequest,
@@ -77,6 +76,8 @@ impl Controller {
     ) -> Result<Bytes, ControllerError> {
         let directory = directory.unwrap_or_else(|| self.settings.volume_directory.clone());
         let state = self.rds.volume(id, &directory.file(id)).await?;
-        Ok(provision::usable(&state, id, &self.settings.cluster)?.size)
+        let disk = provision::usable(&state, id, &self.settings.cluster)
+            .map_err(ControllerError::Existing)?;
+        Ok(disk.size)
     }
 }

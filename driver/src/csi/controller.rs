@@ -4,6 +4,7 @@
 //! the sidecar's deadline is shorter than a slow device; the same volume asked again
 //! meanwhile is ABORTED. Snapshots, clones and groups are not offered.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use csi_proto::v1::controller_server::Controller as ControllerService;
@@ -219,10 +220,7 @@ impl ControllerService for ControllerHandler {
             .ok()
             .map(|context| context.volume_directory);
         self.controller.size(&id, directory).await.map_err(bad)?;
-        let refusal = accesses(&request.volume_capabilities)
-            .err()
-            .map(|error| Chain(&error).to_string());
-        let response = match refusal {
+        let response = match unconfirmed(&request, &context) {
             Some(message) => ValidateVolumeCapabilitiesResponse {
                 confirmed: None,
                 message,
@@ -232,7 +230,7 @@ impl ControllerService for ControllerHandler {
                     volume_context: request.volume_context,
                     volume_capabilities: request.volume_capabilities,
                     parameters: request.parameters,
-                    mutable_parameters: request.mutable_parameters,
+                    mutable_parameters: HashMap::new(),
                 }),
                 message: String::new(),
             },
@@ -380,6 +378,26 @@ impl ControllerService for ControllerHandler {
         _: Request<ControllerModifyVolumeRequest>,
     ) -> Result<Response<ControllerModifyVolumeResponse>, Status> {
         Err(unsupported("ControllerModifyVolume"))
+    }
+}
+
+/// What of a request cannot be confirmed, in words.
+fn unconfirmed(
+    request: &ValidateVolumeCapabilitiesRequest,
+    context: &BTreeMap<String, String>,
+) -> Option<String> {
+    if let Err(error) = accesses(&request.volume_capabilities) {
+        return Some(Chain(&error).to_string());
+    }
+    if let Err(error) = StorageClassParameters::parse(&ordered(&request.parameters)) {
+        return Some(Chain(&error).to_string());
+    }
+    match VolumeContext::parse(context) {
+        Err(error) if !context.is_empty() => Some(Chain(&error).to_string()),
+        _ if !request.mutable_parameters.is_empty() => {
+            Some("mutable_parameters: volume attributes classes are not offered".to_owned())
+        }
+        _ => None,
     }
 }
 
