@@ -1,0 +1,19 @@
+//! The whole controller as the orchestrator sees it: its server on a Unix socket, its
+//! SSH client, and a simulated device on the other side of a real connection. Each test
+//! asks over gRPC and then looks at the device, because an answer alone proves nothing.
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is test code, its parts outside test functions too"
+)]
+
+mod attachments;
+mod cuts;
+mod fields;
+mod foreign;
+mod harness;
+mod life;
+mod listing;
+mod outage;
+mod pool;
+mod sizes;
+mod tasks;
