@@ -194,11 +194,8 @@ async fn capabilities_are_confirmed_only_where_all_that_was_sent_is_right() {
         },
         |request| drop(request.parameters.insert("colour".into(), "blue".into())),
         |request| {
-            drop(
-                request
-                    .mutable_parameters
-                    .insert("colour".into(), "blue".into()),
-            )
+            let parameters = &mut request.mutable_parameters;
+            parameters.insert("colour".into(), "blue".into());
         },
         |request| drop(request.volume_context.insert("nvmePort".into(), "x".into())),
     ];
@@ -207,7 +204,7 @@ async fn capabilities_are_confirmed_only_where_all_that_was_sent_is_right() {
         assert!(answer.confirmed.is_none() && !answer.message.is_empty());
     }
     let none = validate(&world, &volume, |request| {
-        request.volume_capabilities.clear()
+        request.volume_capabilities.clear();
     });
     assert_eq!(code(none.await), Code::InvalidArgument);
     for (id, expected) in [

@@ -6,6 +6,7 @@
     reason = "all of this is test code, its parts outside test functions too"
 )]
 
+mod absurd;
 mod attachments;
 mod cuts;
 mod fields;
