@@ -19,6 +19,8 @@ use rds_csi_host::mounter::Mounter;
 use rds_csi_host::nvme::NvmeHost;
 use rds_csi_host::registry::Registry;
 
+use crate::metrics::Metrics;
+
 mod budget;
 mod error;
 mod expand;
@@ -68,14 +70,21 @@ pub(crate) struct Node {
     settings: NodeSettings,
     host: Arc<dyn Host>,
     registry: Registry,
+    metrics: Metrics,
 }
 
 impl Node {
-    pub(crate) fn new(settings: NodeSettings, host: Arc<dyn Host>, registry: Registry) -> Self {
+    pub(crate) fn new(
+        settings: NodeSettings,
+        host: Arc<dyn Host>,
+        registry: Registry,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             settings,
             host,
             registry,
+            metrics,
         }
     }
 

@@ -156,8 +156,8 @@ impl Driver {
     {
         let tasks = Tasks::new(stop.clone());
         let registry = Registry::new(&config.state_dir);
-        let node = Node::new(config.settings(), host, registry);
         let metrics = Metrics::new("node", vec![Box::new(InFlight(tasks.clone()))]);
+        let node = Node::new(config.settings(), host, registry, metrics.clone());
         let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,

@@ -143,6 +143,7 @@ impl Node {
             }),
             Step::Format { fs, uuid } => {
                 self.host.format(device, *fs, *uuid).await?;
+                self.metrics.formatted(*fs);
                 info!(volume_id = %id, %device, %fs, %uuid, elapsed_ms = millis(begun), "filesystem made");
                 Ok(Knowledge::Unread)
             }
@@ -184,7 +185,9 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
-        let controller = self.host.connect(&target).await?;
+        let connected = self.host.connect(&target).await;
+        self.metrics.nvme_connect(connected.is_ok());
+        let controller = connected?;
         self.await_session(request, budget).await?;
         info!(volume_id = %request.id, nqn = %context.nqn, controller, elapsed_ms = millis(begun), "session opened");
         Ok(())

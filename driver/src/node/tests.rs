@@ -215,6 +215,7 @@ fn node(host: &FakeHost, state: &TempDir) -> Node {
         settings,
         Arc::new(host.clone()),
         Registry::new(state.path()),
+        Metrics::new("node", Vec::new()),
     )
 }
 

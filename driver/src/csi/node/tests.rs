@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::*;
+use crate::metrics::Metrics;
 use crate::node::NodeSettings;
 
 mod calls;
@@ -54,6 +55,7 @@ impl Lab {
             settings,
             Arc::new(host.clone()),
             Registry::new(state.path()),
+            Metrics::new("node", Vec::new()),
         );
         Self {
             array,
