@@ -81,7 +81,12 @@ impl Guest {
         let ready = self.share().join("agent.ready");
         let up = wait::until("the guest is up", BOOT_DEADLINE, async || {
             ensure!(self.is_running(), "the guest ended while it booted");
-            Ok(ready.exists().then_some(()))
+            if !ready.exists() {
+                return Ok(None);
+            }
+            // Its network may be deaf for a moment longer.
+            let name = self.agent.read(Path::new("/proc/sys/kernel/hostname"));
+            Ok(name.await.ok().map(drop))
         });
         up.await.with_context(|| self.report())
     }
