@@ -80,15 +80,17 @@ async fn an_operation_outlives_its_caller_and_keeps_the_volume() {
     assert!(locks.try_lock("pvc-1").is_ok());
 }
 
+async fn defect(message: &'static str) -> Result<(), Failed> {
+    panic!("{message}")
+}
+
 #[tokio::test]
 async fn a_panic_leaves_the_outcome_open_and_frees_the_volume() {
     let (tasks, _) = tasks();
     let locks = VolumeLocks::default();
     let guard = locks.try_lock("pvc-1").unwrap();
     let failed = tasks
-        .run("create", guard, async {
-            None::<Result<(), Failed>>.expect("no pool")
-        })
+        .run("create", guard, defect("no pool"))
         .await
         .unwrap_err();
     assert_eq!(failed.code(), Code::Unavailable);
@@ -103,9 +105,7 @@ async fn nothing_is_begun_while_shutting_down() {
     token.cancel();
     let guard = locks.try_lock("pvc-1").unwrap();
     let refused = tasks
-        .run("create", guard, async {
-            None::<Result<(), Failed>>.expect("begun while shutting down")
-        })
+        .run("create", guard, defect("begun while shutting down"))
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
