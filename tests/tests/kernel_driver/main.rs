@@ -1,0 +1,26 @@
+//! The whole product on real kernels: the controller over SSH, node plugins in guests,
+//! NVMe/TCP to a real target behind the simulated appliance.
+//!
+//! Each test boots its own cluster and takes several cases through it, calling the
+//! drivers as the orchestrator does. What is asserted is what a pod, the node's kernel
+//! or the appliance sees, and never what the driver says about itself alone.
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that only tests call panic where the tests do"
+)]
+
+mod calls;
+mod cluster;
+mod content;
+mod crash;
+mod cycles;
+mod grow;
+mod life;
+mod lookalike;
+mod outage;
+mod pod;
+mod readonly;
+mod reboot;
+mod shared;
+mod slow;
+mod stats;
