@@ -1,7 +1,8 @@
 //! `rds-csi-webhook check`: the rules over manifests, without a cluster.
 //!
 //! An object is judged as if it were being created. What the API server would refuse to
-//! read at all is refused here too.
+//! read at all is refused here too. The claims that a StatefulSet will make are judged
+//! by its templates, since in a pull request they stand nowhere else.
 
 mod report;
 
@@ -96,9 +97,37 @@ fn judge(manifest: &Manifest, context: &RuleContext<'_>) -> Option<Verdict> {
         Some(apply::<StorageClass>(manifest, |class| {
             rules::storage_class::review(class, None, context)
         }))
+    } else if manifest.is("apps/v1", "StatefulSet") {
+        claim_templates(manifest, context)
     } else {
         None
     }
+}
+
+/// Judges every claim template; `None` where there are none.
+fn claim_templates(manifest: &Manifest, context: &RuleContext<'_>) -> Option<Verdict> {
+    let templates = manifest.object.pointer("/spec/volumeClaimTemplates")?;
+    let templates = templates.as_array().filter(|all| !all.is_empty())?;
+    let mut verdict = Verdict::allow();
+    for (index, template) in templates.iter().enumerate() {
+        let field = format!("spec.volumeClaimTemplates[{index}]");
+        let claim = Manifest {
+            file: manifest.file.clone(),
+            document: manifest.document,
+            object: template.clone(),
+        };
+        match claim.decode() {
+            Ok(claim) => {
+                let judged = rules::claim::review(&claim, None, context);
+                for denial in judged.denials {
+                    verdict.deny(format!("{field}.{}", denial.field), denial.message);
+                }
+                verdict.warnings.extend(judged.warnings);
+            }
+            Err(message) => verdict.deny(field, message),
+        }
+    }
+    Some(verdict)
 }
 
 fn apply<T: DeserializeOwned>(manifest: &Manifest, rule: impl Fn(&T) -> Verdict) -> Verdict {

@@ -1,3 +1,5 @@
+//! Checks of manifests, from the text that goes in to the page that comes out.
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -114,6 +116,45 @@ fn what_an_api_server_would_not_read_is_refused() {
         .replace("1Gi", "1073741824")
         .replace("ReadWriteMany", "ReadWriteOnce");
     assert!(human(&format!("{number}---{CLASS}")).contains("0 refused"));
+}
+
+#[test]
+fn the_claims_that_a_stateful_set_will_make_are_judged_by_its_templates() {
+    let set = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: web, namespace: app}
+spec:
+  volumeClaimTemplates:
+  - metadata: {name: fine}
+    spec: {storageClassName: rds-nvme, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1073741824}}}
+  - metadata: {name: shared}
+    spec: {storageClassName: rds-nvme, accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}
+  - spec: {accessModes: ReadWriteOnce}
+";
+    let page = human(&format!("{CLASS}---{set}"));
+    let lines: Vec<_> = page.lines().collect();
+    let place = "-:2 (StatefulSet app/web): spec.volumeClaimTemplates";
+    assert!(
+        lines[0].starts_with(&format!(
+            "{place}[1].spec.accessModes[0]: ReadWriteMany needs"
+        )),
+        "{page}"
+    );
+    assert!(
+        lines[1].starts_with(&format!("{place}[2]: the API server would not read")),
+        "{page}"
+    );
+    assert_eq!(lines[2], "2 objects checked, 1 refused, 0 warnings");
+}
+
+#[test]
+fn a_stateful_set_without_claims_is_of_another_kind() {
+    let page = human("apiVersion: apps/v1\nkind: StatefulSet\nspec: {volumeClaimTemplates: []}\n");
+    assert_eq!(
+        page,
+        "0 objects checked, 0 refused, 0 warnings, 1 of other kinds skipped\n"
+    );
 }
 
 #[test]
