@@ -1,3 +1,5 @@
+//! What the command line and the environment may say, and how a bad word is refused.
+
 use clap::Parser;
 use rstest::rstest;
 

@@ -1,3 +1,5 @@
+//! Documents, lists and files as they come in pull requests, whole and broken.
+
 use proptest::prelude::*;
 use serde_json::json;
 

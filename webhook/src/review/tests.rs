@@ -1,3 +1,5 @@
+//! Admission reviews, good and absurd, and the answers to them.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

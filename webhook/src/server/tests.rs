@@ -1,3 +1,5 @@
+//! The server as a tower of services, without a socket.
+
 use axum::body::{Body, to_bytes};
 use axum::routing::get;
 use serde_json::Value;

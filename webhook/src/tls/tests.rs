@@ -1,3 +1,5 @@
+//! Pairs of certificate and key that may be served, and those that may not.
+
 use std::fs;
 
 use rstest::rstest;

@@ -1,3 +1,5 @@
+//! Claims of every kind, made and changed, and what the rule says of them.
+
 use proptest::prelude::*;
 use rds_csi_core::access::judge_claim;
 use rds_csi_core::names::DriverName;

@@ -1,3 +1,5 @@
+//! Volumes made by hand, and those that exist already.
+
 use rds_csi_core::names::DriverName;
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Classes with right, wrong and unknown parameters.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
