@@ -66,7 +66,10 @@ async fn bring_up(story: &mut Story, stage: &Stage, claim: Claim) -> Result<Used
         .await
         .context("NodePublishVolume")?;
     let formats = formats(stage).await?;
-    ensure!(formats == 1, "the one filesystem volume was formatted {formats} times");
+    ensure!(
+        formats == 1,
+        "the one filesystem volume was formatted {formats} times"
+    );
     story.step(&format!(
         "{kind}: staged again (nothing to do), published to a pod"
     ));
