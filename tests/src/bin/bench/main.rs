@@ -52,6 +52,11 @@ async fn main() -> Result<ExitCode> {
     let lab = Lab::new()?;
     let options = ApplianceOptions {
         pool_gibibytes: 1000,
+        // The device writes its configuration back later; the simulator otherwise syncs
+        // it at each change, which would be measured as the driver's time.
+        arguments: ["--variant", "config-loss-seconds=60"]
+            .map(str::to_owned)
+            .to_vec(),
         ..ApplianceOptions::default()
     };
     let appliance = Appliance::start(&lab, options).await?;
