@@ -95,11 +95,16 @@ async fn a_volume_lives_in_memory(#[values(Dialect::Json, Dialect::Prose)] diale
     }
 }
 
+/// A console that does not know `:serialize` answers in prose only, so what succeeds
+/// there was read as prose.
+#[rstest]
 #[tokio::test]
-async fn a_volume_lives_over_ssh() {
+async fn a_volume_lives_over_ssh(#[values(true, false)] serialize: bool) {
     for pairs in SWITCHES {
         println!("{pairs:?}");
-        let front = ssh(switches(pairs)).await;
+        let mut switches = switches(pairs);
+        switches.serialize = serialize;
+        let front = ssh(switches).await;
         life(front.rds.as_ref(), &Volume::new("pvc-1")).await;
     }
 }
