@@ -85,7 +85,6 @@ pub(crate) async fn stage_at_last(node: &Plugin, volume: &Volume, context: &Publ
         async || match volume.stage(node, context).await {
             Ok(()) => Ok(Some(())),
             Err(status) if may_pass(&status) => {
-                println!("{}: {}", volume.claim.name, status.message());
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Ok(None)
             }

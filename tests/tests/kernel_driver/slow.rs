@@ -117,7 +117,6 @@ async fn reads_that_fail(cluster: &Cluster) {
     let staging = volume.stage(node.plugin(), &context);
     let (staged, ()) = tokio::join!(staging, cut_after_connect(cluster, &volume));
     let failed = staged.unwrap_err();
-    println!("{}", failed.message());
     assert!(may_pass(&failed), "{failed:?}");
     assert_eq!(node.formats().await, formats);
     cluster.lab.restore(cluster.appliance.guest()).unwrap();
@@ -145,7 +144,10 @@ async fn reads_that_hang(cluster: &Cluster) {
         cluster.lab.restore(cluster.appliance.guest()).unwrap();
     };
     let (staged, ()) = tokio::join!(volume.stage(node.plugin(), &context), outage);
-    println!("a stage through an outage: {staged:?}");
+    // It went on where it hung, or gave up in a way that is asked again.
+    if let Err(status) = staged {
+        assert!(may_pass(&status), "{status:?}");
+    }
     stage_at_last(node.plugin(), &volume, &context).await;
     assert_eq!(node.formats().await, formats + 1);
     use_and_delete(cluster, &volume, context).await;
