@@ -26,7 +26,8 @@ pub use expand::{Growth, expand};
 
 /// What may still be promised from a pool: its size times the over-commit ratio, less
 /// everything promised already, and no more than its free space times the ratio, because
-/// files that are no disks take space too. The ratio is in hundredths: 100 is 1.0.
+/// files that are no disks take space too. What is `reserved` has taken no space yet, so
+/// it counts against both. The ratio is in hundredths: 100 is 1.0.
 #[must_use]
 pub fn available(
     inventory: &Inventory,
@@ -40,8 +41,8 @@ pub fn available(
     };
     share(pool.size)
         .saturating_sub(inventory.promised(pool))
-        .saturating_sub(reserved)
         .min(share(pool.free))
+        .saturating_sub(reserved)
 }
 
 /// The volume that an item is by its own marker, where it is one of this cluster's: an

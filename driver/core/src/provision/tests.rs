@@ -435,6 +435,16 @@ fn files_that_are_no_disks_leave_less_to_promise() {
 }
 
 #[test]
+fn two_calls_at_once_do_not_promise_the_same_free_space() {
+    let mut inventory = empty();
+    inventory.pools[0].free = Bytes::mib(1536);
+    let space = |reserved| Space { reserved, ..SPACE };
+    assert!(create(&inventory, &desired(), space(Bytes::mib(512))).is_ok());
+    let error = create(&inventory, &desired(), space(Bytes::gib(1))).unwrap_err();
+    assert_eq!(error.kind(), Kind::Exhausted, "{error}");
+}
+
+#[test]
 fn a_volume_without_its_file_is_not_whole() {
     let mut inventory = made();
     inventory.files.clear();
