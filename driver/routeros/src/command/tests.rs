@@ -1,3 +1,5 @@
+//! Scripts as they are sent, and values that cannot be written.
+
 use proptest::prelude::*;
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::nqn::NqnPrefix;

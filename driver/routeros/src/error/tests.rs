@@ -1,3 +1,5 @@
+//! What refusals and unknown outcomes mean to the caller.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Records from JSON and from prose, however the console broke its lines.
+
 use rds_csi_core::appliance::{DiskItem, DiskKind};
 use rds_csi_core::bytes::Bytes;
 use rstest::rstest;

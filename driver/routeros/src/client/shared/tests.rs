@@ -1,3 +1,5 @@
+//! Readings that callers share: how many there are, and when each began.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
