@@ -97,17 +97,9 @@ impl Node {
         desired: &Desired,
         budget: &mut Budget,
     ) -> Result<(), NodeError> {
-        let mut knowledge = Knowledge::Unread;
+        let mut observed = self.look(request, desired).await?;
         let mut mounted = false;
-        loop {
-            let observed = Observed {
-                subsystem: self.host.subsystem(&desired.nqn).await?,
-                mounts: self.mounts_at(&request.staging).await?,
-                knowledge: std::mem::take(&mut knowledge),
-            };
-            let Some(step) = stage::next(&observed, desired)? else {
-                return Ok(());
-            };
+        while let Some(step) = stage::next(&observed, desired)? {
             budget.spend(&step)?;
             debug!(volume_id = %request.id, %step, "staging");
             match step {
@@ -122,10 +114,24 @@ impl Node {
                     let seen = Seen::of(&desired.nqn, observed.subsystem.as_ref())?;
                     let device = seen.live(&desired.nqn)?;
                     mounted |= matches!(step, Step::Mount { .. });
-                    knowledge = self.take_on(&device, &step, request).await?;
+                    observed.knowledge = self.take_on(&device, &step, request).await?;
                 }
             }
+            // Reading a device changes nothing on the host that would have to be seen.
+            if !matches!(step, Step::Identify | Step::Examine) {
+                observed = self.look(request, desired).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// What the host shows of the volume, before anything is read from its device.
+    async fn look(&self, request: &StageRequest, desired: &Desired) -> Result<Observed, NodeError> {
+        Ok(Observed {
+            subsystem: self.host.subsystem(&desired.nqn).await?,
+            mounts: self.mounts_at(&request.staging).await?,
+            knowledge: Knowledge::Unread,
+        })
     }
 
     /// Takes a step on the device and returns what is known of its content after it.
