@@ -97,7 +97,9 @@ fn xfs(head: &[u8]) -> Result<Option<Superblock>, Damaged> {
         return Err(damaged("it is cut off"));
     };
     if in_progress != 0 {
-        return Err(damaged("mkfs.xfs did not finish"));
+        return Err(damaged(
+            "mkfs.xfs did not finish; if the volume is new, delete its claim and make it anew",
+        ));
     }
     if !block_size.is_power_of_two() || !(512..=65536).contains(&block_size) {
         return Err(damaged("its block size is none that XFS has"));
