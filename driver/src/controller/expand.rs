@@ -27,6 +27,9 @@ impl Controller {
         let Some(step) = growth.step else {
             return Ok(growth.size);
         };
+        // A device told to grow a file that is gone may make a blank one.
+        let before = self.rds.volume(id, &growth.file).await?;
+        provision::usable(&before, id, cluster).map_err(ControllerError::Existing)?;
         let state = self
             .rds
             .apply(id, &growth.file, growth.owner.as_ref(), &[step])
