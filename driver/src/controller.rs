@@ -30,6 +30,7 @@ pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
 use attachments::Attachments;
+use delete::Removals;
 use ledger::Ledger;
 
 /// What the controller must be told.
@@ -58,6 +59,7 @@ pub(crate) struct Controller {
     rds: Arc<dyn Rds>,
     attachments: Attachments,
     ledger: Ledger,
+    removals: Removals,
 }
 
 impl Controller {
@@ -67,6 +69,7 @@ impl Controller {
             rds,
             attachments: Attachments::default(),
             ledger: Ledger::default(),
+            removals: Removals::default(),
         }
     }
 

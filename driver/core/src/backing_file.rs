@@ -126,6 +126,14 @@ impl BackingFile {
         &self.0
     }
 
+    /// The directory that holds the file, without a leading slash.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        self.0
+            .rsplit_once('/')
+            .map_or("", |(directory, _)| directory)
+    }
+
     /// Whether the file lies in a directory or anywhere below it.
     #[must_use]
     pub fn is_below(&self, directory: &VolumeDirectory) -> bool {

@@ -176,8 +176,31 @@ async fn a_volume_whose_file_is_gone_is_not_given_out() {
     assert_eq!(code(world.create(&claim).await), Code::Unavailable);
     let attached = volume.attach(&world.plugin, "node-a").await;
     assert_eq!(code(attached), Code::Unavailable);
+    let before = world.device();
+    let grown = world.expand(volume.id(), 128 * MIB, 0).await;
+    let refused = grown.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    let message = refused.message();
+    assert!(message.contains("is not to be seen"), "{message}");
+    assert_eq!(world.device(), before, "no blank file takes its place");
     world.delete(volume.id()).await.unwrap();
     world.assert_empty();
+}
+
+#[tokio::test]
+async fn a_copy_of_a_deleted_volume_survives_a_repeated_deletion() {
+    let world = World::new().await;
+    let volume = world.create(&Claim::block(NAME, 64)).await.unwrap();
+    world.delete(volume.id()).await.unwrap();
+    let copy = format!("{DIRECTORY}/backup/{}.img", volume.id());
+    world.inject(Fault::ForeignFile {
+        path: format!("/{copy}"),
+        content: "a person's copy".to_owned(),
+    });
+    let repeated = world.delete(volume.id()).await;
+    assert_eq!(code(repeated), Code::FailedPrecondition);
+    let content = std::fs::read_to_string(world.host_path(&copy)).unwrap();
+    assert_eq!(content, "a person's copy");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Removing a volume and its file, and nothing else.
 
-use super::{ProvisionError, mounted_pool, owned_file};
+use super::{ProvisionError, marked, mounted_pool, owned_file};
 use crate::appliance::{DiskItem, Inventory, Step};
 use crate::backing_file::{BackingFile, VolumeDirectory};
 use crate::cluster_id::ClusterId;
@@ -18,17 +18,19 @@ pub struct Removal {
     pub steps: Vec<Step>,
 }
 
-/// What is to be removed of a volume, whose file lies in `base` or below it.
+/// What is to be removed of a volume, whose file lies in `base` or below it. `begun` is
+/// the file that an earlier removal of this volume set out to remove, if one is known.
 pub fn delete(
     inventory: &Inventory,
     id: &VolumeId,
     base: &VolumeDirectory,
     cluster: &ClusterId,
+    begun: Option<&BackingFile>,
 ) -> Result<Removal, ProvisionError> {
     let item = inventory.item(id);
     let file = match item {
         Some(item) => owned_file(item, id, cluster)?,
-        None => left_file(inventory, id, base)?,
+        None => left_file(inventory, id, base, cluster, begun)?,
     };
     // A pool that is not mounted shows no files: their absence would mean nothing.
     mounted_pool(inventory, file.pool())?;
@@ -62,10 +64,16 @@ pub fn delete(
 
 /// The file that a deletion cut short has left: named after the volume, in the base
 /// directory or, where a StorageClass chose another one, below it.
+///
+/// Below it a name alone proves nothing: a person may keep a copy of a volume there, and
+/// a repeated deletion of a volume that is gone must not take it. So there the file is
+/// one that a removal was begun for, or lies beside another volume of this cluster.
 fn left_file(
     inventory: &Inventory,
     id: &VolumeId,
     base: &VolumeDirectory,
+    cluster: &ClusterId,
+    begun: Option<&BackingFile>,
 ) -> Result<BackingFile, ProvisionError> {
     let name = format!("/{id}.img");
     let is_left = |file: &BackingFile| file.file_path().ends_with(&name) && file.is_below(base);
@@ -76,7 +84,23 @@ fn left_file(
         .filter(is_left);
     match (left.next(), left.next()) {
         (None, _) => Ok(base.file(id)),
-        (Some(file), None) => Ok(file),
-        (Some(file), Some(_)) => Err(ProvisionError::StrayFile { file }),
+        (Some(file), None)
+            if file == base.file(id)
+                || begun == Some(&file)
+                || is_beside_ours(inventory, &file, cluster) =>
+        {
+            Ok(file)
+        }
+        (Some(file), _) => Err(ProvisionError::StrayFile { file }),
     }
+}
+
+/// Whether a volume that carries this cluster's marker lies in the file's directory.
+fn is_beside_ours(inventory: &Inventory, file: &BackingFile, cluster: &ClusterId) -> bool {
+    inventory
+        .items
+        .iter()
+        .filter_map(|item| marked(item, cluster))
+        .filter_map(|(_, disk)| disk.path.parse::<BackingFile>().ok())
+        .any(|other| other.directory() == file.directory())
 }

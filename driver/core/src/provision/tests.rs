@@ -166,8 +166,14 @@ fn a_volume_that_a_crash_left_half_made_is_completed() {
 #[test]
 fn a_deletion_that_was_cut_short_is_completed() {
     let remove = |inventory: &Inventory| {
-        delete(inventory, &desired().id, &desired().directory, &cluster())
-            .map(|removal| removal.steps)
+        delete(
+            inventory,
+            &desired().id,
+            &desired().directory,
+            &cluster(),
+            None,
+        )
+        .map(|removal| removal.steps)
     };
     for done in 0..=3 {
         let mut inventory = made();
@@ -313,8 +319,14 @@ fn nothing_is_deleted_without_proof() {
     for (what, change, kind) in NOT_PROVEN_OURS {
         let mut inventory = made();
         change(&mut inventory);
-        let error =
-            delete(&inventory, &desired().id, &desired().directory, &cluster()).unwrap_err();
+        let error = delete(
+            &inventory,
+            &desired().id,
+            &desired().directory,
+            &cluster(),
+            None,
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), *kind, "{what}: {error}");
     }
 }
@@ -329,12 +341,12 @@ fn a_volume_of_the_older_driver_is_ours_only_without_another_comment() {
     file_of(&mut inventory).path = file.file_path();
     inventory.files[0].name = file.file_name().to_owned();
     let Removal { steps, owner, .. } =
-        delete(&inventory, &id, &desired().directory, &cluster()).unwrap();
+        delete(&inventory, &id, &desired().directory, &cluster(), None).unwrap();
     assert_eq!(owner, None);
     assert_eq!(steps, [Step::Unexport, Step::RemoveItem, Step::RemoveFile]);
     inventory.items[0].comment = "kept by hand".into();
     assert_eq!(
-        delete(&inventory, &id, &desired().directory, &cluster())
+        delete(&inventory, &id, &desired().directory, &cluster(), None)
             .unwrap_err()
             .kind(),
         Kind::Exists
@@ -342,27 +354,38 @@ fn a_volume_of_the_older_driver_is_ours_only_without_another_comment() {
 }
 
 #[test]
-fn a_file_left_below_the_base_directory_is_found() {
+fn a_file_left_below_the_base_directory_is_found_by_proof_and_not_by_name() {
     let base: VolumeDirectory = "/pool".parse().unwrap();
     let mut inventory = made();
     inventory.items.clear();
-    let removal = delete(&inventory, &desired().id, &base, &cluster()).unwrap();
-    assert_eq!(
-        (removal.file, removal.steps),
-        (
-            desired().directory.file(&desired().id),
-            vec![Step::RemoveFile]
-        )
-    );
+    let (id, file) = (desired().id, desired().directory.file(&desired().id));
+    let left = |inventory: &Inventory, begun: Option<&BackingFile>| {
+        delete(inventory, &id, &base, &cluster(), begun)
+            .map(|removal| (removal.file, removal.steps))
+            .map_err(|error| error.kind())
+    };
+    let found = Ok((file.clone(), vec![Step::RemoveFile]));
+    assert_eq!(left(&inventory, None), Err(Kind::Exists), "a copy");
+    assert_eq!(left(&inventory, Some(&base.file(&id))), Err(Kind::Exists));
+    assert_eq!(left(&inventory, Some(&file)), found);
+
+    let mut beside = inventory.clone();
+    let name = "pvc-11111111-2f0b-4f7e-9a57-0f4a6b1d2c3e";
+    let mut other = desired();
+    other.id = VolumeId::for_name(&cluster(), name);
+    other.owner.name = name.parse().unwrap();
+    add(&mut beside, &other, Bytes::gib(1), &other.owner);
+    assert_eq!(left(&beside, None), found);
+    beside.items[0].comment = "rds-csi/other/x".into();
+    assert_eq!(left(&beside, None), Err(Kind::Exists));
+
     inventory.files.push(FileEntry {
-        name: base.file(&desired().id).file_name().to_owned(),
+        name: base.file(&id).file_name().to_owned(),
     });
-    assert_eq!(
-        delete(&inventory, &desired().id, &base, &cluster())
-            .unwrap_err()
-            .kind(),
-        Kind::Exists
-    );
+    assert_eq!(left(&inventory, Some(&file)), Err(Kind::Exists));
+    inventory.files.remove(0);
+    let in_base = Ok((base.file(&id), vec![Step::RemoveFile]));
+    assert_eq!(left(&inventory, None), in_base);
 }
 
 #[test]
@@ -493,7 +516,7 @@ proptest! {
             let steps = if is_create {
                 create(&inventory, &desired(), SPACE)
             } else {
-                delete(&inventory, &desired().id, &desired().directory, &cluster()).map(|removal| removal.steps)
+                delete(&inventory, &desired().id, &desired().directory, &cluster(), None).map(|removal| removal.steps)
             };
             // The one state that a person must look at: a file that lost its item.
             let Ok(steps) = steps else {
