@@ -175,6 +175,16 @@ async fn a_dropped_connection_is_replaced_by_the_next_call() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_device_ends_for_idleness_is_replaced_by_the_next_call() {
+    let front = ssh(variants(&["idle-seconds=1"])).await;
+    for connects in 1..3 {
+        front.rds.inventory().await.unwrap();
+        assert_eq!(front.rds.link().connects, connects);
+        link(&front.rds, |state| !state.connected).await;
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_closes_the_connection() {
     let front = ssh_with(variants(&[]), |config| {
         config.command_timeout = Duration::from_millis(300);
