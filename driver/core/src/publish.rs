@@ -49,7 +49,8 @@ pub struct Observed {
     pub nodes_usable: bool,
     /// Other targets of the volume on this node that want another read-only setting.
     pub contrary_targets: Vec<PathBuf>,
-    /// Where this target is recorded as a raw device: whether it is read-only.
+    /// Where this target is recorded, as a raw device or as one that becomes read-only:
+    /// whether it is read-only.
     pub recorded: Option<bool>,
 }
 
@@ -60,6 +61,15 @@ pub struct Desired {
     pub block: bool,
     /// The kernel refuses writes.
     pub read_only: bool,
+}
+
+impl Desired {
+    /// Whether the target is recorded before it is made, because what is found there
+    /// later does not say what it was made for.
+    #[must_use]
+    pub const fn is_recorded(self) -> bool {
+        self.block || self.read_only
+    }
 }
 
 /// One step of publishing.
@@ -201,6 +211,11 @@ fn next_filesystem(
     if let Some(mount) = observed.target.last() {
         // A bind of a read-only staging mount is read-only whatever was asked of it.
         let found = mount.is_read_only();
+        if !found && read_only && observed.recorded == Some(true) {
+            // A bind is made read-only by a second call, and a crash came between: it
+            // was never published.
+            return Ok(Some(Step::Unmount));
+        }
         return if found == read_only || (found && observed.staging.iter().any(Mount::is_read_only))
         {
             Ok(None)

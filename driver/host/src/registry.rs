@@ -32,8 +32,8 @@ pub struct Session {
     pub staged_at: Option<PathBuf>,
     /// When it was recorded, in seconds since 1970.
     pub opened: u64,
-    /// The targets at which the volume is published as a raw device, and whether each
-    /// is read-only. Written before a target is made, so one here may not exist.
+    /// The targets at which the volume is published as a raw device or read-only, and
+    /// whether each is read-only. Written before a target is made, so one here may not exist.
     pub targets: BTreeMap<PathBuf, bool>,
 }
 

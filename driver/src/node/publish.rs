@@ -73,7 +73,7 @@ impl Node {
             if matches!(step, Step::Bind | Step::BindNode) && std::mem::replace(&mut bound, true) {
                 return Err(self.not_seen(&request.target).await?);
             }
-            if desired.block && !std::mem::replace(&mut recorded, true) {
+            if desired.is_recorded() && !std::mem::replace(&mut recorded, true) {
                 self.record_target(&request.id, &nqn, &request.target, desired.read_only)
                     .await?;
             }
@@ -105,12 +105,14 @@ impl Node {
             Seen::Absent | Seen::Waiting(_) => None,
         };
         let mut contrary_targets = Vec::new();
-        let mut recorded = None;
+        let record = match &device {
+            Some(_) if desired.is_recorded() => self.registry.get(&request.id).await?,
+            _ => None,
+        };
+        let recorded = record
+            .as_ref()
+            .and_then(|session| session.targets.get(&request.target).copied());
         if let (true, Some(device)) = (desired.block, &device) {
-            let record = self.registry.get(&request.id).await?;
-            recorded = record
-                .as_ref()
-                .and_then(|session| session.targets.get(&request.target).copied());
             let number = device.namespace.number;
             contrary_targets = self
                 .published_at(record.as_ref(), number)

@@ -1,5 +1,6 @@
-//! The raw targets of a volume, which only the record knows: a device node is made once
-//! and from then on nothing leads from the device to it.
+//! The targets of a volume of which only the record knows enough: a device node is made
+//! once and from then on nothing leads from the device to it, and a bind does not say
+//! that it should have become read-only.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use tracing::warn;
 use super::{Node, NodeError};
 
 impl Node {
-    /// The recorded targets that are there and mean this device, each with whether it
+    /// The recorded raw targets that are there and mean this device, each with whether it
     /// is read-only. A record may outlive its target, and a target its device.
     pub(super) async fn published_at(
         &self,
@@ -29,7 +30,7 @@ impl Node {
         Ok(found)
     }
 
-    /// Records a raw target before it is made.
+    /// Records a target before it is made.
     pub(super) async fn record_target(
         &self,
         id: &VolumeId,
@@ -42,7 +43,7 @@ impl Node {
             recorded => recorded,
         };
         let Some(mut session) = recorded else {
-            warn!(volume_id = %id, %nqn, "the session is not this driver's, so its raw targets are not recorded");
+            warn!(volume_id = %id, %nqn, "the session is not this driver's, so its targets are not recorded");
             return Ok(());
         };
         if session.targets.insert(target.to_owned(), read_only) != Some(read_only) {
@@ -51,7 +52,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a raw target out of the record once it is gone.
+    /// Takes a target out of the record once it is gone.
     pub(super) async fn forget_target(
         &self,
         id: &VolumeId,

@@ -79,6 +79,10 @@ impl Node {
                 namespace: namespace.clone(),
             };
             found.extend(self.host.holders(&device).await?.iter().map(describe));
+            // A look at a target that is a mount fails or hangs where its device is dead.
+            if !found.is_empty() {
+                continue;
+            }
             for (target, _) in self.published_at(record, namespace.number).await? {
                 found.push(format!("the raw target {}", target.display()));
             }

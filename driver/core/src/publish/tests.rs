@@ -284,6 +284,25 @@ fn a_session_that_connects_again_is_asked_for_later() {
     }
 }
 
+#[test]
+fn a_bind_that_a_crash_kept_from_becoming_read_only_is_made_anew() {
+    let readers = Desired {
+        block: false,
+        read_only: true,
+    };
+    let mut observed = staged();
+    observed.path = Found::Directory { empty: true };
+    observed.target.push(mount(NUMBER, "/target", false));
+    let error = next(&observed, readers).unwrap_err();
+    assert_eq!(error.kind(), Kind::Exists, "a writer's target");
+    observed.recorded = Some(true);
+    for step in [Step::Unmount, Step::Bind] {
+        assert_eq!(next(&observed, readers), Ok(Some(step)));
+        take(&mut observed, step, true);
+    }
+    assert_eq!(next(&observed, readers), Ok(None));
+}
+
 proptest! {
     #[test]
     fn interrupted_publishing_converges(block: bool, read_only: bool, nodes_usable: bool, cuts in proptest::collection::vec((0usize..4, any::<bool>()), 0..8)) {

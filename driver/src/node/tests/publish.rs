@@ -1,6 +1,7 @@
 //! Targets: what is made, accepted, replaced and left alone.
 
 use rds_csi_core::nvme::{ControllerState, DeviceNumber};
+use rds_csi_host::mounter::Unmount;
 
 use super::*;
 
@@ -49,6 +50,27 @@ async fn a_read_only_filesystem_is_so_for_its_target_alone() {
         .map(rds_csi_core::mount::Mount::is_read_only)
         .collect();
     assert_eq!(read_only, [false, true, false]);
+}
+
+#[tokio::test]
+async fn a_bind_that_a_crash_left_writable_becomes_read_only() {
+    let mut lab = Lab::new(Medium::Blank);
+    lab.stage(EXT4).await.unwrap();
+    let mut readers = lab.publish_request(EXT4);
+    readers.read_only = true;
+    lab.node.publish(&readers).await.unwrap();
+    // As it is between the bind and the call that makes it read-only.
+    let (staging, target) = (Path::new(STAGING), Path::new(TARGET));
+    lab.host.unmount(target, Unmount::Plain).await.unwrap();
+    lab.host.bind(staging, target, false).await.unwrap();
+    lab.restart();
+    lab.node.publish(&readers).await.unwrap();
+    let table = lab.host.mount_table();
+    let read_only: Vec<_> = table.iter().map(|mount| mount.is_read_only()).collect();
+    assert_eq!(read_only, [false, true]);
+    lab.unpublish().await.unwrap();
+    lab.unstage().await.unwrap();
+    lab.assert_gone().await;
 }
 
 #[tokio::test]
