@@ -102,12 +102,6 @@ impl DriverName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The annotation on a PersistentVolume that says when it was first used.
-    #[must_use]
-    pub fn first_used_annotation(&self) -> String {
-        format!("{self}/first-used")
-    }
 }
 
 /// Lower-case labels of letters, digits and inner hyphens, joined by dots.
