@@ -78,7 +78,7 @@ async fn a_delete_that_was_cut_off_is_completed_by_the_next_one() {
     let directories = ["/storage-pool/rds-csi", "/storage-pool/rds-csi/gold"];
     for (harm, directory) in cuts()
         .into_iter()
-        .flat_map(|harm| directories.map(|directory| (harm.clone(), directory)))
+        .flat_map(|harm| directories.map(|directory| (harm, directory)))
     {
         println!("{harm:?} {directory}");
         let claim = Claim::block("volume", 64).parameter("volumePath", directory);
