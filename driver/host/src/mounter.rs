@@ -12,6 +12,7 @@ use rds_csi_core::filesystem::FsType;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
+pub use rds_csi_core::publish::Found as PathState;
 
 use crate::block::{Device, DeviceError};
 use crate::sys::CallError;
@@ -75,27 +76,6 @@ pub enum Unmount {
     /// Takes the mount out of sight and leaves the rest to the kernel. Only for a mount
     /// whose device is proved dead: with a living one, writes go on unseen.
     Lazy,
-}
-
-/// What lies at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathState {
-    /// Nothing.
-    Absent,
-    /// A directory.
-    Directory {
-        /// Whether nothing is in it.
-        empty: bool,
-    },
-    /// A block device node.
-    Block(DeviceNumber),
-    /// A regular file.
-    File {
-        /// Whether its length is 0.
-        empty: bool,
-    },
-    /// A symlink, socket, or anything else that this driver never makes.
-    Other,
 }
 
 /// Why an operation on mounts or paths failed.

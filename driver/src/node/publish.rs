@@ -15,7 +15,7 @@ use rds_csi_core::nvme::DeviceNumber;
 use rds_csi_core::publish::{self, Desired, Found, Observed, Step};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::Device;
-use rds_csi_host::mounter::{PathState, Unmount};
+use rds_csi_host::mounter::Unmount;
 use tracing::{debug, info};
 
 use super::budget::Budget;
@@ -95,7 +95,7 @@ impl Node {
         let mounts = self.host.mounts().await?;
         let target = mounts_at(&mounts, &request.target);
         let path = if desired.block || target.is_empty() {
-            found(self.host.path(&request.target).await?)
+            self.host.path(&request.target).await?
         } else {
             Found::Directory { empty: false }
         };
@@ -193,15 +193,4 @@ impl Node {
 fn nodes_usable(mounts: &[Mount], target: &Path) -> bool {
     let parent = target.parent().unwrap_or(target);
     mount_covering(mounts, parent).is_none_or(|mount| !mount.is_nodev())
-}
-
-/// The plan's words for what the host found.
-pub(super) const fn found(path: PathState) -> Found {
-    match path {
-        PathState::Absent => Found::Absent,
-        PathState::Directory { empty } => Found::Directory { empty },
-        PathState::Block(number) => Found::Block(number),
-        PathState::File { empty } => Found::File { empty },
-        PathState::Other => Found::Other,
-    }
 }

@@ -9,7 +9,6 @@ use rds_csi_host::mounter::Unmount;
 use tracing::{debug, info};
 
 use super::budget::Budget;
-use super::publish::found;
 use super::{Node, NodeError};
 
 impl Node {
@@ -23,7 +22,7 @@ impl Node {
             let path = if mounts > 0 {
                 Found::Other
             } else {
-                found(self.host.path(target).await?)
+                self.host.path(target).await?
             };
             let Some(step) = next_unpublish(mounts, path)? else {
                 break;
