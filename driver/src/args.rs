@@ -111,6 +111,15 @@ pub struct ControllerArgs {
     /// attachments are known to this process only, until it ends [required]
     #[arg(long, env = "RDS_CSI_CLUSTER", value_name = "MODE")]
     pub cluster: Option<String>,
+    /// Names of the nodes that may have volumes, with commas between, for --cluster none, where
+    /// nobody can be asked which nodes there are; the default is any
+    #[arg(
+        long,
+        env = "RDS_CSI_NODES",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub nodes: Vec<String>,
     /// SSH service of the device: host, host:port or [ipv6]:port; the port's default is 22
     /// [required]
     #[arg(long, env = "RDS_CSI_RDS_ADDRESS", value_name = "ADDRESS")]

@@ -8,6 +8,7 @@ mod controller;
 mod node;
 mod reader;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub struct ControllerConfig {
     pub cluster_id: ClusterId,
     /// Where attachments are recorded.
     pub cluster: ClusterMode,
+    /// The nodes that may have volumes where no cluster is asked; any, if none is named.
+    pub nodes: BTreeSet<String>,
     /// The device.
     pub rds: RdsConfig,
     /// Where backing files lie where a StorageClass does not say it.
@@ -78,6 +81,7 @@ impl ControllerConfig {
     pub(crate) fn settings(&self) -> ControllerSettings {
         ControllerSettings {
             cluster: self.cluster_id.clone(),
+            nodes: self.nodes.clone(),
             volume_directory: self.volume_directory.clone(),
             nqn_prefix: self.nqn_prefix.clone(),
             rds_address: controller::ip_of(&self.rds.address),

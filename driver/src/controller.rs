@@ -4,6 +4,7 @@
 //! the reading, take the steps, and believe only what is read back. An operation never
 //! assumes what an earlier one did, so it may die anywhere and be asked again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ use ledger::Ledger;
 pub(crate) struct ControllerSettings {
     /// Whose volumes these are.
     pub(crate) cluster: ClusterId,
+    /// The nodes that may have volumes; any, if none is named.
+    pub(crate) nodes: BTreeSet<String>,
     /// Where backing files lie where a StorageClass does not say it.
     pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.

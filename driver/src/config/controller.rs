@@ -35,12 +35,15 @@ pub(super) fn read(
     );
     let common = common?;
     let volume_directory: VolumeDirectory = volume_directory?;
+    // An unset key of a manifest is one empty name.
+    let nodes = args.nodes.iter().filter(|name| !name.is_empty());
     Some(ControllerConfig {
         driver_name: common.driver_name,
         endpoint: common.endpoint,
         admin: common.admin,
         cluster_id: common.cluster_id,
         cluster: cluster?,
+        nodes: nodes.cloned().collect(),
         rds: device.config(args, volume_directory.clone())?,
         volume_directory,
         nqn_prefix: common.nqn_prefix,

@@ -77,6 +77,14 @@ fn a_controller_needs_little_and_the_rest_has_defaults() {
     assert_eq!(config.shutdown_grace, Duration::from_secs(25));
     let settings = config.settings();
     assert_eq!(settings.rds_address, "10.0.0.1".parse().ok());
+    assert!(settings.nodes.is_empty());
+}
+
+#[test]
+fn the_nodes_of_a_controller_are_a_list_and_an_unset_one_is_none() {
+    let nodes = |arg: &str| controller(&files(), &[arg]).unwrap().settings().nodes;
+    assert_eq!(nodes("--nodes=b,a"), ["a", "b"].map(str::to_owned).into());
+    assert!(nodes("--nodes=").is_empty());
 }
 
 #[test]

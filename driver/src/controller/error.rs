@@ -70,6 +70,14 @@ pub(crate) enum ControllerError {
         /// Which nodes.
         nodes: Vec<String>,
     },
+    /// A node that is none of those that may have volumes.
+    #[error("no node is called {node:?}: --nodes names {}", known.join(", "))]
+    UnknownNode {
+        /// Which node was asked for.
+        node: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// The attachment rules.
     #[error("volume {id} cannot be attached to node {node:?}")]
     Attachment {
@@ -110,6 +118,7 @@ impl Failure for ControllerError {
             }
             Self::Parameter { .. } => Kind::Invalid,
             Self::Attached { .. } => Kind::Conflict,
+            Self::UnknownNode { .. } => Kind::NotFound,
             Self::Attachment { source, .. } => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

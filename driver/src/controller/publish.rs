@@ -41,6 +41,7 @@ impl Controller {
             read_only,
             directory,
         } = request;
+        self.known(&node)?;
         let size = self.size(&id, directory).await?;
         let attachment = Attachment {
             node: node.clone(),
@@ -59,6 +60,17 @@ impl Controller {
             size: Some(size),
             first_used: None,
             format_override: None,
+        })
+    }
+
+    fn known(&self, node: &str) -> Result<(), ControllerError> {
+        let nodes = &self.settings.nodes;
+        if nodes.is_empty() || nodes.contains(node) {
+            return Ok(());
+        }
+        Err(ControllerError::UnknownNode {
+            node: node.to_owned(),
+            known: nodes.iter().cloned().collect(),
         })
     }
 

@@ -163,7 +163,6 @@ impl ControllerService for ControllerHandler {
         request: Request<ControllerPublishVolumeRequest>,
     ) -> Result<Response<ControllerPublishVolumeResponse>, Status> {
         let request = request.into_inner();
-        let id = existing("volume_id", &request.volume_id)?;
         let node = node("node_id", &request.node_id).map_err(bad)?;
         let access = access(request.volume_capability.as_ref()).map_err(bad)?;
         let context = ordered(&request.volume_context);
@@ -176,6 +175,7 @@ impl ControllerService for ControllerHandler {
                     .volume_directory,
             )
         };
+        let id = existing("volume_id", &request.volume_id)?;
         let publish = PublishRequest {
             id: id.clone(),
             node,
@@ -211,10 +211,10 @@ impl ControllerService for ControllerHandler {
         request: Request<ValidateVolumeCapabilitiesRequest>,
     ) -> Result<Response<ValidateVolumeCapabilitiesResponse>, Status> {
         let request = request.into_inner();
-        let id = existing("volume_id", &request.volume_id)?;
         if request.volume_capabilities.is_empty() {
             return Err(bad(FieldError::Missing("volume_capabilities")));
         }
+        let id = existing("volume_id", &request.volume_id)?;
         let context = ordered(&request.volume_context);
         let directory = VolumeContext::parse(&context)
             .ok()
@@ -319,7 +319,6 @@ impl ControllerService for ControllerHandler {
         request: Request<ControllerExpandVolumeRequest>,
     ) -> Result<Response<ControllerExpandVolumeResponse>, Status> {
         let request = request.get_ref();
-        let id = existing("volume_id", &request.volume_id)?;
         if request.capacity_range.is_none() {
             return Err(bad(FieldError::Missing("capacity_range")));
         }
@@ -327,6 +326,7 @@ impl ControllerService for ControllerHandler {
         if request.volume_capability.is_some() {
             access(request.volume_capability.as_ref()).map_err(bad)?;
         }
+        let id = existing("volume_id", &request.volume_id)?;
         let volume = id.clone();
         let grow =
             |controller: Arc<Controller>| async move { controller.expand(&volume, range).await };
@@ -416,7 +416,8 @@ fn unsupported(rpc: &'static str) -> Status {
     status(&NotOffered(rpc))
 }
 
-/// Reads the id of a volume that must exist: one of another form cannot.
+/// Reads the id of a volume that must exist: one of another form cannot. Comes after all
+/// other fields: what is wrong with the request is told before what is not there.
 fn existing(field: &'static str, text: &str) -> Result<VolumeId, Status> {
     if text.is_empty() {
         return Err(bad(FieldError::Missing(field)));

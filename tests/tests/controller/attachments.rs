@@ -6,7 +6,7 @@ use rds_csi_tests::volume::{Claim, Volume};
 use rstest::rstest;
 use tonic::{Code, Status};
 
-use crate::harness::{MIB, NAME, World, code};
+use crate::harness::{MIB, NAME, Setup, World, code};
 
 async fn volume(world: &World, claim: Claim) -> Volume {
     world.create(&claim).await.unwrap()
@@ -64,6 +64,21 @@ async fn a_shared_block_volume_is_attached_to_two_and_the_third_is_told_which() 
     volume.attach(&world.plugin, "node-c").await.unwrap();
     let fourth = volume.attach(&world.plugin, "node-a").await.unwrap_err();
     assert!(fourth.message().contains("node-b and node-c"), "{fourth}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_among_those_told_is_not_found() {
+    let named = || ["node-a", "node-b"].map(str::to_owned).into();
+    let setup = Setup::default().config(move |config| config.nodes = named());
+    let world = setup.connected().await;
+    let volume = volume(&world, Claim::block(NAME, 64)).await;
+    let refused = volume.attach(&world.plugin, "node-c").await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("node-a, node-b"), "{refused}");
+    // It was not attached, so it is not in the others' way.
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    volume.detach(&world.plugin, "node-b").await.unwrap();
+    world.delete(volume.id()).await.unwrap();
 }
 
 #[tokio::test]

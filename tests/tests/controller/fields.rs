@@ -7,7 +7,7 @@ use csi_proto::v1::volume_capability::access_mode::Mode;
 use csi_proto::v1::volume_content_source::{SnapshotSource, Type};
 use csi_proto::v1::{
     ControllerExpandVolumeRequest, ControllerPublishVolumeRequest, CreateVolumeRequest,
-    GetCapacityRequest, VolumeContentSource,
+    GetCapacityRequest, ValidateVolumeCapabilitiesRequest, VolumeContentSource,
 };
 use rds_csi_tests::volume::Claim;
 use tonic::{Code, Status};
@@ -182,4 +182,42 @@ async fn the_other_requests_name_what_is_missing() {
     };
     let answer = client.get_capacity(request).await.unwrap().into_inner();
     assert_eq!(answer.available_capacity, 0);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_before_what_does_not_exist() {
+    let world = World::new().await;
+    let mut client = world.plugin.controller();
+    for id in ["fake-vol-id", "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        let publish = ControllerPublishVolumeRequest {
+            volume_id: id.to_owned(),
+            node_id: "node-a".to_owned(),
+            volume_capability: Some(Claim::block("", 0).capability()),
+            ..ControllerPublishVolumeRequest::default()
+        };
+        let mut nowhere = publish.clone();
+        nowhere.node_id.clear();
+        let mut unusable = publish.clone();
+        unusable.volume_capability = None;
+        for (request, expected) in [
+            (nowhere, Code::InvalidArgument),
+            (unusable, Code::InvalidArgument),
+            (publish, Code::NotFound),
+        ] {
+            let refused = client.controller_publish_volume(request).await;
+            assert_refused(&refused.unwrap_err(), expected, id);
+        }
+        let expand = ControllerExpandVolumeRequest {
+            volume_id: id.to_owned(),
+            ..ControllerExpandVolumeRequest::default()
+        };
+        let refused = client.controller_expand_volume(expand).await;
+        assert_refused(&refused.unwrap_err(), Code::InvalidArgument, id);
+        let validate = ValidateVolumeCapabilitiesRequest {
+            volume_id: id.to_owned(),
+            ..ValidateVolumeCapabilitiesRequest::default()
+        };
+        let refused = client.validate_volume_capabilities(validate).await;
+        assert_refused(&refused.unwrap_err(), Code::InvalidArgument, id);
+    }
 }

@@ -1,5 +1,6 @@
 //! A controller in this process with a device of its own, and a look at both.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -153,6 +154,7 @@ fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
         admin: None,
         cluster_id: CLUSTER.parse().unwrap(),
         cluster: ClusterMode::None,
+        nodes: BTreeSet::new(),
         rds: RdsConfig::new(sim.address().into(), user, key, vec![host_key]),
         volume_directory: Default::default(),
         nqn_prefix: Default::default(),
