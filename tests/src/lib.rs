@@ -12,6 +12,7 @@ pub mod console;
 pub mod guest;
 pub mod lab;
 pub mod plugin;
+pub mod sanity;
 pub mod volume;
 pub mod wait;
 pub mod webhook;

@@ -70,6 +70,32 @@ impl Plugin {
     }
 }
 
+/// The arguments with which `rds-csi-driver` is a controller of the appliance, wherever it
+/// runs: `key` and `socket` are paths there.
+#[must_use]
+pub fn controller_arguments(appliance: &Appliance, key: &Path, socket: &Path) -> Vec<String> {
+    let (rds, key) = (appliance.ssh().to_string(), key.display().to_string());
+    let endpoint = socket.display().to_string();
+    let words = [
+        "controller",
+        "--cluster",
+        "none",
+        "--cluster-id",
+        CLUSTER,
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--endpoint",
+        &endpoint,
+        "--rds-address",
+        &rds,
+        "--rds-host-key",
+        appliance.host_key(),
+        "--rds-key-file",
+        &key,
+    ];
+    words.map(str::to_owned).into()
+}
+
 /// The controller on the test's own machine, in the lab's network.
 #[derive(Debug)]
 pub struct ControllerProcess {
@@ -89,33 +115,8 @@ impl ControllerProcess {
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
         let socket = lab.directory().join("controller.sock");
-        let (rds, key) = (
-            appliance.ssh().to_string(),
-            appliance.key().display().to_string(),
-        );
-        let endpoint = socket.display().to_string();
-        let words = [
-            "controller",
-            "--cluster",
-            "none",
-            "--cluster-id",
-            CLUSTER,
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--endpoint",
-            &endpoint,
-            "--rds-address",
-            &rds,
-            "--rds-host-key",
-            appliance.host_key(),
-            "--rds-key-file",
-            &key,
-        ];
-        let words: Vec<String> = words
-            .iter()
-            .chain(arguments)
-            .map(|word| (*word).to_owned())
-            .collect();
+        let mut words = controller_arguments(appliance, appliance.key(), &socket);
+        words.extend(arguments.iter().map(|word| (*word).to_owned()));
         let child = ChildProcess::start(
             "rds-csi-driver",
             &words,
