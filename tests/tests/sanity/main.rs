@@ -8,6 +8,7 @@
 )]
 
 mod exceptions;
+mod interface;
 mod stand;
 
 use rds_csi_tests::sanity::Summary;
@@ -48,4 +49,14 @@ async fn the_driver_conforms_with_filesystem_volumes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_driver_conforms_with_block_volumes() {
     conform("block").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_role_serves_what_its_capabilities_promise_and_nothing_else() {
+    let stand = Stand::boot().await;
+    interface::assert_controller(stand.controller()).await;
+    interface::assert_node(stand.node()).await;
+    interface::assert_services(stand.controller()).await;
+    interface::assert_services(stand.node()).await;
+    stand.assert_calm();
 }

@@ -14,6 +14,7 @@ use rds_csi_tests::plugin::{NodeProcess, controller_arguments};
 use rds_csi_tests::sanity::Report;
 use rds_csi_tests::wait::until;
 use serde_json::json;
+use tonic::transport::Channel;
 
 /// Set by `hack/test sanity` to the path of csi-sanity.
 const PROGRAM: &str = "RDS_CSI_SANITY";
@@ -33,7 +34,6 @@ const READY: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Stand {
-    program: PathBuf,
     node: Guest,
     appliance: Appliance,
     _lab: Lab,
@@ -41,9 +41,6 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn boot() -> Self {
-        let program = std::env::var_os(PROGRAM)
-            .context("RDS_CSI_SANITY is not set: csi-sanity runs only under hack/test sanity")
-            .unwrap();
         let lab = Lab::new().unwrap();
         let appliance = Appliance::start(&lab, ApplianceOptions::default())
             .await
@@ -54,7 +51,6 @@ impl Stand {
         NodeProcess::start(&node, NODE).await.unwrap();
         start_controller(&node, &appliance).await;
         Self {
-            program: program.into(),
             node,
             appliance,
             _lab: lab,
@@ -63,13 +59,16 @@ impl Stand {
 
     /// Runs all specs and tells how they ended.
     pub(crate) async fn run(&self, access_type: &str) -> Report {
+        let program = std::env::var(PROGRAM)
+            .context("looking for csi-sanity in RDS_CSI_SANITY, which hack/test sanity sets")
+            .unwrap();
         self.node
             .script(&format!("mkdir -p {PLACE}"))
             .await
             .unwrap();
         let json = self.node.share().join("sanity.json");
         let arguments = [
-            self.program.display().to_string(),
+            program,
             format!("--csi.endpoint=unix://{NODE_SOCKET}"),
             format!("--csi.controllerendpoint=unix://{CONTROLLER_SOCKET}"),
             format!("--csi.stagingdir={PLACE}/staging"),
@@ -93,6 +92,16 @@ impl Stand {
                 output.error_text()
             ),
         }
+    }
+
+    /// The controller's socket.
+    pub(crate) fn controller(&self) -> Channel {
+        self.node.channel(CONTROLLER_SOCKET)
+    }
+
+    /// The node plugin's socket.
+    pub(crate) fn node(&self) -> Channel {
+        self.node.channel(NODE_SOCKET)
     }
 
     /// Writes the parameters of a StorageClass, as a user would set them.
