@@ -1,4 +1,4 @@
-//! Compiles `csi/v1/csi.proto` without protoc.
+//! Compiles the interfaces without protoc.
 //!
 //! Beside the messages and services it writes the descriptor set and, for each message
 //! with a `csi_secret` field, a `Debug` that hides the value: a request printed whole
@@ -12,10 +12,12 @@ use std::path::Path;
 
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, Value};
 
-const SOURCE: &str = "csi/v1/csi.proto";
+const SOURCES: [&str; 2] = ["csi/v1/csi.proto", "pluginregistration.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={SOURCE}");
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     let out = env::var("OUT_DIR")?;
     let out = Path::new(&out);
@@ -24,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler
         .include_imports(true)
         .include_source_info(true)
-        .open_file(SOURCE)?;
+        .open_files(SOURCES)?;
     let set = compiler.file_descriptor_set();
     let secretive = messages_with_secrets(&compiler.descriptor_pool())?;
 

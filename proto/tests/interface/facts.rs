@@ -1,4 +1,4 @@
-//! The facts of the specification as statements.
+//! The facts of a specification as statements.
 //!
 //! A key that this reader does not know is an error: a fact left out of the comparison
 //! would look like one that holds.
@@ -7,11 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::{Statements, state};
 
-const FACTS: &str = include_str!("../interface-1.13.json");
+/// The Container Storage Interface.
+pub(crate) const CSI: &str = include_str!("../interface-1.13.json");
+/// Kubelet's plugin registration.
+pub(crate) const REGISTRATION: &str = include_str!("../pluginregistration-v1.json");
 
-/// Everything the specification declares, without what is not part of the interface.
-pub(crate) fn statements() -> Statements {
-    let facts: Value = serde_json::from_str(FACTS).expect("the facts are JSON");
+/// Everything a specification declares, without what is not part of the interface.
+pub(crate) fn statements(facts: &str) -> Statements {
+    let facts: Value = serde_json::from_str(facts).expect("the facts are JSON");
     let facts = object(&facts);
     only_keys(
         facts,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use csi_proto::v1;
+use csi_proto::{pluginregistration, v1};
 use prost::Message as _;
 
 use crate::facts;
@@ -49,7 +49,7 @@ fn a_printed_request_never_shows_its_secrets() {
         assert!(!text.contains("password"), "{text}");
         assert!(text.contains("secrets: [1 redacted]"), "{text}");
     }
-    let secret = facts::statements()
+    let secret = facts::statements(facts::CSI)
         .values()
         .filter(|what| what.split(' ').any(|word| word == "secret"))
         .count();
@@ -75,6 +75,16 @@ fn messages_have_the_wire_form_of_their_numbers() {
         limit_bytes: 300,
     };
     assert_eq!(range.encode_to_vec(), [0x08, 1, 0x10, 0xac, 0x02]);
+    let info = pluginregistration::PluginInfo {
+        r#type: "C".to_owned(),
+        name: "n".to_owned(),
+        endpoint: "/".to_owned(),
+        supported_versions: vec!["1".to_owned(), "2".to_owned()],
+    };
+    assert_eq!(
+        info.encode_to_vec(),
+        *b"\x0a\x01C\x12\x01n\x1a\x01/\x22\x011\x22\x012"
+    );
 }
 
 #[test]
@@ -82,4 +92,8 @@ fn services_answer_under_their_specified_names() {
     assert_eq!(v1::controller_server::SERVICE_NAME, "csi.v1.Controller");
     assert_eq!(v1::identity_server::SERVICE_NAME, "csi.v1.Identity");
     assert_eq!(v1::node_server::SERVICE_NAME, "csi.v1.Node");
+    assert_eq!(
+        pluginregistration::registration_server::SERVICE_NAME,
+        "pluginregistration.Registration"
+    );
 }

@@ -1,4 +1,4 @@
-//! The compiled descriptors against the facts of the specification, and what the
+//! The compiled descriptors against the facts of the specifications, and what the
 //! generated code promises beyond them.
 //!
 //! Both sides become one flat list of statements, such as
@@ -45,24 +45,30 @@ fn differences(facts: &Statements, compiled: &Statements) -> Vec<String> {
     missing.chain(extra).collect()
 }
 
-fn csi_file() -> File {
+/// What was compiled of a package.
+fn compiled(package: &str) -> File {
     let set = FileSet::decode(csi_proto::FILE_DESCRIPTOR_SET).expect("a descriptor set");
     let mut files = set.file.into_iter();
     files
-        .find(|file| file.package() == "csi.v1")
-        .expect("csi.v1 in the set")
+        .find(|file| file.package() == package)
+        .expect("the package in the set")
 }
 
 #[test]
-fn the_compiled_interface_is_the_specified_one() {
-    let facts = facts::statements();
-    assert_eq!(
-        facts.keys().filter(|key| key.starts_with("rpc ")).count(),
-        32,
-        "the facts were read whole"
-    );
-    let differences = differences(&facts, &descriptors::statements(&csi_file()));
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+fn the_compiled_interfaces_are_the_specified_ones() {
+    for (package, facts, rpcs) in [
+        ("csi.v1", facts::CSI, 32),
+        ("pluginregistration", facts::REGISTRATION, 2),
+    ] {
+        let facts = facts::statements(facts);
+        assert_eq!(
+            facts.keys().filter(|key| key.starts_with("rpc ")).count(),
+            rpcs,
+            "the facts were read whole"
+        );
+        let differences = differences(&facts, &descriptors::statements(&compiled(package)));
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
 }
 
 /// A change to the descriptors and the start of the line that must report it.
@@ -151,9 +157,9 @@ const MUTATIONS: &[Mutation] = &[
 
 #[test]
 fn every_kind_of_deviation_is_reported() {
-    let facts = facts::statements();
+    let facts = facts::statements(facts::CSI);
     for (number, (report, mutate)) in MUTATIONS.iter().enumerate() {
-        let mut file = csi_file();
+        let mut file = compiled("csi.v1");
         mutate(&mut file);
         let differences = differences(&facts, &descriptors::statements(&file));
         assert!(
