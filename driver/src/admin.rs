@@ -2,7 +2,7 @@
 //!
 //! `/healthz` says that the process serves, and nothing else: restarting it brings no
 //! device back. `/readyz` says whether what the role depends on answers, and why not.
-//! Nothing can be changed here, and no answer asks anybody else.
+//! Nothing can be changed here, and no answer asks anybody but this process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use rds_csi_core::kind::Chain;
+
 use crate::metrics::Metrics;
+use crate::server::liveness::Liveness;
 
 type Condition = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -67,10 +70,10 @@ impl Readiness {
 }
 
 /// The three pages.
-pub(crate) fn router(metrics: Metrics, readiness: Readiness) -> Router {
+pub(crate) fn router(metrics: Metrics, readiness: Readiness, liveness: Liveness) -> Router {
     Router::new()
         .route("/metrics", get(async move || page(&metrics)))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(async move || health(&liveness).await))
         .route(
             "/readyz",
             get(async move || match readiness.report() {
@@ -78,6 +81,17 @@ pub(crate) fn router(metrics: Metrics, readiness: Readiness) -> Router {
                 (false, lines) => (StatusCode::SERVICE_UNAVAILABLE, lines),
             }),
         )
+}
+
+async fn health(liveness: &Liveness) -> (StatusCode, String) {
+    match liveness.ask().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(error) => {
+            let reason = Chain(&error);
+            tracing::error!("not alive: {reason}");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
+        }
+    }
 }
 
 fn page(metrics: &Metrics) -> Response {

@@ -34,7 +34,8 @@ const HELP: &str = "\
 Durations are written like 30s, 5m or 1h0m0s.
 
 The CSI services listen on the Unix socket of --endpoint (mode 0600). http://<admin-listen> has
-/metrics, /healthz (the process serves) and /readyz (and what it depends on answers).
+/metrics, /healthz (the CSI socket answers, within 2 seconds) and /readyz (and what it depends on
+does: the device; for a node, that kubelet has registered it).
 
 SIGTERM or SIGINT: no new calls, operations under way finish within --shutdown-grace, then the end.
 A second signal ends at once. An interrupted operation is safe to ask again.
@@ -223,6 +224,18 @@ pub struct NodeArgs {
     /// How many volumes this node takes at most, 1 to 10000; the default is no limit
     #[arg(long, env = "RDS_CSI_MAX_VOLUMES", value_name = "COUNT")]
     pub max_volumes: Option<String>,
+    /// Directory where kubelet looks for plugins, its plugins_registry: the node plugin
+    /// registers itself there; "off" leaves that to somebody else
+    #[arg(
+        long,
+        env = "RDS_CSI_REGISTRATION_DIR",
+        value_name = "DIRECTORY",
+        default_value = "off"
+    )]
+    pub registration_dir: String,
+    /// Path of the CSI socket as kubelet sees it [required with --registration-dir]
+    #[arg(long, env = "RDS_CSI_KUBELET_ENDPOINT", value_name = "SOCKET")]
+    pub kubelet_endpoint: Option<String>,
 }
 
 #[cfg(test)]

@@ -121,6 +121,8 @@ pub struct NodeConfig {
     pub connect_timeout: Duration,
     /// How many volumes the node takes; `None` is no limit.
     pub max_volumes: Option<u32>,
+    /// How kubelet learns of the plugin; `None` is by somebody else.
+    pub registration: Option<RegistrationConfig>,
     /// How long operations under way may take at the end.
     pub shutdown_grace: Duration,
 }
@@ -137,6 +139,15 @@ impl NodeConfig {
             nodes: Root::default().nodes,
         }
     }
+}
+
+/// How a node plugin registers itself with kubelet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// The path of the registration socket.
+    pub socket: PathBuf,
+    /// The path of the CSI socket as kubelet sees it.
+    pub kubelet_endpoint: PathBuf,
 }
 
 /// How to log.
@@ -196,12 +207,7 @@ impl Common {
     /// `None` where a problem was noted.
     fn read(reader: &mut Reader, args: &CommonArgs) -> Option<Self> {
         let driver_name = reader.parsed("driver-name", &args.driver_name);
-        let endpoint = reader.checked(
-            "endpoint",
-            &args.endpoint,
-            "an absolute path of at most 100 bytes, with or without unix://",
-            endpoint,
-        );
+        let endpoint = reader.checked("endpoint", &args.endpoint, SOCKET_PATH, socket_path);
         let admin = reader.checked(
             "admin-listen",
             &args.admin_listen,
@@ -231,9 +237,12 @@ impl Common {
     }
 }
 
-/// A socket's address has 108 bytes with its final zero; binding takes eight more than
+/// What [`socket_path`] takes.
+const SOCKET_PATH: &str = "an absolute path of at most 100 bytes, with or without unix://";
+
+/// A socket's address has 108 bytes with its final zero; binding takes four more than
 /// the final name.
-fn endpoint(text: &str) -> Option<PathBuf> {
+fn socket_path(text: &str) -> Option<PathBuf> {
     let path = text.strip_prefix("unix:").unwrap_or(text);
     let path = path.strip_prefix("//").unwrap_or(path);
     let plain = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');

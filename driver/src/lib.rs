@@ -13,6 +13,7 @@ mod detach;
 mod inflight;
 pub mod metrics;
 mod node;
+pub mod registration;
 pub mod run;
 pub mod serve;
 pub mod server;

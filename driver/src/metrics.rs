@@ -56,6 +56,7 @@ pub struct Metrics {
     durations: Family<Rpc, Histogram, fn() -> Histogram>,
     nvme_connects: Family<Outcome, Counter>,
     formats: Family<Filesystem, Counter>,
+    registrations: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -68,6 +69,7 @@ impl Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             nvme_connects: Family::default(),
             formats: Family::default(),
+            registrations: Family::default(),
         };
         let mut registry = metrics.register(role);
         for source in sources {
@@ -106,6 +108,11 @@ impl Metrics {
                 "Filesystems made on empty volumes, by filesystem",
                 self.formats.clone(),
             );
+            registry.register(
+                "registrations",
+                "Verdicts of kubelet on the registration of this plugin, by result (ok or refused)",
+                self.registrations.clone(),
+            );
         }
         registry
     }
@@ -128,6 +135,12 @@ impl Metrics {
     pub fn formatted(&self, filesystem: FsType) {
         let fs = filesystem.as_str();
         self.formats.get_or_create(&Filesystem { fs }).inc();
+    }
+
+    /// Counts a verdict of kubelet on the registration of the plugin.
+    pub(crate) fn registration(&self, registered: bool) {
+        let result = if registered { "ok" } else { "refused" };
+        self.registrations.get_or_create(&Outcome { result }).inc();
     }
 
     /// Everything, in the OpenMetrics text format.

@@ -1,7 +1,7 @@
 //! A role from its configuration to its end: binds, serves, drains.
 //!
-//! Order of an end: not ready any more and no new calls, then the operations under way,
-//! whoever waits for them, then the admin port, then out. A part that ends by itself
+//! Order of an end: not ready any more, not registered any more and no new calls, then
+//! the operations under way, whoever waits for them, then the admin port, then out. A part that ends by itself
 //! takes the process down. The ports to the device and the host come from outside and
 //! must outlive this: an operation that drains still needs them.
 
@@ -28,6 +28,8 @@ use crate::csi;
 use crate::detach::Tasks;
 use crate::metrics::{DeviceLink, InFlight, Metrics};
 use crate::node::{Node, NotReady};
+use crate::registration::{Registration, RegistrationError};
+use crate::server::liveness::Liveness;
 use crate::server::{Socket, SocketError};
 
 /// Why a role cannot serve, or ended in disorder.
@@ -57,6 +59,9 @@ pub enum ServeError {
     /// The gRPC server failed.
     #[error("serving CSI")]
     Grpc(#[source] tonic::transport::Error),
+    /// The node plugin cannot make itself known to kubelet.
+    #[error("registering with kubelet")]
+    Registration(#[source] RegistrationError),
     /// A part ended although nobody asked it to.
     #[error("{0} ended by itself")]
     Ended(&'static str),
@@ -83,6 +88,7 @@ impl Failure for ServeError {
             | Self::Admin { .. }
             | Self::Grpc(_) => Kind::Unreachable,
             Self::Socket(error) => error.kind(),
+            Self::Registration(error) => error.kind(),
             Self::Ended(_) => Kind::Bug,
             Self::CutOff { .. } | Self::Forced => Kind::Timeout,
         }
@@ -103,6 +109,8 @@ pub struct Driver {
     routes: Routes,
     metrics: Metrics,
     readiness: Readiness,
+    liveness: Liveness,
+    registration: Option<Registration>,
     tasks: Tasks,
     grace: Duration,
     stop: CancellationToken,
@@ -136,6 +144,8 @@ impl Driver {
             routes,
             metrics,
             readiness,
+            liveness: Liveness::new(&config.endpoint, &stop),
+            registration: None,
             tasks,
             grace: config.shutdown_grace,
             stop,
@@ -159,12 +169,18 @@ impl Driver {
         let metrics = Metrics::new("node", vec![Box::new(InFlight(tasks.clone()))]);
         let node = Node::new(config.settings(), host, registry, metrics.clone());
         let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
+        let readiness = Readiness::default();
+        let registration = config.registration.as_ref().map(|registration| {
+            Registration::new(&config.driver_name, registration, &readiness, &metrics)
+        });
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,
             admin: bind_admin(config.admin).await?,
             routes,
             metrics,
-            readiness: Readiness::default(),
+            readiness,
+            liveness: Liveness::new(&config.endpoint, &stop),
+            registration,
             tasks,
             grace: config.shutdown_grace,
             stop,
@@ -189,18 +205,32 @@ impl Driver {
             routes,
             metrics,
             readiness,
+            liveness,
+            registration,
             tasks,
             grace,
             stop,
         } = self;
         readiness.set("serving", Ok(()));
-        let pages = admin::router(metrics.clone(), readiness.clone());
-        let calls = async {
+        let pages = admin::router(metrics.clone(), readiness.clone(), liveness.clone());
+        let csi = async {
             let served = socket.serve(routes, metrics, stop.clone()).await;
             served.map_err(ServeError::Grpc)?;
-            if !stop.is_cancelled() {
-                return Err(ServeError::Ended("the CSI socket"));
+            stop.is_cancelled()
+                .then_some(())
+                .ok_or(ServeError::Ended("the CSI socket"))
+        };
+        let registered = async {
+            match registration {
+                Some(registration) => {
+                    let served = registration.serve(&liveness, stop.clone()).await;
+                    served.map_err(ServeError::Registration)
+                }
+                None => Ok(()),
             }
+        };
+        let calls = async {
+            tokio::try_join!(csi, registered)?;
             tasks.finished().await;
             Ok(())
         };

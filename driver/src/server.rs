@@ -1,12 +1,14 @@
-//! The CSI socket and the gRPC server on it.
+//! Unix sockets and the gRPC servers on them.
 //!
-//! Whoever can open the socket can attach and delete volumes, so it is never open to
+//! Whoever can open the CSI socket can attach and delete volumes, so it is never open to
 //! anybody but its owner, not even between its birth and its first `chmod`. Only a
 //! socket that nobody answers on is ever replaced; anything else at the path is an
 //! error, because it was put there by mistake or by somebody.
 
+pub(crate) mod liveness;
 pub(crate) mod rpc;
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{
@@ -28,7 +30,7 @@ use rpc::RpcLayer;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Something that is no socket lies there.
-    #[error("{path:?} exists and is not a socket; remove it, or choose another --endpoint")]
+    #[error("{path:?} exists and is not a socket; remove it, or choose another place")]
     Foreign {
         /// The path.
         path: PathBuf,
@@ -80,9 +82,12 @@ impl Socket {
         refuse_foreign(path)?;
 
         // The socket is born in a directory that only its owner may enter, and moved to
-        // its place, over what is there, with its final mode.
-        let nursery = directory.join(".new");
-        let newborn = nursery.join("s");
+        // its place, over what is there, with its final mode. Others bind theirs beside
+        // it, and kubelet, where it watches, passes over names that begin with a dot.
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        let nursery = directory.join(name);
+        let newborn = nursery.join(".s");
         clear(&nursery, &newborn).map_err(system("removing", &nursery))?;
         DirBuilder::new()
             .mode(0o700)

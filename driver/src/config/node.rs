@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use rds_csi_core::names::DriverName;
+
 use super::reader::Reader;
-use super::{Common, NodeConfig};
+use super::{Common, NodeConfig, RegistrationConfig, SOCKET_PATH, socket_path};
 use crate::args::NodeArgs;
 
 /// `None` where a problem was noted.
@@ -31,6 +33,8 @@ pub(super) fn read(
             (1..=10_000).contains(&count).then_some(Some(count))
         }),
     };
+    let driver_name = common.as_ref().map(|common| &common.driver_name);
+    let registration = registration(reader, args, driver_name);
     let common = common?;
     Some(NodeConfig {
         driver_name: common.driver_name,
@@ -42,8 +46,40 @@ pub(super) fn read(
         state_dir: state_dir?,
         connect_timeout: connect_timeout?,
         max_volumes: max_volumes?,
+        registration: registration?,
         shutdown_grace: common.shutdown_grace,
     })
+}
+
+/// `Some(None)` where somebody else registers the plugin.
+fn registration(
+    reader: &mut Reader,
+    args: &NodeArgs,
+    driver_name: Option<&DriverName>,
+) -> Option<Option<RegistrationConfig>> {
+    let flag = "registration-dir";
+    let text = args.registration_dir.as_str();
+    if text == "off" {
+        return Some(None);
+    }
+    let takes = "an absolute path, or off";
+    let directory = reader.checked(flag, text, takes, |text| {
+        Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+    });
+    let kubelet_endpoint = reader
+        .required(
+            "kubelet-endpoint",
+            args.kubelet_endpoint.as_deref(),
+            SOCKET_PATH,
+        )
+        .and_then(|text| reader.checked("kubelet-endpoint", text, SOCKET_PATH, socket_path));
+    let socket = directory?.join(format!("{}-reg.sock", driver_name?));
+    let takes = format!("a directory in which {socket:?} is {SOCKET_PATH}");
+    let socket = reader.checked(flag, text, &takes, |_| socket_path(socket.to_str()?))?;
+    Some(Some(RegistrationConfig {
+        socket,
+        kubelet_endpoint: kubelet_endpoint?,
+    }))
 }
 
 /// Kubernetes allows 253 bytes; CSI allows 256 for a node id, which has more than the

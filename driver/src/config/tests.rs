@@ -97,6 +97,44 @@ fn a_node_needs_its_name_and_its_cluster() {
 }
 
 #[test]
+fn a_node_registers_itself_where_it_is_told_to() {
+    assert_eq!(node(&[]).unwrap().registration, None);
+    let config = node(&[
+        "--registration-dir=/registration",
+        "--kubelet-endpoint=unix:///var/lib/kubelet/plugins/x/csi.sock",
+        "--driver-name=x.example",
+    ]);
+    let expected = RegistrationConfig {
+        socket: PathBuf::from("/registration/x.example-reg.sock"),
+        kubelet_endpoint: PathBuf::from("/var/lib/kubelet/plugins/x/csi.sock"),
+    };
+    assert_eq!(config.unwrap().registration, Some(expected));
+}
+
+#[test]
+fn a_registration_needs_the_path_that_kubelet_uses() {
+    let error = node(&["--registration-dir=/registration"]).unwrap_err();
+    assert_eq!(flags(&error), ["kubelet-endpoint"]);
+    assert_eq!(error.problems[0].value, None);
+    let error = node(&["--registration-dir=x", "--kubelet-endpoint=csi.sock"]).unwrap_err();
+    assert_eq!(flags(&error), ["registration-dir", "kubelet-endpoint"]);
+}
+
+#[rstest]
+#[case("", "it takes an absolute path, or off")]
+#[case("registration", "it takes an absolute path, or off")]
+#[case(
+    "/var/lib/kubelet/plugins_registry/and/then/so/deep/down/that/no/socket/can/be/bound",
+    "rds.csi.srvlab.io-reg.sock\" is an absolute path of at most 100 bytes"
+)]
+fn a_bad_registration_directory_is_told(#[case] directory: &str, #[case] remedy: &str) {
+    let directory = format!("--registration-dir={directory}");
+    let error = node(&[&directory, "--kubelet-endpoint=/csi.sock"]).unwrap_err();
+    assert_eq!(flags(&error), ["registration-dir"]);
+    assert!(error.problems[0].remedy.contains(remedy), "{error}");
+}
+
+#[test]
 fn everything_that_is_missing_is_told_at_once() {
     let error = read(&["controller"]).unwrap_err();
     assert_eq!(

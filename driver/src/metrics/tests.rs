@@ -75,6 +75,7 @@ fn the_page_of_a_node() {
     metrics.nvme_connect(true);
     metrics.nvme_connect(true);
     metrics.formatted(FsType::Ext4);
+    metrics.registration(false);
     insta::assert_snapshot!(page(&metrics));
 }
 

@@ -100,7 +100,7 @@ impl Drop for Call {
 
 /// Every RPC that is offered. A client can send any path, and each label is a series
 /// for ever, so others are counted as one.
-const RPCS: [&str; 26] = [
+const RPCS: [&str; 28] = [
     "GetPluginInfo",
     "GetPluginCapabilities",
     "Probe",
@@ -127,14 +127,19 @@ const RPCS: [&str; 26] = [
     "NodeExpandVolume",
     "NodeGetCapabilities",
     "NodeGetInfo",
+    "GetInfo",
+    "NotifyRegistrationStatus",
 ];
+
+/// The packages that they belong to.
+const PACKAGES: [&str; 2] = ["/csi.v1.", "/pluginregistration."];
 
 /// The method of a path such as `/csi.v1.Node/NodeStageVolume`.
 fn rpc_name(path: &str) -> &'static str {
     let method = path.rsplit('/').next().unwrap_or_default();
     let known = RPCS.into_iter().find(|name| *name == method);
     known
-        .filter(|_| path.starts_with("/csi.v1."))
+        .filter(|_| PACKAGES.iter().any(|package| path.starts_with(package)))
         .unwrap_or("other")
 }
 
@@ -166,12 +171,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rpc_of_the_interface_has_its_name() {
-        let interface = include_str!("../../../proto/csi/v1/csi.proto");
-        let services = ["Identity", "Controller", "Node"];
+    fn every_rpc_of_the_interfaces_has_its_name() {
+        let interfaces = concat!(
+            include_str!("../../../proto/csi/v1/csi.proto"),
+            include_str!("../../../proto/pluginregistration.proto"),
+        );
+        let services = ["Identity", "Controller", "Node", "Registration"];
         let mut service = "";
         let mut found = Vec::new();
-        for line in interface.lines().map(str::trim) {
+        for line in interfaces.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("service ") {
                 service = rest.split_whitespace().next().unwrap();
             }
@@ -187,6 +195,8 @@ mod tests {
     #[test]
     fn other_paths_share_one_name() {
         assert_eq!(rpc_name("/csi.v1.Node/NodeGetInfo"), "NodeGetInfo");
+        let registration = "/pluginregistration.Registration/GetInfo";
+        assert_eq!(rpc_name(registration), "GetInfo");
         for path in [
             "",
             "/",

@@ -64,11 +64,21 @@ async fn anything_else_at_the_path_is_an_error_and_stays() {
 #[tokio::test]
 async fn what_a_crash_while_binding_left_is_no_obstacle() {
     let base = tempfile::tempdir().unwrap();
-    let nursery = base.path().join(".new");
+    let nursery = base.path().join(".csi.sock");
     fs::create_dir(&nursery).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(nursery.join("s")).unwrap());
+    drop(std::os::unix::net::UnixListener::bind(nursery.join(".s")).unwrap());
     let _socket = Socket::bind(&base.path().join("csi.sock")).unwrap();
     assert!(!nursery.exists());
+}
+
+#[tokio::test]
+async fn the_longest_path_that_is_taken_can_be_bound() {
+    let base = tempfile::tempdir().unwrap();
+    let filling = 99 - base.path().as_os_str().len();
+    let path = base.path().join("s".repeat(filling));
+    assert_eq!(path.as_os_str().len(), 100);
+    let _socket = Socket::bind(&path).unwrap();
+    UnixStream::connect(&path).unwrap();
 }
 
 #[tokio::test]

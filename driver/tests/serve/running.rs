@@ -1,27 +1,20 @@
-//! A controller that runs in this process, and clients of it.
+//! A role that runs in this process, and clients of it.
 
-use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
 use hyper_util::rt::TokioIo;
 use rds_csi_driver::args::Cli;
-use rds_csi_driver::config::{Config, ControllerConfig, Role};
+use rds_csi_driver::config::{Config, Role};
 use rds_csi_driver::serve::{Driver, ServeError};
-use rds_csi_routeros::Rds;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-
-const HOST_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHtWzgSZyS0fDb2CTGFmvZ0DDNRcbHuhvmMJ1k5Pc3Ah";
 
 /// Fails instead of hanging.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -30,9 +23,25 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
         .expect("it should have ended long ago")
 }
 
-/// A controller in a task of this process.
+/// Looks until it is so, or fails.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    soon(async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// What a command line says.
+pub(crate) fn role(args: impl IntoIterator<Item = String>) -> Role {
+    let args = std::iter::once("rds-csi-driver".to_owned()).chain(args);
+    let config = Config::try_from(&Cli::try_parse_from(args).unwrap());
+    config.unwrap().role
+}
+
+/// A role in a task of this process.
 pub(crate) struct Running {
-    _base: TempDir,
     pub(crate) socket: PathBuf,
     pub(crate) stop: CancellationToken,
     admin: SocketAddr,
@@ -40,19 +49,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) async fn start(rds: Arc<dyn Rds>, grace: &str) -> Self {
-        let base = tempfile::tempdir().unwrap();
-        let config = config(base.path(), grace);
-        let stop = CancellationToken::new();
-        let driver = Driver::controller(&config, rds, stop.clone())
-            .await
-            .unwrap();
+    /// Starts what is bound to `socket` and to an admin port.
+    pub(crate) fn start(driver: Driver, socket: &Path, stop: CancellationToken) -> Self {
         let admin = driver.admin_address().unwrap();
         let mut task = JoinSet::new();
         task.spawn(driver.run());
         Self {
-            _base: base,
-            socket: config.endpoint,
+            socket: socket.to_owned(),
             stop,
             admin,
             task,
@@ -82,44 +85,21 @@ impl Running {
 
     /// Waits until the metrics have a line.
     pub(crate) async fn metric(&self, line: &str) {
-        soon(async {
-            while !self
-                .get("/metrics")
-                .await
-                .lines()
-                .any(|found| found == line)
-            {
-                tokio::task::yield_now().await;
-            }
+        until(async || {
+            let page = self.get("/metrics").await;
+            page.lines().any(|found| found == line)
         })
         .await;
     }
-}
 
-fn config(base: &Path, grace: &str) -> ControllerConfig {
-    let key = base.join("key");
-    fs::write(&key, "").unwrap();
-    let args = [
-        "rds-csi-driver",
-        "controller",
-        "--cluster=none",
-        "--cluster-id=c1",
-        "--rds-address=127.0.0.1",
-        "--admin-listen=127.0.0.1:0",
-        "--shutdown-grace",
-        grace,
-        "--rds-host-key",
-        HOST_KEY,
-        "--rds-key-file",
-        key.to_str().unwrap(),
-        "--endpoint",
-        base.join("csi.sock").to_str().unwrap(),
-    ]
-    .map(str::to_owned);
-    let config = Config::try_from(&Cli::try_parse_from(args).unwrap()).unwrap();
-    match config.role {
-        Role::Controller(config) => config,
-        Role::Node(_) => panic!("a controller was asked for"),
+    /// Waits until the answer of a page begins and ends so.
+    pub(crate) async fn page(&self, path: &str, code: u16, end: &str) {
+        let begin = format!("HTTP/1.1 {code} ");
+        until(async || {
+            let page = self.get(path).await;
+            page.starts_with(&begin) && page.ends_with(end)
+        })
+        .await;
     }
 }
 

@@ -19,6 +19,7 @@ const WALLS: &[Wall] = &[
         word: "csi_proto",
         allowed: &[
             "driver/src/csi",
+            "driver/src/registration",
             "driver/src/status",
             "driver/src/server",
             "driver/tests",
