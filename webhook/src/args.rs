@@ -30,8 +30,13 @@ pub enum Command {
 
 const SERVE_HELP: &str = "\
 Reviews are posted to https://<listen>/validate as admission.k8s.io/v1 (HTTP/1.1 or HTTP/2).
-http://<admin-listen> has /healthz, /readyz and /metrics; ready means that the certificate has not
-expired and that the storage classes have been read. Until then claims pass with a warning.
+http://<admin-listen> has /healthz, /readyz and /metrics; ready means that there is a certificate
+which has not expired, and that the storage classes have been read. Until then claims pass with a
+warning.
+
+With --certificates self the webhook needs create on Secrets of its namespace, get and patch on its
+own, and get and patch on its ValidatingWebhookConfiguration. Replicas share the work without
+further ado. Without the cluster it serves on with what it has.
 
 SIGTERM: not ready, after --shutdown-delay no new connections, after at most --shutdown-grace the
 end. A second signal ends at once.
@@ -92,22 +97,11 @@ pub struct ServeArgs {
         default_value = "0.0.0.0:8080"
     )]
     pub admin_listen: String,
-    /// PEM file with the certificate chain, leaf first; read again as it changes
-    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: PathBuf,
-    /// PEM file with the certificate's private key
-    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_KEY", value_name = "FILE")]
-    pub tls_key: PathBuf,
-    /// How often the two files are read again: 10ms to 1h
-    #[arg(
-        long,
-        env = "RDS_CSI_WEBHOOK_TLS_RELOAD_INTERVAL",
-        value_name = "DURATION",
-        default_value = "30s"
-    )]
-    pub tls_reload_interval: String,
-    /// Cluster whose storage classes are watched; default: the pod's own, or KUBECONFIG.
-    /// Not together with --storage-classes
+    /// Where the certificate comes from
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// The cluster; default: the pod's own, or KUBECONFIG. Its storage classes are watched,
+    /// so not together with --storage-classes, unless for --certificates self
     #[arg(long, env = "RDS_CSI_WEBHOOK_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// How long a request may take, its arrival included: 100ms to 30s
@@ -166,6 +160,80 @@ pub struct ServeArgs {
         default_value = "info"
     )]
     pub log_level: String,
+}
+
+/// Flags of `serve` about its certificate.
+#[derive(Debug, Args)]
+pub struct TlsArgs {
+    /// Where the certificate comes from
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_CERTIFICATES",
+        value_name = "MODE",
+        default_value = "files"
+    )]
+    pub certificates: CertificateSource,
+    /// PEM file with the certificate chain, leaf first; read again as it changes (files)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key (files)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// How often the files, or the Secret and the configuration, are read: 10ms to 1h
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_TLS_RELOAD_INTERVAL",
+        value_name = "DURATION",
+        default_value = "10s"
+    )]
+    pub tls_reload_interval: String,
+    /// Namespace of the webhook's service and Secret (self)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Secret that the webhook makes for its CA and certificate (self)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_SECRET_NAME", value_name = "NAME")]
+    pub secret_name: Option<String>,
+    /// Service under which API servers reach the webhook (self)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_SERVICE_NAME", value_name = "NAME")]
+    pub service_name: Option<String>,
+    /// ValidatingWebhookConfiguration whose caBundle is kept (self)
+    #[arg(long, env = "RDS_CSI_WEBHOOK_CONFIGURATION_NAME", value_name = "NAME")]
+    pub configuration_name: Option<String>,
+    /// Life of a CA, three of a certificate's at least; renewed after two thirds (self)
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_CA_LIFETIME",
+        value_name = "DURATION",
+        default_value = "8760h"
+    )]
+    pub ca_lifetime: String,
+    /// Life of a certificate, 3s to 8760h; renewed after two thirds (self)
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_LEAF_LIFETIME",
+        value_name = "DURATION",
+        default_value = "2160h"
+    )]
+    pub leaf_lifetime: String,
+    /// How long a new CA is in caBundle before its certificate is served: 10ms to 24h, and
+    /// at most a sixth of a certificate's life (self)
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_CA_LEAD_TIME",
+        value_name = "DURATION",
+        default_value = "1m"
+    )]
+    pub ca_lead_time: String,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CertificateSource {
+    /// --tls-cert and --tls-key: somebody else makes and renews them
+    Files,
+    /// The webhook makes and renews its own and writes its CA into the configuration
+    #[value(name = "self")]
+    Own,
 }
 
 /// Form of the log.

@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{CheckArgs, LogFormat, OutputFormat, RuleArgs, ServeArgs};
 use crate::server::Limits;
-use crate::tls::CertificateFiles;
+
+pub use certificate::CertificateConfig;
 
 /// A flag that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,10 +41,7 @@ fn refuse(flag: &'static str, value: &str, allowed: impl Into<String>) -> Config
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClassSource {
     /// Watched in a cluster.
-    Cluster {
-        /// Its kubeconfig; `None` looks where pods and people do.
-        kubeconfig: Option<PathBuf>,
-    },
+    Cluster,
     /// Read once from manifests.
     Files(Vec<PathBuf>),
 }
@@ -57,10 +55,12 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Where health and metrics are.
     pub admin_listen: SocketAddr,
-    /// The certificate's files.
-    pub certificate: CertificateFiles,
-    /// How often they are read.
+    /// Where the certificate comes from.
+    pub certificate: CertificateConfig,
+    /// How often that is read.
     pub tls_reload_interval: Duration,
+    /// The cluster's kubeconfig; `None` looks where pods and people do.
+    pub kubeconfig: Option<PathBuf>,
     /// Where storage classes come from.
     pub classes: ClassSource,
     /// What clients may use.
@@ -92,17 +92,16 @@ impl TryFrom<&ServeArgs> for ServeConfig {
             connections: count("--max-connections", &args.max_connections)?,
             ..Limits::default()
         };
-        let interval = &args.tls_reload_interval;
+        let interval = &args.tls.tls_reload_interval;
+        let certificate = CertificateConfig::try_from(&args.tls)?;
         Ok(Self {
             driver: driver(&args.rules)?,
             listen: address("--listen", &args.listen)?,
             admin_listen: address("--admin-listen", &args.admin_listen)?,
-            certificate: CertificateFiles {
-                certificate: args.tls_cert.clone(),
-                key: args.tls_key.clone(),
-            },
             tls_reload_interval: duration("--tls-reload-interval", interval, ms(10), s(3600))?,
-            classes: class_source(args)?,
+            classes: class_source(args, &certificate)?,
+            certificate,
+            kubeconfig: args.kubeconfig.clone(),
             limits,
             shutdown_delay: duration("--shutdown-delay", &args.shutdown_delay, s(0), s(60))?,
             shutdown_grace: duration("--shutdown-grace", &args.shutdown_grace, s(0), s(300))?,
@@ -162,16 +161,18 @@ fn driver(args: &RuleArgs) -> Result<DriverName, ConfigError> {
     })
 }
 
-fn class_source(args: &ServeArgs) -> Result<ClassSource, ConfigError> {
-    match (&args.kubeconfig, &args.rules.storage_classes[..]) {
-        (None, [_, ..]) => Ok(ClassSource::Files(args.rules.storage_classes.clone())),
-        (kubeconfig, []) => Ok(ClassSource::Cluster {
-            kubeconfig: kubeconfig.clone(),
-        }),
-        (Some(path), [_, ..]) => {
+fn class_source(
+    args: &ServeArgs,
+    certificate: &CertificateConfig,
+) -> Result<ClassSource, ConfigError> {
+    let files = &args.rules.storage_classes;
+    match (&args.kubeconfig, certificate) {
+        _ if files.is_empty() => Ok(ClassSource::Cluster),
+        (Some(path), CertificateConfig::Files(_)) => {
             let allowed = "the place of --storage-classes, not both";
             Err(refuse("--kubeconfig", &path.to_string_lossy(), allowed))
         }
+        _ => Ok(ClassSource::Files(files.clone())),
     }
 }
 
@@ -200,6 +201,8 @@ fn duration(
             refuse(flag, text, allowed)
         })
 }
+
+mod certificate;
 
 #[cfg(test)]
 mod tests;

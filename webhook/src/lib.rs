@@ -3,11 +3,12 @@
 //! It refuses, at the door and with a reason, what the driver would refuse later or
 //! what would destroy data: claims, volumes and storage classes of this driver that
 //! cannot work. The driver enforces all of it again, so an absent webhook costs time,
-//! never data. This crate knows nothing of the storage array and never writes to the
-//! cluster.
+//! never data. This crate knows nothing of the storage array, and all it ever
+//! writes to the cluster are its own certificates.
 #![warn(missing_docs)]
 
 pub mod args;
+pub mod certificates;
 pub mod check;
 pub mod cli;
 mod cluster;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +14,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
+
+use crate::certificates::plan::Step;
+use crate::storage_classes::StorageClasses;
+use crate::tls::Certificate;
 
 const PREFIX: &str = "rds_csi_webhook";
 /// 100 µs to 1.6 s: the budget of a review is a millisecond, its limit seconds.
@@ -76,6 +81,11 @@ struct KindLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: u16,
 }
@@ -86,6 +96,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     reviews: Family<ReviewLabels, Counter>,
     duration: Family<KindLabel, Histogram, fn() -> Histogram>,
+    foreign: Family<KindLabel, Counter>,
     rejected: Family<StatusLabel, Counter>,
     /// Requests answered 503 because too many were under way.
     pub shed: Counter,
@@ -93,10 +104,15 @@ pub struct Metrics {
     pub refused_connections: Counter,
     /// When the certificate in use ends, in seconds since 1970.
     pub certificate_not_after: Gauge,
-    /// Attempts to read the certificate files that failed; the old one stays in use.
-    pub reload_failures: Counter,
+    certificate_steps: Family<StepLabel, Counter>,
+    /// Failed attempts to read or renew the certificate; the old one stays in use.
+    pub certificate_failures: Counter,
     /// Errors of the watch on storage classes; it goes on by itself.
     pub watch_errors: Counter,
+    /// Whether the storage classes have been read: 0 or 1.
+    pub classes_synced: Gauge,
+    /// How many storage classes are known.
+    pub classes: Gauge,
 }
 
 impl Default for Metrics {
@@ -105,12 +121,16 @@ impl Default for Metrics {
             registry: Arc::new(Registry::default()),
             reviews: Family::default(),
             duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            foreign: Family::default(),
             rejected: Family::default(),
             shed: Counter::default(),
             refused_connections: Counter::default(),
             certificate_not_after: Gauge::default(),
-            reload_failures: Counter::default(),
+            certificate_steps: Family::default(),
+            certificate_failures: Counter::default(),
             watch_errors: Counter::default(),
+            classes_synced: Gauge::default(),
+            classes: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -120,6 +140,12 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
+        self.register_requests(&mut registry);
+        self.register_cluster(&mut registry);
+        registry
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
         registry.register(
             "reviews",
             "Reviews by kind, operation and verdict",
@@ -129,6 +155,11 @@ impl Metrics {
             "review_duration_seconds",
             "Time from body to verdict",
             self.duration.clone(),
+        );
+        registry.register(
+            "foreign_reviews",
+            "Reviews of other drivers' objects, which matchConditions should keep away",
+            self.foreign.clone(),
         );
         registry.register(
             "rejected_requests",
@@ -145,22 +176,39 @@ impl Metrics {
             "Connections closed at once because too many were open",
             self.refused_connections.clone(),
         );
+    }
+
+    fn register_cluster(&self, registry: &mut Registry) {
         registry.register(
             "certificate_not_after_seconds",
-            "End of the certificate in use, seconds since 1970",
+            "End of the certificate in use, seconds since 1970; 0 without one",
             self.certificate_not_after.clone(),
         );
         registry.register(
-            "certificate_reload_failures",
-            "Failed attempts to read the certificate files; the old pair stays in use",
-            self.reload_failures.clone(),
+            "certificate_failures",
+            "Failed attempts to read or renew the certificate; the old one stays in use",
+            self.certificate_failures.clone(),
+        );
+        registry.register(
+            "certificate_steps",
+            "Steps of this replica to make, renew or trust the webhook's own certificates",
+            self.certificate_steps.clone(),
         );
         registry.register(
             "storage_class_watch_errors",
             "Errors of the watch on storage classes",
             self.watch_errors.clone(),
         );
-        registry
+        registry.register(
+            "storage_class_watch_synced",
+            "1 once the storage classes have been read, 0 before",
+            self.classes_synced.clone(),
+        );
+        registry.register(
+            "storage_classes",
+            "Storage classes that are known",
+            self.classes.clone(),
+        );
     }
 
     /// Counts one review.
@@ -171,9 +219,33 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// Counts a review of another driver's object.
+    pub fn foreign(&self, kind: ReviewedKind) {
+        self.foreign.get_or_create(&KindLabel { kind }).inc();
+    }
+
     /// Counts a request that was answered with an HTTP error.
     pub fn rejected(&self, status: u16) {
         self.rejected.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// Notes when the certificate in use ends.
+    pub fn presenting(&self, certificate: &Certificate) {
+        let end = certificate.not_after().map_or(0, Timestamp::as_second);
+        self.certificate_not_after.set(end);
+    }
+
+    /// Counts a step towards the webhook's own certificates.
+    pub fn certificate_step(&self, step: &Step) {
+        let label = StepLabel { step: step.name() };
+        self.certificate_steps.get_or_create(&label).inc();
+    }
+
+    /// Notes what is known of the storage classes.
+    pub fn storage_classes(&self, classes: &StorageClasses) {
+        self.classes_synced.set(1);
+        self.classes
+            .set(i64::try_from(classes.len()).unwrap_or(i64::MAX));
     }
 
     /// Everything, in the OpenMetrics text format.
@@ -197,9 +269,12 @@ mod tests {
             verdict: Outcome::Denied,
         };
         metrics.reviewed(&labels, Duration::from_micros(300));
+        metrics.foreign(ReviewedKind::PersistentVolume);
         metrics.rejected(413);
         metrics.shed.inc();
         metrics.certificate_not_after.set(1_800_000_000);
+        metrics.certificate_step(&Step::Promote);
+        metrics.storage_classes(&StorageClasses::default());
         insta::assert_snapshot!(metrics.encode().unwrap());
     }
 }

@@ -15,20 +15,25 @@ use rds_csi_core::kind::Chain;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ClassSource, ServeConfig};
+use crate::certificates::keeper::Keeper;
+use crate::config::{CertificateConfig, ClassSource, ServeConfig};
 use crate::manifest;
 use crate::metrics::Metrics;
 use crate::review::Reviewer;
 use crate::server::{BoundedAcceptor, Limits, Readiness, admin_router, review_router};
 use crate::storage_classes::{StorageClassStore, watch};
-use crate::tls::{Certificate, CertificateError};
+use crate::tls::Certificate;
+use crate::tls::files::FileError;
 
 /// Why the webhook cannot serve, or stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The pair cannot be used.
+    /// The files hold no pair that can be used.
     #[error("loading the certificate")]
-    Certificate(#[from] CertificateError),
+    Certificate(#[from] FileError),
+    /// No protocol version is left to speak.
+    #[error("configuring TLS")]
+    Tls(#[source] rustls::Error),
     /// An address cannot be listened on.
     #[error("listening on {address}")]
     Bind {
@@ -42,7 +47,7 @@ pub enum ServeError {
     #[error("reading the storage classes: {0}")]
     ClassFiles(String),
     /// No way to a cluster is configured, or it is unreadable.
-    #[error("finding the cluster whose storage classes to watch")]
+    #[error("finding the cluster")]
     Cluster(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part ended although nobody asked it to.
     #[error("{0} ended by itself")]
@@ -61,7 +66,8 @@ pub enum ServeError {
     Forced,
 }
 
-/// A webhook whose ports are bound and whose certificate is loaded.
+/// A webhook whose ports are bound. A certificate from files is loaded; one of its own it
+/// gets while it runs.
 pub struct Webhook {
     config: ServeConfig,
     reviews: TcpListener,
@@ -86,18 +92,23 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// Loads what is needed and binds both ports; nothing is answered yet.
     pub async fn prepare(config: ServeConfig) -> Result<Self, ServeError> {
-        let certificate = Certificate::load(config.certificate.clone()).await?;
-        let (classes, client) = match &config.classes {
-            ClassSource::Cluster { kubeconfig } => {
-                let client = crate::cluster::client(kubeconfig.as_deref())
-                    .await
-                    .map_err(ServeError::Cluster)?;
-                (StorageClassStore::default(), Some(client))
-            }
+        let (certificate, metrics) = (Certificate::default(), Metrics::default());
+        if let CertificateConfig::Files(files) = &config.certificate {
+            files.load(&certificate).await?;
+        }
+        let classes = match &config.classes {
+            ClassSource::Cluster => StorageClassStore::default(),
             ClassSource::Files(paths) => {
                 let classes = manifest::storage_classes(paths).map_err(ServeError::ClassFiles)?;
-                (StorageClassStore::of(classes), None)
+                metrics.storage_classes(&classes);
+                StorageClassStore::of(classes)
             }
+        };
+        let client = if needs_cluster(&config) {
+            let client = crate::cluster::client(config.kubeconfig.as_deref()).await;
+            Some(client.map_err(ServeError::Cluster)?)
+        } else {
+            None
         };
         Ok(Self {
             reviews: listen(config.listen)?,
@@ -105,7 +116,7 @@ impl Webhook {
             certificate,
             classes,
             client,
-            metrics: Metrics::default(),
+            metrics,
             config,
         })
     }
@@ -141,16 +152,7 @@ impl Webhook {
             self.metrics.clone(),
             admin.clone(),
         ));
-        if let Some(client) = self.client.clone() {
-            let (classes, errors) = (self.classes.clone(), self.metrics.watch_errors.clone());
-            parts.spawn(async move {
-                watch::follow(client, &classes, &errors).await;
-                Err(ServeError::Ended("the watch on storage classes"))
-            });
-        }
-        let (certificate, metrics) = (self.certificate.clone(), self.metrics.clone());
-        let interval = self.config.tls_reload_interval;
-        parts.spawn(async move { match certificate.follow(interval, &metrics).await {} });
+        self.follow_cluster(&mut parts);
         let (delay, grace) = (self.config.shutdown_delay, self.config.shutdown_grace);
         let mut answering = JoinSet::new();
         answering.spawn(self.serve_reviews(reviews.clone()));
@@ -171,6 +173,33 @@ impl Webhook {
         }
     }
 
+    /// Starts what keeps classes and certificate as they are in the cluster or in files.
+    fn follow_cluster(&self, parts: &mut JoinSet<Result<(), ServeError>>) {
+        let (certificate, metrics) = (self.certificate.clone(), self.metrics.clone());
+        let interval = self.config.tls_reload_interval;
+        match (&self.config.certificate, &self.client) {
+            (CertificateConfig::Own(settings), Some(client)) => {
+                let keeper = Keeper::new(client.clone(), settings.clone(), certificate, metrics);
+                parts.spawn(async move { match keeper.keep(interval).await {} });
+            }
+            (CertificateConfig::Files(files), _) => {
+                let files = files.clone();
+                parts.spawn(async move {
+                    match files.follow(&certificate, interval, &metrics).await {}
+                });
+            }
+            (CertificateConfig::Own(_), None) => {}
+        }
+        if let (ClassSource::Cluster, Some(client)) = (&self.config.classes, &self.client) {
+            let (client, classes) = (client.clone(), self.classes.clone());
+            let metrics = self.metrics.clone();
+            parts.spawn(async move {
+                watch::follow(client, &classes, &metrics).await;
+                Err(ServeError::Ended("the watch on storage classes"))
+            });
+        }
+    }
+
     async fn serve_reviews(self, handle: Handle<SocketAddr>) -> Result<(), ServeError> {
         const PART: &str = "the review port";
         let limits = self.config.limits;
@@ -179,7 +208,8 @@ impl Webhook {
             self.classes,
             self.metrics.clone(),
         ));
-        let tls = RustlsConfig::from_config(self.certificate.server_config()?);
+        let tls = self.certificate.server_config().map_err(ServeError::Tls)?;
+        let tls = RustlsConfig::from_config(tls);
         let acceptor = RustlsAcceptor::new(tls)
             .handshake_timeout(limits.handshake)
             .acceptor(BoundedAcceptor::new(
@@ -198,6 +228,11 @@ impl Webhook {
             .await
             .map_err(self::server(PART))
     }
+}
+
+fn needs_cluster(config: &ServeConfig) -> bool {
+    config.classes == ClassSource::Cluster
+        || matches!(config.certificate, CertificateConfig::Own(_))
 }
 
 async fn serve_admin(

@@ -1,17 +1,17 @@
-//! The certificate that clients see: two PEM files, read again and again.
+//! The certificate that clients see: one pair of chain and key, replaced while it is in
+//! use.
 //!
-//! Files are polled, not watched: a Secret volume swaps a symbolic link to a directory,
-//! which a watch on a file's inode never sees. A pair that cannot be used never
-//! replaces one that can.
+//! Where a pair comes from is somebody else's business ([`files`], or the Secret of
+//! [`crate::certificates`]). A pair that cannot be used never becomes a [`Pair`], so it
+//! never replaces one that can. A key is never shown.
 
-mod reload;
+pub mod files;
 mod validity;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
@@ -21,123 +21,160 @@ use rustls::sign::CertifiedKey;
 
 use rds_csi_core::kind::{Failure, Kind};
 
-/// More than any chain and key need.
-const LARGEST_FILE: u64 = 1 << 20;
+pub use validity::{Validity, ValidityError};
 
-/// Why a certificate cannot be used.
+/// Why a chain and a key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// A file cannot be read.
-    #[error("reading {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file that is too large to be a certificate or key.
-    #[error("{} is larger than 1 MiB", path.display())]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-    },
-    /// A file without what should be in it.
-    #[error("reading {what} from the PEM file {}", path.display())]
+pub enum PairError {
+    /// A text without what should be in it.
+    #[error("reading {what} from PEM")]
     Pem {
         /// `a certificate chain` or `a private key`.
         what: &'static str,
-        /// Which.
-        path: PathBuf,
         /// Why.
         #[source]
         source: pem::Error,
     },
     /// The leaf certificate's period of validity cannot be found.
-    #[error("reading when the certificate in {} ends", path.display())]
-    Validity {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: validity::ValidityError,
-    },
+    #[error("reading when the certificate ends")]
+    Validity(#[from] ValidityError),
     /// The key is of a kind that is not supported, or belongs to another certificate.
-    #[error("using the key in {} with the certificate in {}", key.display(), certificate.display())]
-    Pair {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
-    /// No protocol version is left to speak.
-    #[error("configuring TLS")]
-    Tls(#[source] rustls::Error),
+    #[error("using the key with the certificate")]
+    Mismatch(#[source] rustls::Error),
 }
 
-impl Failure for CertificateError {
+impl Failure for PairError {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Read { .. } => Kind::Unreachable,
-            Self::TooLarge { .. }
-            | Self::Pem { .. }
-            | Self::Validity { .. }
-            | Self::Pair { .. } => Kind::Invalid,
-            Self::Tls(_) => Kind::Bug,
-        }
+        Kind::Invalid
     }
 }
 
-/// Where the pair lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM: the leaf first, then what leads to the root.
-    pub certificate: PathBuf,
-    /// PEM: PKCS#8, PKCS#1 or SEC 1.
-    pub key: PathBuf,
-}
-
-/// A pair that fits, as it was read.
-#[derive(Debug)]
-struct Pair {
-    pem: (Vec<u8>, Vec<u8>),
+/// A chain and a key that fit, as they were read.
+#[derive(Clone)]
+pub struct Pair {
+    chain_pem: Vec<u8>,
+    key_pem: Vec<u8>,
     certified: Arc<CertifiedKey>,
-    not_after: Timestamp,
+    validity: Validity,
 }
 
-/// The pair in use; clones share it.
-#[derive(Debug, Clone)]
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain_pem == other.chain_pem && self.key_pem == other.key_pem
+    }
+}
+
+impl Pair {
+    /// Reads a chain, leaf first, and its key: PKCS#8, PKCS#1 or SEC 1.
+    pub fn parse(chain_pem: Vec<u8>, key_pem: Vec<u8>) -> Result<Self, PairError> {
+        let unreadable = |what| move |source| PairError::Pem { what, source };
+        let no_chain = unreadable("a certificate chain");
+        let chain = CertificateDer::pem_slice_iter(&chain_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(no_chain)?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| no_chain(pem::Error::NoItemsFound))?;
+        let validity = Validity::of(leaf)?;
+        let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(unreadable("a private key"))?;
+        let provider = rustls::crypto::ring::default_provider();
+        let certified = CertifiedKey::from_der(chain, key, &provider)
+            .and_then(|certified| certified.keys_match().map(|()| certified))
+            .map_err(PairError::Mismatch)?;
+        Ok(Self {
+            certified: Arc::new(certified),
+            chain_pem,
+            key_pem,
+            validity,
+        })
+    }
+
+    /// From when until when the leaf is valid.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The chain as it was read.
+    #[must_use]
+    pub fn chain_pem(&self) -> &[u8] {
+        &self.chain_pem
+    }
+
+    /// The key as it was read. Never to be logged.
+    #[must_use]
+    pub fn key_pem(&self) -> &[u8] {
+        &self.key_pem
+    }
+
+    /// The leaf and what leads from it to a root.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+}
+
+/// The pair in use, or why there is none; clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct Certificate {
-    files: CertificateFiles,
-    current: Arc<ArcSwap<Pair>>,
+    current: Arc<ArcSwapOption<Pair>>,
+    trouble: Arc<ArcSwapOption<String>>,
 }
 
 impl Certificate {
-    /// Reads the pair for the first time.
-    pub async fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
-        let pair = files.parse(files.read().await?)?;
-        Ok(Self {
-            files,
-            current: Arc::new(ArcSwap::from_pointee(pair)),
-        })
+    /// Presents `pair` on every connection from now on.
+    pub fn present(&self, pair: Pair) {
+        self.current.store(Some(Arc::new(pair)));
+    }
+
+    /// The pair in use.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Pair>> {
+        self.current.load_full()
     }
 
     /// When the pair in use ends.
     #[must_use]
-    pub fn not_after(&self) -> Timestamp {
-        self.current.load().not_after
+    pub fn not_after(&self) -> Option<Timestamp> {
+        Some(self.current.load().as_ref()?.validity.not_after)
+    }
+
+    /// Keeps what stands between here and a first or newer pair, for people.
+    pub fn explain(&self, trouble: Option<String>) {
+        self.trouble.store(trouble.map(Arc::new));
+    }
+
+    /// Why no client can be served, or `None` if one can.
+    #[must_use]
+    pub fn obstacle(&self, now: Timestamp) -> Option<String> {
+        let what = match self.not_after() {
+            None => "there is no certificate yet",
+            Some(end) if end <= now => "the certificate has expired",
+            Some(_) => return None,
+        };
+        Some(match &*self.trouble.load() {
+            Some(trouble) => format!("{what}: {trouble}"),
+            None => what.to_owned(),
+        })
     }
 
     /// A server configuration that always presents the pair in use, for HTTP/2 and
-    /// HTTP/1.1.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+    /// HTTP/1.1. Without a pair every handshake fails.
+    ///
+    /// # Errors
+    /// No protocol version is left to speak, which is a defect.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(CertificateError::Tls)?
+            .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(self.clone()));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -147,63 +184,6 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.load().certified))
+        Some(Arc::clone(&self.current.load().as_ref()?.certified))
     }
 }
-
-impl CertificateFiles {
-    async fn read(&self) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
-        Ok((read(&self.certificate).await?, read(&self.key).await?))
-    }
-
-    fn parse(&self, pem: (Vec<u8>, Vec<u8>)) -> Result<Pair, CertificateError> {
-        let (certificate, key) = (&self.certificate, &self.key);
-        let unreadable = |what, path: &Path, source| CertificateError::Pem {
-            what,
-            path: path.to_owned(),
-            source,
-        };
-        let chain = CertificateDer::pem_slice_iter(&pem.0)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| unreadable("a certificate chain", certificate, source))?;
-        let leaf = chain.first().ok_or_else(|| {
-            unreadable("a certificate chain", certificate, pem::Error::NoItemsFound)
-        })?;
-        let not_after = validity::not_after(leaf).map_err(|source| CertificateError::Validity {
-            path: certificate.clone(),
-            source,
-        })?;
-        let private = PrivateKeyDer::from_pem_slice(&pem.1)
-            .map_err(|source| unreadable("a private key", key, source))?;
-        let provider = rustls::crypto::ring::default_provider();
-        let certified = CertifiedKey::from_der(chain, private, &provider)
-            .and_then(|certified| certified.keys_match().map(|()| certified))
-            .map_err(|source| CertificateError::Pair {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                source,
-            })?;
-        Ok(Pair {
-            pem,
-            certified: Arc::new(certified),
-            not_after,
-        })
-    }
-}
-
-async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    let failed = |source| CertificateError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
-    if metadata.len() > LARGEST_FILE {
-        return Err(CertificateError::TooLarge {
-            path: path.to_owned(),
-        });
-    }
-    tokio::fs::read(path).await.map_err(failed)
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,8 +7,23 @@ use super::*;
 use crate::args::{Cli, Command};
 
 fn serve(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
-    let base = ["rds-csi-webhook", "serve", "--tls-cert=c", "--tls-key=k"];
-    let cli = Cli::try_parse_from(base.iter().chain(flags)).unwrap();
+    let base = ["--tls-cert=c", "--tls-key=k"];
+    bare(&[&base, flags].concat())
+}
+
+fn own(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
+    let base = [
+        "--certificates=self",
+        "--namespace=rds-csi",
+        "--service-name=hook",
+        "--secret-name=hook-tls",
+        "--configuration-name=hook",
+    ];
+    bare(&[&base, flags].concat())
+}
+
+fn bare(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
+    let cli = Cli::try_parse_from([&["rds-csi-webhook", "serve"], flags].concat()).unwrap();
     let Command::Serve(args) = cli.command else {
         panic!("serve was asked for")
     };
@@ -21,8 +36,11 @@ fn the_defaults_are_a_configuration() {
     let config = serve(&[]).unwrap();
     assert_eq!(config.listen, "0.0.0.0:8443".parse().unwrap());
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.classes, ClassSource::Cluster { kubeconfig: None });
-    assert_eq!(config.tls_reload_interval, Duration::from_secs(30));
+    assert_eq!(
+        (config.classes, config.kubeconfig),
+        (ClassSource::Cluster, None)
+    );
+    assert_eq!(config.tls_reload_interval, Duration::from_secs(10));
 }
 
 #[rstest]
@@ -50,6 +68,67 @@ fn a_bad_flag_is_named_with_what_it_takes(
         error.contains(&format!("{value:?}")) && error.contains(allowed),
         "{error}"
     );
+}
+
+#[test]
+fn the_webhook_makes_its_own_certificate_where_it_is_told_the_names() {
+    let config = own(&[]).unwrap();
+    let CertificateConfig::Own(settings) = config.certificate else {
+        panic!("self was asked for")
+    };
+    assert_eq!(settings.secret, "hook-tls");
+    let hours = Duration::from_hours;
+    let lifetimes = (settings.lifetimes.ca, settings.lifetimes.leaf);
+    assert_eq!(lifetimes, (hours(8760), hours(2160)));
+    assert_eq!(settings.lifetimes.lead, Duration::from_secs(60));
+    let config = own(&["--storage-classes=a", "--kubeconfig=k"]).unwrap();
+    assert_eq!(config.kubeconfig, Some("k".into()));
+    assert_eq!(config.classes, ClassSource::Files(vec!["a".into()]));
+}
+
+#[rstest]
+#[case("--namespace", "", "lower-case letters")]
+#[case("--namespace", "a.b", "lower-case letters")]
+#[case("--service-name", "-a", "lower-case letters")]
+#[case("--secret-name", "A", "lower-case letters")]
+#[case("--secret-name", "a..b", "lower-case letters")]
+#[case("--configuration-name", "a/b", "lower-case letters")]
+#[case("--leaf-lifetime", "1s", "from 3s to")]
+#[case("--ca-lifetime", "2160h", "from 23328000s to")]
+#[case("--ca-lead-time", "25h", "from 10ms to 86400s")]
+fn a_bad_name_or_life_is_named_with_what_is_allowed(
+    #[case] flag: &str,
+    #[case] value: &str,
+    #[case] allowed: &str,
+) {
+    let names = [
+        "namespace",
+        "service-name",
+        "secret-name",
+        "configuration-name",
+    ];
+    let others = names
+        .map(|name| format!("--{name}=fine"))
+        .into_iter()
+        .filter(|other| !other.starts_with(flag));
+    let mut flags: Vec<String> = others.collect();
+    flags.extend(["--certificates=self".to_owned(), format!("{flag}={value}")]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let error = bare(&flags).unwrap_err().to_string();
+    assert!(
+        error.starts_with(flag) && error.contains(allowed),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_are_needed_where_the_webhook_makes_no_certificate() {
+    for given in ["--tls-cert=c", "--tls-key=k"] {
+        let error = bare(&[given]).unwrap_err().to_string();
+        assert!(error.contains("--certificates self"), "{error}");
+    }
+    let error = bare(&["--certificates=self"]).unwrap_err().to_string();
+    assert!(error.starts_with("--namespace"), "{error}");
 }
 
 #[test]

@@ -26,21 +26,21 @@ pub struct Readiness {
 impl Readiness {
     /// Why no reviews should come here, or `None` if they may.
     #[must_use]
-    pub fn obstacle(&self, now: Timestamp) -> Option<&'static str> {
+    pub fn obstacle(&self, now: Timestamp) -> Option<String> {
         if self.stopping.is_cancelled() {
-            return Some("stopping");
+            return Some("stopping".to_owned());
         }
-        if self.certificate.not_after() <= now {
-            return Some("the certificate has expired");
-        }
-        (!self.classes.is_synced()).then_some("the storage classes are not read yet")
+        self.certificate.obstacle(now).or_else(|| {
+            let unread = !self.classes.is_synced();
+            unread.then(|| "the storage classes are not read yet".to_owned())
+        })
     }
 }
 
 /// `/healthz`, `/readyz`, `/metrics`.
 pub fn admin_router(readiness: Readiness, metrics: Metrics) -> Router {
     let ready = async move || match readiness.obstacle(Timestamp::now()) {
-        None => (StatusCode::OK, "ok"),
+        None => (StatusCode::OK, "ok".to_owned()),
         Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, obstacle),
     };
     Router::new()

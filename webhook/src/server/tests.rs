@@ -63,7 +63,7 @@ fn content_types_are_compared_without_their_parameters() {
 #[tokio::test]
 async fn an_expired_certificate_an_unread_store_and_an_end_are_obstacles() {
     let directory = tempfile::tempdir().unwrap();
-    let files = crate::tls::CertificateFiles {
+    let files = crate::tls::files::CertificateFiles {
         certificate: directory.path().join("tls.crt"),
         key: directory.path().join("tls.key"),
     };
@@ -73,16 +73,24 @@ async fn an_expired_certificate_an_unread_store_and_an_end_are_obstacles() {
     std::fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
     let readiness = Readiness {
-        certificate: crate::tls::Certificate::load(files).await.unwrap(),
+        certificate: crate::tls::Certificate::default(),
         classes: crate::storage_classes::StorageClassStore::default(),
         stopping: tokio_util::sync::CancellationToken::new(),
     };
     let at = |time: &str| readiness.obstacle(time.parse().unwrap());
+    assert_eq!(
+        at("2029-12-31T23:59:59Z").unwrap(),
+        "there is no certificate yet"
+    );
+    files.load(&readiness.certificate).await.unwrap();
     let (before, after) = ("2029-12-31T23:59:59Z", "2030-01-01T00:00:00Z");
-    assert_eq!(at(before), Some("the storage classes are not read yet"));
+    assert_eq!(
+        at(before),
+        Some("the storage classes are not read yet".to_owned())
+    );
     readiness.classes.replace(Default::default());
     assert_eq!(at(before), None);
-    assert_eq!(at(after), Some("the certificate has expired"));
+    assert_eq!(at(after), Some("the certificate has expired".to_owned()));
     readiness.stopping.cancel();
-    assert_eq!(at(before), Some("stopping"));
+    assert_eq!(at(before), Some("stopping".to_owned()));
 }

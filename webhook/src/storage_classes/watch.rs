@@ -10,25 +10,29 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::Lookup};
 use kube::{Api, Client};
-use prometheus_client::metrics::counter::Counter;
 use rds_csi_core::kind::Chain;
 
 use super::{StorageClassStore, StorageClasses};
+use crate::metrics::Metrics;
 
 /// Follows the classes of a cluster into `store`; returns only if the watch ends.
-pub async fn follow(client: Client, store: &StorageClassStore, errors: &Counter) {
+pub async fn follow(client: Client, store: &StorageClassStore, metrics: &Metrics) {
     let events = watcher(Api::<StorageClass>::all(client), watcher::Config::default())
         .default_backoff()
         .inspect_err(|error| {
-            errors.inc();
+            metrics.watch_errors.inc();
             tracing::warn!(error = %Chain(error), "watching the storage classes");
         })
         .filter_map(async |event| event.ok());
-    apply(events, store).await;
+    apply(events, store, metrics).await;
 }
 
 /// Applies events in order. A new listing replaces the set only when it is complete.
-async fn apply(events: impl Stream<Item = Event<StorageClass>>, store: &StorageClassStore) {
+async fn apply(
+    events: impl Stream<Item = Event<StorageClass>>,
+    store: &StorageClassStore,
+    metrics: &Metrics,
+) {
     let mut events = pin!(events);
     let mut listing = StorageClasses::default();
     let mut current = StorageClasses::default();
@@ -48,6 +52,7 @@ async fn apply(events: impl Stream<Item = Event<StorageClass>>, store: &StorageC
                 current.remove(class.name().as_deref().unwrap_or_default());
             }
         }
+        metrics.storage_classes(&current);
         store.replace(current.clone());
     }
 }
@@ -75,6 +80,7 @@ mod tests {
         apply(
             stream::iter([Event::Init, Event::InitApply(class("a"))]),
             &store,
+            &Metrics::default(),
         )
         .await;
         assert!(!store.is_synced());
@@ -91,14 +97,19 @@ mod tests {
             Event::Apply(class("c")),
             Event::Delete(class("a")),
         ];
-        apply(stream::iter(first.clone()), &store).await;
+        apply(stream::iter(first.clone()), &store, &Metrics::default()).await;
         let set = store.current().unwrap();
         assert_eq!(
             ["a", "b", "c"].map(|name| set.provisioner(name).is_some()),
             [false, true, true]
         );
         let again = [Event::Init, Event::InitApply(class("d"))];
-        apply(stream::iter(first.into_iter().chain(again.clone())), &store).await;
+        apply(
+            stream::iter(first.into_iter().chain(again.clone())),
+            &store,
+            &Metrics::default(),
+        )
+        .await;
         assert_eq!(
             store.current().unwrap().len(),
             2,
@@ -107,6 +118,7 @@ mod tests {
         apply(
             stream::iter(again.into_iter().chain([Event::InitDone])),
             &store,
+            &Metrics::default(),
         )
         .await;
         let set = store.current().unwrap();

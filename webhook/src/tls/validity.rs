@@ -1,4 +1,5 @@
-//! When an X.509 certificate ends: the one field that readiness and a metric need.
+//! From when until when an X.509 certificate is valid: the one field that readiness,
+//! renewal and a metric need.
 //!
 //! Walks the DER of RFC 5280 §4.1 as far as `validity` and reads no more. It trusts
 //! nothing: every length is checked against what is there.
@@ -19,20 +20,43 @@ const VERSION: u8 = 0xa0;
 #[error("the certificate's {0} cannot be read")]
 pub struct ValidityError(&'static str);
 
-/// The `notAfter` of a certificate in DER.
-pub(super) fn not_after(certificate: &[u8]) -> Result<Timestamp, ValidityError> {
-    let (body, _) = element(certificate, SEQUENCE, "outer sequence")?;
-    let (mut fields, _) = element(body, SEQUENCE, "body")?;
-    if fields.first() == Some(&VERSION) {
-        (_, fields) = element(fields, VERSION, "version")?;
+/// The period in which a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first second.
+    pub not_before: Timestamp,
+    /// Its last second.
+    pub not_after: Timestamp,
+}
+
+impl Validity {
+    /// The period of a certificate in DER.
+    pub fn of(certificate: &[u8]) -> Result<Self, ValidityError> {
+        let (body, _) = element(certificate, SEQUENCE, "outer sequence")?;
+        let (mut fields, _) = element(body, SEQUENCE, "body")?;
+        if fields.first() == Some(&VERSION) {
+            (_, fields) = element(fields, VERSION, "version")?;
+        }
+        (_, fields) = element(fields, INTEGER, "serial number")?;
+        (_, fields) = element(fields, SEQUENCE, "signature algorithm")?;
+        (_, fields) = element(fields, SEQUENCE, "issuer")?;
+        let (validity, _) = element(fields, SEQUENCE, "validity")?;
+        let (not_before, rest) = next_time(validity, "notBefore")?;
+        let (not_after, _) = next_time(rest, "notAfter")?;
+        Ok(Self {
+            not_before,
+            not_after,
+        })
     }
-    (_, fields) = element(fields, INTEGER, "serial number")?;
-    (_, fields) = element(fields, SEQUENCE, "signature algorithm")?;
-    (_, fields) = element(fields, SEQUENCE, "issuer")?;
-    let (validity, _) = element(fields, SEQUENCE, "validity")?;
-    let (_, _, rest) = next_element(validity).ok_or(ValidityError("notBefore"))?;
-    let (tag, text, _) = next_element(rest).ok_or(ValidityError("notAfter"))?;
-    time(tag, text).ok_or(ValidityError("notAfter"))
+}
+
+fn next_time<'a>(
+    bytes: &'a [u8],
+    what: &'static str,
+) -> Result<(Timestamp, &'a [u8]), ValidityError> {
+    next_element(bytes)
+        .and_then(|(tag, text, rest)| Some((time(tag, text)?, rest)))
+        .ok_or(ValidityError(what))
 }
 
 /// The content of the next element, which must have this tag, and what follows it.
@@ -119,8 +143,11 @@ mod tests {
             (2055, "2055-03-31T00:00:00Z"),
         ] {
             assert_eq!(
-                not_after(&certificate(year)).unwrap(),
-                expected.parse().unwrap()
+                Validity::of(&certificate(year)).unwrap(),
+                Validity {
+                    not_before: "1975-01-01T00:00:00Z".parse().unwrap(),
+                    not_after: expected.parse().unwrap(),
+                }
             );
         }
     }
@@ -129,14 +156,14 @@ mod tests {
     fn a_truncated_certificate_is_an_error_up_to_its_last_needed_byte() {
         let whole = certificate(2031);
         for end in 0..whole.len() {
-            assert!(not_after(&whole[..end]).is_err(), "{end}");
+            assert!(Validity::of(&whole[..end]).is_err(), "{end}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = not_after(&bytes);
+            let _ = Validity::of(&bytes);
         }
 
         #[test]
@@ -145,7 +172,7 @@ mod tests {
             if let Some(place) = der.get_mut(at) {
                 *place = byte;
             }
-            let _ = not_after(&der);
+            let _ = Validity::of(&der);
         }
     }
 }

@@ -11,11 +11,11 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rds_csi_webhook::config::{ClassSource, ServeConfig};
+use rds_csi_webhook::config::{CertificateConfig, ClassSource, ServeConfig};
 use rds_csi_webhook::metrics::Metrics;
 use rds_csi_webhook::serve::{ServeError, Webhook};
 use rds_csi_webhook::server::Limits;
-use rds_csi_webhook::tls::CertificateFiles;
+use rds_csi_webhook::tls::files::CertificateFiles;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
@@ -94,10 +94,11 @@ impl Running {
             driver: "rds.csi.srvlab.io".parse().unwrap(),
             listen: loopback,
             admin_listen: loopback,
-            certificate: CertificateFiles {
+            certificate: CertificateConfig::Files(CertificateFiles {
                 certificate: directory.path().join("tls.crt"),
                 key: directory.path().join("tls.key"),
-            },
+            }),
+            kubeconfig: None,
             tls_reload_interval: Duration::from_millis(20),
             classes: ClassSource::Files(vec![classes]),
             limits: limits(),
@@ -138,8 +139,18 @@ impl Running {
 
     /// A TLS connection that offers one protocol.
     pub(crate) async fn connect(&self, alpn: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_as(alpn, NAME, &self.trusted).await
+    }
+
+    /// A TLS connection to a name that trusts these certificates and nothing else.
+    pub(crate) async fn connect_as(
+        &self,
+        alpn: &str,
+        name: &'static str,
+        trusted: &[CertificateDer<'static>],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        for certificate in &self.trusted {
+        for certificate in trusted {
             roots.add(certificate.clone()).unwrap();
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -151,7 +162,7 @@ impl Running {
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         let stream = TcpStream::connect(self.reviews).await?;
         TlsConnector::from(Arc::new(config))
-            .connect(ServerName::try_from(NAME).unwrap(), stream)
+            .connect(ServerName::try_from(name).unwrap(), stream)
             .await
     }
 

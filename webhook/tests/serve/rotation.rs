@@ -52,10 +52,10 @@ async fn a_broken_pair_is_counted_and_the_old_one_stays_until_a_good_one_comes()
     let mut running = Running::start().await;
     let old = running.certificate().clone();
     for broken in ["", "garbage"] {
-        let failures = running.metrics.reload_failures.get();
+        let failures = running.metrics.certificate_failures.get();
         running.break_certificate(broken);
         eventually("the failure is counted", async || {
-            running.metrics.reload_failures.get() > failures
+            running.metrics.certificate_failures.get() > failures
         })
         .await;
         let mut client = running.client(Protocol::Http1).await;

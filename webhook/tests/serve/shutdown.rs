@@ -78,14 +78,16 @@ async fn a_taken_port_and_a_missing_certificate_are_errors_before_anything_runs(
     let running = Running::start().await;
     let taken = running.reviews;
     let directory = tempfile::tempdir().unwrap();
+    let files = rds_csi_webhook::tls::files::CertificateFiles {
+        certificate: directory.path().join("tls.crt"),
+        key: directory.path().join("tls.key"),
+    };
     let mut config = rds_csi_webhook::config::ServeConfig {
         driver: "rds.csi.srvlab.io".parse().unwrap(),
         listen: taken,
         admin_listen: "127.0.0.1:0".parse().unwrap(),
-        certificate: rds_csi_webhook::tls::CertificateFiles {
-            certificate: directory.path().join("tls.crt"),
-            key: directory.path().join("tls.key"),
-        },
+        certificate: rds_csi_webhook::config::CertificateConfig::Files(files.clone()),
+        kubeconfig: None,
         tls_reload_interval: Duration::from_secs(1),
         classes: rds_csi_webhook::config::ClassSource::Files(vec![]),
         limits: limits(),
@@ -95,8 +97,8 @@ async fn a_taken_port_and_a_missing_certificate_are_errors_before_anything_runs(
     let error = Webhook::prepare(config.clone()).await.unwrap_err();
     assert!(matches!(error, ServeError::Certificate(_)));
     let pair = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-    std::fs::write(&config.certificate.certificate, pair.cert.pem()).unwrap();
-    std::fs::write(&config.certificate.key, pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&files.certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
     let error = Webhook::prepare(config.clone()).await.unwrap_err();
     assert!(matches!(error, ServeError::Bind { address, .. } if address == taken));
     config.listen = "127.0.0.1:0".parse().unwrap();

@@ -1,6 +1,7 @@
 //! Pairs of certificate and key that may be served, and those that may not.
 
 use std::fs;
+use std::sync::Arc;
 
 use rstest::rstest;
 use tempfile::TempDir;
@@ -57,8 +58,9 @@ async fn a_pair_that_cannot_be_used_never_replaces_one_that_can(
     #[case] expected: &str,
 ) {
     let files = Files::new();
-    let loaded = Certificate::load(files.names()).await.unwrap();
-    let before = loaded.current.load_full();
+    let loaded = Certificate::default();
+    files.names().load(&loaded).await.unwrap();
+    let before = loaded.current().unwrap();
     let (new_certificate, new_key) = pair();
     let (_, other_key) = pair();
     let text = |name: &str| match name {
@@ -68,14 +70,18 @@ async fn a_pair_that_cannot_be_used_never_replaces_one_that_can(
         other => other.to_owned(),
     };
     files.write(&text(certificate), &text(key));
-    let error = loaded.reload().await.unwrap_err().to_string();
+    let error = files.names().load(&loaded).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    let error = Chain(&error).to_string();
     assert!(error.contains(expected), "{error}");
-    assert!(Arc::ptr_eq(&before, &loaded.current.load_full()));
+    assert!(Arc::ptr_eq(&before, &loaded.current().unwrap()));
     fs::remove_file(files.names().key).unwrap();
-    assert_eq!(loaded.reload().await.unwrap_err().kind(), Kind::Unreachable);
+    let error = files.names().load(&loaded).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable);
     files.write(&new_certificate, &new_key);
-    assert!(loaded.reload().await.unwrap());
-    assert!(!loaded.reload().await.unwrap(), "nothing has changed since");
+    assert!(files.names().load(&loaded).await.unwrap());
+    let again = files.names().load(&loaded).await.unwrap();
+    assert!(!again, "nothing has changed since");
 }
 
 #[tokio::test]
@@ -83,6 +89,11 @@ async fn a_huge_file_is_not_read() {
     let files = Files::new();
     let huge = fs::File::create(files.names().certificate).unwrap();
     huge.set_len(LARGEST_FILE + 1).unwrap();
-    let error = Certificate::load(files.names()).await.unwrap_err();
-    assert!(matches!(error, CertificateError::TooLarge { .. }));
+    let loaded = Certificate::default();
+    let error = files.names().load(&loaded).await.unwrap_err();
+    assert!(matches!(error, FileError::TooLarge { .. }));
+    assert_eq!(
+        loaded.obstacle(jiff::Timestamp::UNIX_EPOCH).unwrap(),
+        "there is no certificate yet"
+    );
 }

@@ -1,0 +1,297 @@
+//! The Secret and the configuration as the API server has them.
+//!
+//! Every write names the version that was seen and fails as [`ClusterError::Conflict`] if
+//! there is another by now. Absent is what the API server says is not found, and nothing
+//! else. A Secret travels as text and is decoded here: kube would log an answer that it
+//! cannot decode, contents and all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Request;
+use kube::core::params::GetParams;
+use kube::{Api, Client, Resource};
+use rds_csi_core::kind::{Failure, Kind};
+use serde_json::{Value, json};
+
+use super::secret::{Data, changes};
+use super::trust::Bundles;
+
+/// For one request; retries of the client included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Marks a Secret as the webhook's. One that holds something and lacks it is not touched.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rds-csi-webhook");
+const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "rds-csi");
+
+/// Why the cluster could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The API server said no.
+    #[error("{doing}: the API server answers {code}: {message}")]
+    Refused {
+        /// What was tried.
+        doing: &'static str,
+        /// HTTP's.
+        code: u16,
+        /// Its words.
+        message: String,
+    },
+    /// No answer that proves anything.
+    #[error("{doing}")]
+    Unreachable {
+        /// What was tried.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("{doing}: no answer within {TIMEOUT:?}")]
+    TimedOut {
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// Somebody else wrote in between.
+    #[error("{doing}: somebody else changed it in between")]
+    Conflict {
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// A Secret of this name belongs to somebody else.
+    #[error("the Secret {0:?} exists and is not the webhook's: name another, or delete it")]
+    Foreign(String),
+    /// The answer is no Secret.
+    #[error("{doing}: the answer cannot be read")]
+    Malformed {
+        /// What was tried.
+        doing: &'static str,
+    },
+}
+
+impl Failure for ClusterError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Refused {
+                code: 401 | 403, ..
+            } => Kind::Denied,
+            Self::Refused { .. } | Self::Unreachable { .. } | Self::Malformed { .. } => {
+                Kind::Unreachable
+            }
+            Self::TimedOut { .. } => Kind::Timeout,
+            Self::Conflict { .. } => Kind::Busy,
+            Self::Foreign(_) => Kind::Conflict,
+        }
+    }
+}
+
+/// The Secret as it was seen.
+#[derive(Default)]
+pub struct SeenSecret {
+    /// Empty where there is none.
+    pub data: Data,
+    version: Option<String>,
+}
+
+impl fmt::Debug for SeenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeenSecret")
+            .field("keys", &self.data.keys())
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// The configuration as it was seen.
+#[derive(Debug)]
+pub struct SeenConfiguration {
+    /// Of its webhooks, in their order.
+    pub bundles: Bundles,
+    webhooks: Vec<String>,
+    version: Option<String>,
+}
+
+/// One Secret and one configuration of a cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+    secret: String,
+    configuration: String,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A kube client has no Debug of its own.
+        f.debug_struct("Cluster")
+            .field("namespace", &self.namespace)
+            .field("secret", &self.secret)
+            .field("configuration", &self.configuration)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The Secret and the configuration of these names.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, secret: &str, configuration: &str) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            configuration: configuration.to_owned(),
+        }
+    }
+
+    /// Reads the Secret.
+    pub async fn secret(&self) -> Result<SeenSecret, ClusterError> {
+        const DOING: &str = "reading the webhook's Secret";
+        let request = self.secrets().get(&self.secret, &GetParams::default());
+        let text = match self.send(DOING, request).await {
+            Ok(text) => text,
+            Err(ClusterError::Refused { code: 404, .. }) => return Ok(SeenSecret::default()),
+            Err(error) => return Err(error),
+        };
+        // Without its error, which may quote the text.
+        let secret: Secret =
+            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { doing: DOING })?;
+        let data = secret.data.unwrap_or_default().into_iter();
+        let data: Data = data.map(|(key, value)| (key, value.0)).collect();
+        let labels = secret.metadata.labels.unwrap_or_default();
+        let ours = labels
+            .get(MANAGED_BY.0)
+            .is_some_and(|by| by == MANAGED_BY.1);
+        if !ours && !data.is_empty() {
+            return Err(ClusterError::Foreign(self.secret.clone()));
+        }
+        Ok(SeenSecret {
+            data,
+            version: secret.metadata.resource_version,
+        })
+    }
+
+    /// Makes the Secret hold `data`, if it is still as it was seen.
+    pub async fn write_secret(&self, seen: &SeenSecret, data: &Data) -> Result<(), ClusterError> {
+        const DOING: &str = "writing the webhook's Secret";
+        let labels = BTreeMap::from([MANAGED_BY, PART_OF]);
+        let encode = |value: Vec<u8>| json!(ByteString(value));
+        let values: BTreeMap<String, Value> = changes(&seen.data, data)
+            .into_iter()
+            .map(|(key, value)| (key, value.map_or(Value::Null, encode)))
+            .collect();
+        let request = match &seen.version {
+            None => {
+                let secret = json!({
+                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+                    "metadata": {"name": self.secret, "labels": labels}, "data": values,
+                });
+                self.secrets()
+                    .create(&PostParams::default(), secret.to_string().into_bytes())
+            }
+            Some(version) => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": version, "labels": labels}, "data": values,
+                });
+                let params = PatchParams::default();
+                self.secrets()
+                    .patch(&self.secret, &params, &Patch::Merge(patch))
+            }
+        };
+        self.send(DOING, request).await.map(drop)
+    }
+
+    /// Reads the configuration; `None` where there is none, or one without webhooks, such
+    /// as an uninstallation leaves for a moment.
+    pub async fn configuration(&self) -> Result<Option<SeenConfiguration>, ClusterError> {
+        const DOING: &str = "reading the webhook's configuration";
+        let configurations = self.configurations();
+        let request = configurations.get_opt(&self.configuration);
+        let Some(found) = bounded(DOING, request).await? else {
+            return Ok(None);
+        };
+        let webhooks = found.webhooks.unwrap_or_default();
+        if webhooks.is_empty() {
+            return Ok(None);
+        }
+        let names = webhooks
+            .iter()
+            .map(|webhook| webhook.name.clone())
+            .collect();
+        let bundles = webhooks.into_iter().map(|webhook| {
+            let bundle = webhook.client_config.ca_bundle;
+            bundle.map(|bytes| bytes.0).unwrap_or_default()
+        });
+        Ok(Some(SeenConfiguration {
+            bundles: Bundles::read(bundles),
+            webhooks: names,
+            version: found.metadata.resource_version,
+        }))
+    }
+
+    /// Writes `bundle` into every webhook of the configuration, if it is still as it was
+    /// seen.
+    pub async fn publish(
+        &self,
+        seen: &SeenConfiguration,
+        bundle: &[u8],
+    ) -> Result<(), ClusterError> {
+        const DOING: &str = "writing the bundle into the webhook's configuration";
+        let bundle = json!(ByteString(bundle.to_vec()));
+        let entry = |name: &String| json!({"name": name, "clientConfig": {"caBundle": bundle}});
+        // Strategic: entries are merged by their name.
+        let patch = Patch::Strategic(json!({
+            "metadata": {"resourceVersion": seen.version},
+            "webhooks": seen.webhooks.iter().map(entry).collect::<Vec<_>>(),
+        }));
+        let (configurations, params) = (self.configurations(), PatchParams::default());
+        let request = configurations.patch(&self.configuration, &params, &patch);
+        bounded(DOING, request).await.map(drop)
+    }
+
+    fn secrets(&self) -> Request {
+        Request::new(Secret::url_path(&(), Some(&self.namespace)))
+    }
+
+    fn configurations(&self) -> Api<ValidatingWebhookConfiguration> {
+        Api::all(self.client.clone())
+    }
+
+    async fn send(
+        &self,
+        doing: &'static str,
+        request: Result<axum::http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<String, ClusterError> {
+        let request = request.map_err(|error| failed(doing, kube::Error::BuildRequest(error)))?;
+        bounded(doing, self.client.request_text(request)).await
+    }
+}
+
+async fn bounded<T>(
+    doing: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(result) => result.map_err(|error| failed(doing, error)),
+        Err(_) => Err(ClusterError::TimedOut { doing }),
+    }
+}
+
+fn failed(doing: &'static str, error: kube::Error) -> ClusterError {
+    const LONGEST: usize = 512;
+    match error {
+        kube::Error::Api(status) if status.code == 409 => ClusterError::Conflict { doing },
+        kube::Error::Api(status) => ClusterError::Refused {
+            doing,
+            code: status.code,
+            message: status.message.chars().take(LONGEST).collect(),
+        },
+        error => ClusterError::Unreachable {
+            doing,
+            source: Box::new(error),
+        },
+    }
+}
