@@ -82,12 +82,13 @@ impl Reviewer {
             operation: request.operation,
             verdict: Outcome::Allowed,
         };
+        let name = request.object_name();
         let span = tracing::info_span!(
             "review",
             uid = loggable(&request.uid),
             kind = loggable(&request.kind.kind),
             namespace = loggable(&request.namespace),
-            name = loggable(&request.name),
+            name = loggable(&name),
             operation = ?request.operation,
             dry_run = request.dry_run,
         );
@@ -107,7 +108,10 @@ impl Reviewer {
             ..labels
         };
         self.metrics.reviewed(&labels, started.elapsed());
-        Ok(Answer::new(&request, verdict))
+        if verdict.is_foreign {
+            self.metrics.foreign(labels.kind);
+        }
+        Ok(Answer::new(&request, name, verdict))
     }
 
     fn judge(

@@ -37,6 +37,8 @@ pub struct Verdict {
     pub warnings: Vec<String>,
     /// The refused fields: every one of them, up to [`MOST_DENIALS`].
     pub denials: Vec<Denial>,
+    /// Whether the object is certainly another driver's; it is allowed then.
+    pub is_foreign: bool,
 }
 
 impl Verdict {
@@ -44,6 +46,15 @@ impl Verdict {
     #[must_use]
     pub fn allow() -> Self {
         Self::default()
+    }
+
+    /// Allowed, because the object is another driver's.
+    #[must_use]
+    pub fn foreign() -> Self {
+        Self {
+            is_foreign: true,
+            ..Self::default()
+        }
     }
 
     /// Whether the object may pass.

@@ -57,14 +57,14 @@ struct Cause {
 }
 
 impl Answer {
-    pub(super) fn new(request: &wire::Request<'_>, verdict: Verdict) -> Self {
+    pub(super) fn new(request: &wire::Request<'_>, name: String, verdict: Verdict) -> Self {
         let message = verdict.message();
         let failure = message.map(|message| Failure {
             status: "Failure",
             reason: "Invalid",
             message,
             details: Details {
-                name: request.name.clone(),
+                name,
                 group: request.kind.group.clone(),
                 kind: request.kind.kind.clone(),
                 causes: verdict

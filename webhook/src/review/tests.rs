@@ -121,6 +121,95 @@ fn kinds_and_operations_without_rules_pass_without_a_word_and_are_counted() {
 }
 
 #[test]
+fn a_claim_without_a_name_yet_is_called_by_its_beginning() {
+    let mut review = recorded("pvc-CREATE-rwx-block-dryrun-generateName");
+    let named = ask(&reviewer(), &review);
+    assert_eq!(named["status"]["details"]["name"], "gen-wlqb7");
+    let request = review["request"].as_object_mut().unwrap();
+    request.remove("name");
+    request["object"]["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("name");
+    let answer = ask(&reviewer(), &review);
+    assert_eq!(answer["status"]["details"]["name"], "gen-*");
+    assert_eq!(answer["status"]["message"], named["status"]["message"]);
+}
+
+#[test]
+fn a_request_in_an_old_version_is_judged_in_the_version_it_was_converted_to() {
+    let object = json!({
+        "metadata": {"name": "fast"}, "provisioner": "lab.csi.example",
+        "parameters": {"ctrlLossTmo": "soon"},
+    });
+    let mut review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "CREATE", "name": "fast",
+            "kind": {"group": "storage.k8s.io", "version": "v1", "kind": "StorageClass"},
+            "requestKind": {"group": "storage.k8s.io", "version": "v1beta1", "kind": "StorageClass"},
+            "object": object,
+        },
+    });
+    let answer = ask(&reviewer(), &review);
+    let causes = &answer["status"]["details"]["causes"];
+    assert_eq!(causes[0]["field"], "parameters[ctrlLossTmo]");
+    // Without matchPolicy Equivalent it comes as it is, and nobody knows the version.
+    review["request"]["kind"]["version"] = json!("v1beta1");
+    assert_eq!(ask(&reviewer(), &review)["allowed"], true);
+}
+
+#[test]
+fn warnings_travel_with_the_answer() {
+    let mut review = recorded("pvc-CREATE-rwx-block");
+    review["request"]["object"]["spec"]["accessModes"] = json!(["ReadWriteOnce"]);
+    review["request"]["object"]["metadata"]["labels"] = json!({"kubevirt.io/created-by": "vm"});
+    let answer = ask(&reviewer(), &review);
+    assert_eq!(answer["allowed"], true);
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert!(
+        warnings[0].as_str().unwrap().contains("live migration"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn reviews_of_other_drivers_objects_are_counted() {
+    let reviewer = reviewer();
+    let review = |kind: &str, group: &str, object: Value| {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "1", "operation": "CREATE", "name": "x", "object": object,
+                "kind": {"group": group, "version": "v1", "kind": kind},
+            },
+        })
+    };
+    let class = |provisioner: &str| json!({"metadata": {"name": "x"}, "provisioner": provisioner});
+    let volume = |driver: &str| {
+        json!({"metadata": {"name": "x"}, "spec": {
+        "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": driver, "volumeHandle": "pvc-5e1f4d7b-3c0a-4b52-9a76-1c39c0a7c1d2"}}})
+    };
+    for name in ["ebs.csi.aws.com", "lab.csi.example"] {
+        ask(
+            &reviewer,
+            &review("StorageClass", "storage.k8s.io", class(name)),
+        );
+        ask(&reviewer, &review("PersistentVolume", "", volume(name)));
+    }
+    let hostpath = json!({"metadata": {"name": "x"}, "spec": {"hostPath": {"path": "/x"}}});
+    ask(&reviewer, &review("PersistentVolume", "", hostpath));
+    let page = reviewer.metrics.encode().unwrap();
+    for series in [
+        r#"foreign_reviews_total{kind="StorageClass"} 1"#,
+        r#"foreign_reviews_total{kind="PersistentVolume"} 2"#,
+    ] {
+        assert!(page.contains(series), "{series} not in\n{page}");
+    }
+}
+
+#[test]
 fn what_is_no_review_is_an_error_that_says_so() {
     let mut no_uid = recorded("pvc-CREATE-rwx-block");
     no_uid["request"]["uid"] = json!("");

@@ -40,6 +40,37 @@ pub(super) struct Request<'a> {
     pub(super) old_object: Option<&'a RawValue>,
 }
 
+impl Request<'_> {
+    /// What people call the object. A request to make one with a `generateName` may come
+    /// before the name is made; it is then called by its beginning and a star.
+    pub(super) fn object_name(&self) -> String {
+        if !self.name.is_empty() {
+            return self.name.clone();
+        }
+        let object = self.object.map(RawValue::get).unwrap_or_default();
+        let metadata = serde_json::from_str::<Named>(object)
+            .unwrap_or_default()
+            .metadata;
+        match (metadata.name, metadata.generate_name) {
+            (Some(name), _) if !name.is_empty() => name,
+            (_, Some(begin)) => format!("{begin}*"),
+            (name, None) => name.unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Named {
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    generate_name: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct GroupVersionKind {
     #[serde(default)]

@@ -52,7 +52,8 @@ pub fn review(
                 ));
             }
         }
-        ClaimClass::NotOurs => {}
+        ClaimClass::Foreign => return Verdict::foreign(),
+        ClaimClass::None => {}
     }
     verdict
 }

@@ -29,7 +29,7 @@ pub fn review(
         .as_ref()
         .filter(|csi| csi.driver == context.driver.as_str())
     else {
-        return verdict;
+        return Verdict::foreign();
     };
     let old = old.and_then(|old| old.spec.as_ref());
     if old.is_none_or(|old| {

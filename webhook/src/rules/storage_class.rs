@@ -18,7 +18,10 @@ pub fn review(
     context: &RuleContext<'_>,
 ) -> Verdict {
     let mut verdict = Verdict::allow();
-    if class.provisioner != context.driver.as_str() || class.metadata.deletion_timestamp.is_some() {
+    if class.provisioner != context.driver.as_str() {
+        return Verdict::foreign();
+    }
+    if class.metadata.deletion_timestamp.is_some() {
         return verdict;
     }
     if old.is_none_or(|old| old.parameters != class.parameters) {

@@ -13,9 +13,11 @@ const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 pub(super) enum ClaimClass {
     /// Provisioned by this driver.
     Ours(String),
-    /// Provisioned by another one, or no class at all: static binding, or a claim that
-    /// waits for a default class and will come again as an update.
-    NotOurs,
+    /// Provisioned by another one.
+    Foreign,
+    /// No class at all: static binding, or a claim that waits for a default class and will
+    /// come again as an update.
+    None,
     /// A class that does not exist, or not yet.
     Unknown(String),
     /// The classes have not been read.
@@ -42,19 +44,19 @@ pub(super) fn resolve(
 ) -> ClaimClass {
     let name = named(claim);
     if name == Some("") || (name.is_none() && !is_new) {
-        return ClaimClass::NotOurs;
+        return ClaimClass::None;
     }
     let Some(classes) = context.classes else {
         return ClaimClass::NotRead;
     };
     let Some(name) = name.or_else(|| classes.default_class()) else {
-        return ClaimClass::NotOurs;
+        return ClaimClass::None;
     };
     match classes.provisioner(name) {
         Some(provisioner) if provisioner == context.driver.as_str() => {
             ClaimClass::Ours(name.to_owned())
         }
-        Some(_) => ClaimClass::NotOurs,
+        Some(_) => ClaimClass::Foreign,
         None => ClaimClass::Unknown(name.to_owned()),
     }
 }

@@ -300,6 +300,32 @@ proptest! {
     }
 
     #[test]
+    fn a_claim_that_exists_can_always_change_its_metadata_and_go(
+        modes in proptest::collection::vec(words(), 0..4),
+        volume_mode in proptest::option::of("\\PC{0,8}"),
+        size in "\\PC{0,12}",
+        class in proptest::option::of(prop_oneof![Just("ours"), Just("theirs"), Just("gone")]),
+        finalizers in proptest::collection::vec("[a-z/]{1,8}", 0..3),
+        going: bool,
+    ) {
+        let old = claim(json!({
+            "storageClassName": class, "accessModes": modes, "volumeMode": volume_mode,
+            "resources": {"requests": {"storage": size}},
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "c"},
+        }));
+        let mut new = old.clone();
+        new.metadata.finalizers = Some(finalizers);
+        new.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        if going {
+            new.metadata.deletion_timestamp =
+                serde_json::from_value(json!("2026-11-22T11:04:59Z")).unwrap();
+        }
+        for known in [Some(&classes(Some("ours"))), None] {
+            prop_assert_eq!(judge_in(known, &new, Some(&old)), Verdict::allow());
+        }
+    }
+
+    #[test]
     fn no_size_panics_and_what_passes_can_be_made(text in "\\PC{0,12}|[-+]?[0-9]{1,22}(|[KMGTPE]i|[mkMGTPE]|e[0-9]{1,3})") {
         let verdict = create(json!({
             "storageClassName": "ours", "accessModes": ["ReadWriteOnce"],

@@ -79,7 +79,7 @@ fn a_bad_class_that_exists_can_still_be_made_the_default_and_other_drivers_pass(
         json!({"storageclass.kubernetes.io/is-default-class": "true"});
     assert_eq!(judge(&default, Some(&bad)), Verdict::allow());
     bad["provisioner"] = json!("ebs.csi.aws.com");
-    assert_eq!(judge(&bad, None), Verdict::allow());
+    assert_eq!(judge(&bad, None), Verdict::foreign());
 }
 
 proptest! {
