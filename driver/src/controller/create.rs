@@ -44,7 +44,11 @@ impl Controller {
     /// Makes the volume, completes it, or finds it made.
     pub(crate) async fn create(&self, request: CreateRequest) -> Result<Created, ControllerError> {
         let desired = self.desired(&request)?;
-        let reading = self.rds.inventory().await?;
+        let reading = self.rds.inventory().await;
+        let reading = reading.map_err(|source| ControllerError::Unseen {
+            id: desired.id.clone(),
+            source: Box::new(source),
+        })?;
         let (steps, _reservation) = self.ledger.reserve(&desired.id, &reading, |others| {
             let steps = provision::create(&reading.inventory, &desired, self.space(others))?;
             Ok::<_, ControllerError>((steps, desired.size, desired.size))

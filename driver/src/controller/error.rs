@@ -19,6 +19,15 @@ pub(crate) enum ControllerError {
     /// The device's state forbids it for a volume that should be there already.
     #[error(transparent)]
     Existing(ProvisionError),
+    /// A volume was to be made, and nobody can see whether an earlier try left a part.
+    #[error("volume {id} is not made, as what is there of it cannot be seen")]
+    Unseen {
+        /// The volume.
+        id: VolumeId,
+        /// Why not.
+        #[source]
+        source: Box<RdsError>,
+    },
     /// A volume cannot be completed now.
     #[error(
         "volume {id} is half-made; the next CreateVolume completes it, DeleteVolume removes it"
@@ -116,6 +125,12 @@ impl Failure for ControllerError {
             Self::HalfMade { .. } | Self::NotVerified { .. } | Self::NotGone { .. } => {
                 Kind::Unreachable
             }
+            // The same holds where nobody can see whether steps were taken earlier, even
+            // if the device says for good that it lets nobody see.
+            Self::Unseen { source, .. } => match source.kind() {
+                kind if kind.is_retryable() => kind,
+                _ => Kind::Unreachable,
+            },
             Self::Parameter { .. } => Kind::Invalid,
             Self::Attached { .. } => Kind::Conflict,
             Self::UnknownNode { .. } => Kind::NotFound,

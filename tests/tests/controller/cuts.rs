@@ -167,9 +167,15 @@ async fn a_reading_that_is_none_is_never_an_absence() {
 async fn a_user_without_rights_is_told_so_and_nothing_is_left() {
     let world = world().await;
     let claim = Claim::block("volume", 64);
-    for denied in [Denied::Writes, Denied::Everything] {
+    for (denied, expected) in [
+        (Denied::Writes, Code::PermissionDenied),
+        // Who sees nothing cannot say that nothing was left.
+        (Denied::Everything, Code::Unavailable),
+    ] {
         world.inject(Fault::Permissions { denied });
-        assert_eq!(code(world.create(&claim).await), Code::PermissionDenied);
+        let status = world.create(&claim).await.unwrap_err();
+        assert_eq!(status.code(), expected, "{status}");
+        assert!(status.message().contains("permissions"), "{status}");
         world.assert_empty();
     }
     world.inject(Fault::Permissions {
@@ -207,16 +213,16 @@ async fn rights_lost_in_the_middle_do_not_make_the_orchestrator_forget_a_half_ma
         world.inject(Fault::on("/disk add", cut));
         assert_eq!(code(world.create(&claim).await), Code::Unavailable);
         let half_made = world.device();
-        world.inject(Fault::Permissions {
-            denied: Denied::Writes,
-        });
         if half_made.0[0].file().unwrap().export {
             break;
         }
-        let status = world.create(&claim).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unavailable, "{status}");
-        assert!(status.message().contains("permissions"), "{status}");
-        assert_eq!(world.device(), half_made);
+        for denied in [Denied::Writes, Denied::Everything] {
+            world.inject(Fault::Permissions { denied });
+            let status = world.create(&claim).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            assert!(status.message().contains("permissions"), "{status}");
+            assert_eq!(world.device(), half_made);
+        }
         world.inject(Fault::Permissions {
             denied: Denied::Nothing,
         });
