@@ -4,7 +4,7 @@
 //! the sidecar's deadline is shorter than a slow device; the same volume asked again
 //! meanwhile is ABORTED. Snapshots, clones and groups are not offered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use csi_proto::v1::controller_server::Controller as ControllerService;
@@ -27,16 +27,20 @@ use csi_proto::v1::{
 };
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::VolumeContext;
-use rds_csi_core::kind::{Chain, Failure, Kind};
+use rds_csi_core::kind::Failure;
 use rds_csi_core::parameters::StorageClassParameters;
-use rds_csi_core::volume_id::{VolumeId, VolumeIdError};
+use rds_csi_core::volume_id::VolumeId;
 use tonic::{Request, Response, Status};
 
-use super::convert::{FieldError, access, accesses, capacity_range, node, ordered, required};
-use crate::controller::{Controller, CreateRequest, Created, PublishRequest, Token};
+use super::convert::{FieldError, accesses, ordered};
+use crate::controller::{Controller, Created, Token};
 use crate::detach::Tasks;
 use crate::inflight::VolumeLocks;
 use crate::status::status;
+
+mod decode;
+
+use decode::RequestError;
 
 /// The Controller service.
 #[derive(Debug, Clone)]
@@ -83,38 +87,6 @@ fn bad<E: Failure>(error: E) -> Status {
     status(&error)
 }
 
-/// What the device may get from this request is checked before anything is sent.
-fn create_request(request: &CreateVolumeRequest) -> Result<CreateRequest, Status> {
-    let not_offered = |field, reason: &str| {
-        bad(FieldError::Invalid {
-            field,
-            reason: reason.to_owned(),
-        })
-    };
-    if request.volume_content_source.is_some() {
-        return Err(not_offered(
-            "volume_content_source",
-            "snapshots and clones are not offered",
-        ));
-    }
-    if !request.mutable_parameters.is_empty() {
-        return Err(not_offered(
-            "mutable_parameters",
-            "volume attributes classes are not offered",
-        ));
-    }
-    let name = required("name", &request.name).map_err(bad)?;
-    let accesses = accesses(&request.volume_capabilities).map_err(bad)?;
-    let range = capacity_range(request.capacity_range.as_ref()).map_err(bad)?;
-    let parameters = StorageClassParameters::parse(&ordered(&request.parameters)).map_err(bad)?;
-    Ok(CreateRequest {
-        name,
-        range,
-        accesses,
-        parameters,
-    })
-}
-
 fn volume(created: &Created) -> Volume {
     Volume {
         capacity_bytes: created.size.to_i64(),
@@ -130,7 +102,7 @@ impl ControllerService for ControllerHandler {
         &self,
         request: Request<CreateVolumeRequest>,
     ) -> Result<Response<CreateVolumeResponse>, Status> {
-        let request = create_request(request.get_ref())?;
+        let request = decode::create(request.get_ref()).map_err(bad)?;
         let id = self.controller.id_for(request.name.as_str());
         let create = |controller: Arc<Controller>| async move { controller.create(request).await };
         let created = self.change("create", &id, create).await?;
@@ -143,12 +115,7 @@ impl ControllerService for ControllerHandler {
         &self,
         request: Request<DeleteVolumeRequest>,
     ) -> Result<Response<DeleteVolumeResponse>, Status> {
-        let text = &request.get_ref().volume_id;
-        if text.is_empty() {
-            return Err(bad(FieldError::Missing("volume_id")));
-        }
-        // An id that this driver could never have given out names nothing that exists.
-        if let Ok(id) = text.parse::<VolumeId>() {
+        if let Some(id) = decode::former(&request.get_ref().volume_id).map_err(bad)? {
             let volume = id.clone();
             self.change("delete", &id, |controller| async move {
                 controller.delete(&volume).await
@@ -162,27 +129,8 @@ impl ControllerService for ControllerHandler {
         &self,
         request: Request<ControllerPublishVolumeRequest>,
     ) -> Result<Response<ControllerPublishVolumeResponse>, Status> {
-        let request = request.into_inner();
-        let node = node("node_id", &request.node_id).map_err(bad)?;
-        let access = access(request.volume_capability.as_ref()).map_err(bad)?;
-        let context = ordered(&request.volume_context);
-        let directory = if context.is_empty() {
-            None
-        } else {
-            Some(
-                VolumeContext::parse(&context)
-                    .map_err(bad)?
-                    .volume_directory,
-            )
-        };
-        let id = existing("volume_id", &request.volume_id)?;
-        let publish = PublishRequest {
-            id: id.clone(),
-            node,
-            access,
-            read_only: request.readonly,
-            directory,
-        };
+        let publish = decode::publish(request.get_ref()).map_err(bad)?;
+        let id = publish.id.clone();
         let attach = |controller: Arc<Controller>| async move { controller.publish(publish).await };
         let context = self.change("publish", &id, attach).await?;
         Ok(Response::new(ControllerPublishVolumeResponse {
@@ -195,10 +143,7 @@ impl ControllerService for ControllerHandler {
         request: Request<ControllerUnpublishVolumeRequest>,
     ) -> Result<Response<ControllerUnpublishVolumeResponse>, Status> {
         let request = request.get_ref();
-        if request.volume_id.is_empty() {
-            return Err(bad(FieldError::Missing("volume_id")));
-        }
-        if let Ok(id) = request.volume_id.parse::<VolumeId>() {
+        if let Some(id) = decode::former(&request.volume_id).map_err(bad)? {
             let _guard = self.locks.try_lock(id.as_str()).map_err(bad)?;
             let node = Some(request.node_id.as_str()).filter(|node| !node.is_empty());
             self.controller.unpublish(&id, node);
@@ -214,13 +159,13 @@ impl ControllerService for ControllerHandler {
         if request.volume_capabilities.is_empty() {
             return Err(bad(FieldError::Missing("volume_capabilities")));
         }
-        let id = existing("volume_id", &request.volume_id)?;
+        let id = decode::existing(&request.volume_id).map_err(bad)?;
         let context = ordered(&request.volume_context);
         let directory = VolumeContext::parse(&context)
             .ok()
             .map(|context| context.volume_directory);
         self.controller.size(&id, directory).await.map_err(bad)?;
-        let response = match unconfirmed(&request, &context) {
+        let response = match decode::unconfirmed(&request, &context) {
             Some(message) => ValidateVolumeCapabilitiesResponse {
                 confirmed: None,
                 message,
@@ -243,17 +188,7 @@ impl ControllerService for ControllerHandler {
         request: Request<ListVolumesRequest>,
     ) -> Result<Response<ListVolumesResponse>, Status> {
         let request = request.get_ref();
-        let most = match usize::try_from(request.max_entries) {
-            Ok(0) => None,
-            Ok(most) => Some(most),
-            Err(_) => {
-                let reason = format!("{} is negative; 0 is no limit", request.max_entries);
-                return Err(bad(FieldError::Invalid {
-                    field: "max_entries",
-                    reason,
-                }));
-            }
-        };
+        let most = decode::most(request.max_entries).map_err(bad)?;
         let after = Token::parse(&request.starting_token).map_err(bad)?;
         let page = self.controller.list(after, most).await.map_err(bad)?;
         let entry = |(id, size): (VolumeId, Bytes)| Entry {
@@ -318,15 +253,7 @@ impl ControllerService for ControllerHandler {
         &self,
         request: Request<ControllerExpandVolumeRequest>,
     ) -> Result<Response<ControllerExpandVolumeResponse>, Status> {
-        let request = request.get_ref();
-        if request.capacity_range.is_none() {
-            return Err(bad(FieldError::Missing("capacity_range")));
-        }
-        let range = capacity_range(request.capacity_range.as_ref()).map_err(bad)?;
-        if request.volume_capability.is_some() {
-            access(request.volume_capability.as_ref()).map_err(bad)?;
-        }
-        let id = existing("volume_id", &request.volume_id)?;
+        let (id, range) = decode::expand(request.get_ref()).map_err(bad)?;
         let volume = id.clone();
         let grow =
             |controller: Arc<Controller>| async move { controller.expand(&volume, range).await };
@@ -381,60 +308,6 @@ impl ControllerService for ControllerHandler {
     }
 }
 
-/// What of a request cannot be confirmed, in words.
-fn unconfirmed(
-    request: &ValidateVolumeCapabilitiesRequest,
-    context: &BTreeMap<String, String>,
-) -> Option<String> {
-    if let Err(error) = accesses(&request.volume_capabilities) {
-        return Some(Chain(&error).to_string());
-    }
-    if let Err(error) = StorageClassParameters::parse(&ordered(&request.parameters)) {
-        return Some(Chain(&error).to_string());
-    }
-    match VolumeContext::parse(context) {
-        Err(error) if !context.is_empty() => Some(Chain(&error).to_string()),
-        _ if !request.mutable_parameters.is_empty() => {
-            Some("mutable_parameters: volume attributes classes are not offered".to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// A call of the specification that this driver does not offer.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not offered; see ControllerGetCapabilities")]
-struct NotOffered(&'static str);
-
-impl Failure for NotOffered {
-    fn kind(&self) -> Kind {
-        Kind::Unsupported
-    }
-}
-
 fn unsupported(rpc: &'static str) -> Status {
-    status(&NotOffered(rpc))
-}
-
-/// Reads the id of a volume that must exist: one of another form cannot. Comes after all
-/// other fields: what is wrong with the request is told before what is not there.
-fn existing(field: &'static str, text: &str) -> Result<VolumeId, Status> {
-    if text.is_empty() {
-        return Err(bad(FieldError::Missing(field)));
-    }
-    text.parse().map_err(|source| bad(UnknownVolume { source }))
-}
-
-/// An id that no volume of this driver has.
-#[derive(Debug, thiserror::Error)]
-#[error("no such volume")]
-struct UnknownVolume {
-    #[source]
-    source: VolumeIdError,
-}
-
-impl Failure for UnknownVolume {
-    fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
+    bad(RequestError::NotOffered(rpc))
 }
