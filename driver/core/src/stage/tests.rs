@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kind::{Failure as _, Kind};
 use crate::nvme::{Controller, ControllerState};
 
 const UUID: Uuid = Uuid::from_u128(7);
