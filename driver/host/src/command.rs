@@ -23,6 +23,14 @@ pub use error::{CommandError, MissingPrograms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program(&'static str);
 
+impl Program {
+    /// The name of its file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
 /// Makes ext4.
 pub const MKFS_EXT4: Program = Program("mkfs.ext4");
 /// Makes XFS.
