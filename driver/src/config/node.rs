@@ -73,13 +73,20 @@ fn registration(
             SOCKET_PATH,
         )
         .and_then(|text| reader.checked("kubelet-endpoint", text, SOCKET_PATH, socket_path));
-    let socket = directory?.join(format!("{}-reg.sock", driver_name?));
+    let socket = directory?.join(socket_name(driver_name?));
     let takes = format!("a directory in which {socket:?} is {SOCKET_PATH}");
     let socket = reader.checked(flag, text, &takes, |_| socket_path(socket.to_str()?))?;
     Some(Some(RegistrationConfig {
         socket,
         kubelet_endpoint: kubelet_endpoint?,
     }))
+}
+
+/// kubelet's gRPC library, since Kubernetes 1.29, sends the socket's path as the authority
+/// of each call, with `%2F` for its slashes, and ours refuses a host with a `%` in it. What
+/// comes before an `@` is no part of the host: so the directories are not, and all is well.
+fn socket_name(driver_name: &DriverName) -> String {
+    format!("csi@{driver_name}-reg.sock")
 }
 
 /// Kubernetes allows 253 bytes; CSI allows 256 for a node id, which has more than the

@@ -105,7 +105,7 @@ fn a_node_registers_itself_where_it_is_told_to() {
         "--driver-name=x.example",
     ]);
     let expected = RegistrationConfig {
-        socket: PathBuf::from("/registration/x.example-reg.sock"),
+        socket: PathBuf::from("/registration/csi@x.example-reg.sock"),
         kubelet_endpoint: PathBuf::from("/var/lib/kubelet/plugins/x/csi.sock"),
     };
     assert_eq!(config.unwrap().registration, Some(expected));

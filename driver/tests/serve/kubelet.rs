@@ -16,7 +16,7 @@ use csi_proto::pluginregistration::{InfoRequest, PluginInfo, RegistrationStatus}
 use csi_proto::v1::NodeGetInfoRequest;
 use csi_proto::v1::node_client::NodeClient;
 
-use crate::running::channel;
+use crate::running::{channel, channel_to};
 
 /// How long GetInfo may take.
 const GET_INFO: Duration = Duration::from_secs(1);
@@ -82,7 +82,9 @@ impl Kubelet {
         // What cannot be reached is tried again at the next pass, as ever.
         let connected = std::os::unix::net::UnixStream::connect(&path);
         connected.map_err(|error| format!("dial failed: {error}"))?;
-        let mut client = RegistrationClient::new(channel(&path).await);
+        // The library's name for the host is the path, its slashes escaped.
+        let authority = path.to_str().unwrap().replace('/', "%2F");
+        let mut client = RegistrationClient::new(channel_to(&authority, &path).await);
         let asked = tokio::time::timeout(GET_INFO, client.get_info(InfoRequest {})).await;
         let info = asked.map_err(|_| "GetInfo took too long".to_owned())?;
         let info = info.map_err(|status| status.to_string())?.into_inner();

@@ -35,7 +35,7 @@ impl Watched {
         fs::create_dir(&directory).unwrap();
         let endpoint = machine.path("csi.sock");
         Self {
-            socket: directory.join("rds.csi.srvlab.io-reg.sock"),
+            socket: directory.join("csi@rds.csi.srvlab.io-reg.sock"),
             flags: [
                 format!("--registration-dir={}", directory.display()),
                 format!("--kubelet-endpoint={}", endpoint.display()),

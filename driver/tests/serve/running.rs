@@ -105,12 +105,18 @@ impl Running {
 
 /// A client's connection to a socket.
 pub(crate) async fn channel(socket: &Path) -> Channel {
+    channel_to("csi", socket).await
+}
+
+/// The same of a client that has another name for the socket's host.
+pub(crate) async fn channel_to(authority: &str, socket: &Path) -> Channel {
     let socket = socket.to_owned();
     let connect = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }
     });
-    Endpoint::from_static("http://csi")
+    Endpoint::from_shared(format!("http://{authority}"))
+        .unwrap()
         .connect_with_connector(connect)
         .await
         .unwrap()
