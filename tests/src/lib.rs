@@ -13,6 +13,7 @@ pub mod guest;
 pub mod lab;
 pub mod plugin;
 pub mod sanity;
+pub mod tool;
 pub mod volume;
 pub mod wait;
 pub mod webhook;

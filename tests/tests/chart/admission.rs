@@ -1,0 +1,198 @@
+//! The webhook as the API server finds it: what reaches it, where, and by whose word.
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, ValidatingWebhook, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
+
+use crate::cel;
+use crate::helm::{render, sets};
+
+/// The annotation that named the class before the field did.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+fn webhooks(set: &str) -> Vec<ValidatingWebhook> {
+    render(set)
+        .one::<ValidatingWebhookConfiguration>("-webhook")
+        .webhooks
+        .unwrap()
+}
+
+/// Whether every condition holds.
+pub(crate) fn all_hold(conditions: &[MatchCondition], variables: &[(&str, &Value)]) -> bool {
+    conditions
+        .iter()
+        .all(|condition| cel::holds(&condition.expression, variables))
+}
+
+/// Which webhook of a set an object reaches.
+fn reached(set: &str, resource: &str, object: &Value) -> bool {
+    let all = webhooks(set);
+    let webhook = all
+        .iter()
+        .find(|webhook| webhook.name.starts_with(resource));
+    let conditions = webhook.unwrap().match_conditions.as_deref().unwrap();
+    assert_eq!(conditions.len(), 1);
+    all_hold(conditions, &[("object", object)])
+}
+
+/// A claim that names a class, or none.
+pub(crate) fn claim_of(class: Option<&str>) -> Value {
+    let mut claim =
+        json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+    if let Some(class) = class {
+        claim["spec"]["storageClassName"] = json!(class);
+    }
+    claim
+}
+
+#[test]
+fn claims_reach_the_webhook_by_the_class_that_they_name() {
+    for (class, ours) in [
+        (Some("raw"), true),
+        (Some("made-elsewhere"), true),
+        (Some("raw2"), false),
+        (Some(""), false),
+        (None, false),
+    ] {
+        let claim = claim_of(class);
+        assert_eq!(
+            reached("block-only", "persistentvolumeclaims", &claim),
+            ours,
+            "{class:?}"
+        );
+    }
+}
+
+#[test]
+fn the_old_annotation_goes_before_the_field() {
+    for (annotated, field, ours) in [("raw", "other", true), ("other", "raw", false)] {
+        let mut claim = claim_of(Some(field));
+        claim["metadata"]["annotations"] = json!({OLD_CLASS: annotated});
+        assert_eq!(
+            reached("block-only", "persistentvolumeclaims", &claim),
+            ours,
+            "{annotated}"
+        );
+    }
+    let mut claim = claim_of(Some("raw"));
+    claim["metadata"]["annotations"] = json!({"another": "annotation"});
+    assert!(reached("block-only", "persistentvolumeclaims", &claim));
+}
+
+#[test]
+fn volumes_and_classes_reach_the_webhook_by_their_driver() {
+    for (set, driver) in [
+        ("minimal", "rds.csi.srvlab.io"),
+        ("renamed", "second.storage.example.com"),
+    ] {
+        for (name, ours) in [(driver, true), ("ebs.csi.aws.com", false)] {
+            let class = json!({"metadata": {"name": "a"}, "provisioner": name});
+            assert_eq!(reached(set, "storageclasses", &class), ours, "{set} {name}");
+            let volume = json!({"spec": {"csi": {"driver": name, "volumeHandle": "a"}}});
+            assert_eq!(
+                reached(set, "persistentvolumes", &volume),
+                ours,
+                "{set} {name}"
+            );
+        }
+        let nfs = json!({"spec": {"nfs": {"server": "a", "path": "/"}}});
+        assert!(!reached(set, "persistentvolumes", &nfs));
+    }
+}
+
+#[test]
+fn three_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        let webhooks = webhooks(set);
+        let mut resources = Vec::new();
+        for webhook in &webhooks {
+            assert_eq!(webhook.match_policy.as_deref(), Some("Equivalent"));
+            assert_eq!(webhook.side_effects, "None");
+            assert_eq!(webhook.admission_review_versions, ["v1"]);
+            assert!(webhook.timeout_seconds.unwrap() <= 5);
+            assert!(webhook.namespace_selector.is_none() && webhook.object_selector.is_none());
+            for rule in webhook.rules.as_deref().unwrap() {
+                assert_eq!(rule.operations.as_deref().unwrap(), ["CREATE", "UPDATE"]);
+                resources.extend(rule.resources.clone().unwrap());
+            }
+        }
+        assert_eq!(
+            resources,
+            [
+                "persistentvolumeclaims",
+                "persistentvolumes",
+                "storageclasses"
+            ]
+        );
+    }
+}
+
+#[test]
+fn an_absent_webhook_admits_unless_a_value_says_otherwise() {
+    for (set, policies) in [
+        ("minimal", ["Ignore", "Ignore", "Ignore"]),
+        ("provided", ["Fail", "Ignore", "Ignore"]),
+        ("full", ["Fail", "Fail", "Fail"]),
+    ] {
+        let found: Vec<String> = webhooks(set)
+            .into_iter()
+            .map(|webhook| webhook.failure_policy.unwrap())
+            .collect();
+        assert_eq!(found, policies, "{set}");
+    }
+}
+
+#[test]
+fn the_api_server_finds_the_webhook_by_its_service() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        let release = render(set);
+        let service: Service = release.one("-webhook");
+        let deployment: Deployment = release.one("-webhook");
+        let spec = service.spec.unwrap();
+        let pods = deployment.spec.unwrap().template;
+        let labels = pods.metadata.unwrap().labels.unwrap();
+        assert!(
+            spec.selector
+                .unwrap()
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+        );
+        let container = &pods.spec.unwrap().containers[0];
+        let port = &spec.ports.as_deref().unwrap()[0];
+        let ports = container.ports.as_deref().unwrap();
+        let reviews = ports.iter().find(|p| p.name.as_deref() == Some("reviews"));
+        assert_eq!(reviews.unwrap().container_port, 8443, "as --listen says");
+        for webhook in webhooks(set) {
+            let target = webhook.client_config.service.unwrap();
+            assert_eq!(Some(&target.name), service.metadata.name.as_ref());
+            assert_eq!(Some(&target.namespace), service.metadata.namespace.as_ref());
+            assert_eq!(target.port, Some(port.port));
+            assert_eq!(target.path.as_deref(), Some("/validate"));
+        }
+    }
+}
+
+#[test]
+fn the_ca_comes_from_whoever_makes_the_certificate() {
+    for (set, bundled, injected) in [
+        ("minimal", false, false),
+        ("cert-manager", false, true),
+        ("provided", true, false),
+    ] {
+        let configuration: ValidatingWebhookConfiguration = render(set).one("-webhook");
+        let annotations = configuration.metadata.annotations.unwrap_or_default();
+        let from = annotations.get("cert-manager.io/inject-ca-from");
+        assert_eq!(
+            from.map(String::as_str),
+            injected.then_some("rds-csi/rds-csi-webhook")
+        );
+        for webhook in configuration.webhooks.unwrap() {
+            let bundle = webhook.client_config.ca_bundle.map(|bytes| bytes.0);
+            assert_eq!(bundle.is_some(), bundled, "{set}");
+            assert!(bundle.is_none_or(|pem| pem.starts_with(b"-----BEGIN CERTIFICATE-----")));
+        }
+    }
+}

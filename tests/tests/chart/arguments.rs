@@ -1,0 +1,168 @@
+//! Every argument in a manifest is one that its program takes, values included.
+
+use std::fs;
+
+use clap::Parser as _;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use rds_csi_driver::config::{Config, Role};
+use rds_csi_tests::tool;
+use rds_csi_webhook::config::ServeConfig;
+
+use crate::helm::{Release, render, sets};
+
+pub(crate) fn controller(release: &Release) -> PodSpec {
+    pod(release.one::<Deployment>("-controller"))
+}
+
+pub(crate) fn webhook(release: &Release) -> PodSpec {
+    pod(release.one::<Deployment>("-webhook"))
+}
+
+pub(crate) fn node(release: &Release) -> PodSpec {
+    let set: DaemonSet = release.one("-node");
+    set.spec.unwrap().template.spec.unwrap()
+}
+
+fn pod(deployment: Deployment) -> PodSpec {
+    deployment.spec.unwrap().template.spec.unwrap()
+}
+
+/// A container's arguments behind the name of its program.
+fn command_line(container: &Container) -> Vec<String> {
+    let program = container.name.clone();
+    let arguments = container.args.clone().unwrap();
+    [program].into_iter().chain(arguments).collect()
+}
+
+/// The driver's own reading of a command line.
+fn configuration(container: &Container) -> Config {
+    let scratch = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&scratch, "a key").unwrap();
+    let line: Vec<String> = command_line(container)
+        .into_iter()
+        .map(|argument| argument.replace("/ssh/key", scratch.path().to_str().unwrap()))
+        .map(|argument| argument.replace("$(NODE_NAME)", "worker-1.example.com"))
+        .collect();
+    let cli = rds_csi_driver::args::Cli::try_parse_from(&line).unwrap();
+    Config::try_from(&cli).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_driver_takes_the_arguments_of_the_controller() {
+    for set in sets() {
+        let release = render(&set);
+        let Role::Controller(config) = configuration(&controller(&release).containers[0]).role
+        else {
+            panic!("{set}: not a controller");
+        };
+        let expected = if set == "full" { 125 } else { 100 };
+        assert_eq!(config.overcommit_percent, expected);
+        assert_eq!(
+            config.rds.host_keys.len(),
+            if set == "full" { 2 } else { 1 }
+        );
+    }
+}
+
+#[test]
+fn the_driver_takes_the_arguments_of_the_node() {
+    for set in sets() {
+        let release = render(&set);
+        let Role::Node(config) = configuration(&node(&release).containers[0]).role else {
+            panic!("{set}: not a node");
+        };
+        assert_eq!(config.node_name, "worker-1.example.com");
+        assert_eq!(config.max_volumes, (set == "full").then_some(128));
+    }
+}
+
+/// Volumes are found by these: a node that computed others would connect to nothing.
+#[test]
+fn controller_and_nodes_are_told_the_same() {
+    for set in sets() {
+        let release = render(&set);
+        let (Role::Controller(controller), Role::Node(node)) = (
+            configuration(&controller(&release).containers[0]).role,
+            configuration(&node(&release).containers[0]).role,
+        ) else {
+            panic!("{set}: other roles");
+        };
+        assert_eq!(controller.driver_name, node.driver_name);
+        assert_eq!(controller.cluster_id, node.cluster_id);
+        assert_eq!(controller.nqn_prefix, node.nqn_prefix);
+    }
+}
+
+#[test]
+fn the_webhook_takes_its_arguments() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        let release = render(set);
+        let line = command_line(&webhook(&release).containers[0]);
+        let cli = rds_csi_webhook::args::Cli::try_parse_from(line).unwrap();
+        let rds_csi_webhook::args::Command::Serve(arguments) = cli.command else {
+            panic!("{set}: not serve");
+        };
+        let config = ServeConfig::try_from(&*arguments).unwrap();
+        let Role::Node(node) = configuration(&node(&release).containers[0]).role else {
+            panic!("{set}: not a node");
+        };
+        assert_eq!(config.driver, node.driver_name);
+    }
+}
+
+#[test]
+fn the_sidecars_know_their_flags() {
+    let mut flags = 0;
+    for set in ["minimal", "full"] {
+        for container in &controller(&render(set)).containers[1..] {
+            let help = tool::run(&container.name, &["--help".to_owned()]).unwrap();
+            let text = format!("{}{}", help.stdout, help.stderr);
+            let known: Vec<&str> = text.split_whitespace().collect();
+            for argument in container.args.as_deref().unwrap() {
+                let flag = argument.split('=').next().unwrap().trim_start_matches('-');
+                let one = format!("-{flag}");
+                let two = format!("--{flag}");
+                let is_known = |word: &&str| *word == one || *word == two;
+                assert!(known.iter().any(is_known), "{} {argument}", container.name);
+                flags += 1;
+            }
+        }
+    }
+    assert!(flags > 60, "{flags}");
+}
+
+/// What a takeover takes at most: the lease, and the two tries until it is seen to be over.
+#[test]
+fn another_replica_takes_over_within_20_seconds() {
+    for set in sets() {
+        for container in &controller(&render(&set)).containers[1..] {
+            let seconds = |flag: &str| -> u32 {
+                let arguments = container.args.as_deref().unwrap();
+                let value = arguments.iter().find_map(|a| a.strip_prefix(flag)).unwrap();
+                value.trim_end_matches('s').parse().unwrap()
+            };
+            let lease = seconds("--leader-election-lease-duration=");
+            let renew = seconds("--leader-election-renew-deadline=");
+            let retry = seconds("--leader-election-retry-period=");
+            assert!(retry < renew && renew < lease, "{set}");
+            if set != "full" {
+                assert!(lease + 2 * retry < 20, "{set}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pod_is_given_longer_to_end_than_its_program_takes() {
+    let release = render("minimal");
+    for pod in [controller(&release), node(&release), webhook(&release)] {
+        let arguments = pod.containers[0].args.as_deref().unwrap();
+        let seconds = |flag: &str| -> i64 {
+            let value = arguments.iter().find_map(|a| a.strip_prefix(flag));
+            value.map_or(0, |text| text.trim_end_matches('s').parse().unwrap())
+        };
+        let own = seconds("--shutdown-delay=") + seconds("--shutdown-grace=");
+        assert!(own > 0 && pod.termination_grace_period_seconds.unwrap() > own);
+    }
+}

@@ -1,0 +1,207 @@
+//! Rules and dashboard name metrics that exist, and labels that they have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::Value;
+
+use crate::arguments::{controller, node, webhook};
+use crate::helm::{Release, name, render, render_with, root};
+
+/// The pages of metrics that the programs' own tests pin.
+const PAGES: &[&str] = &[
+    "driver/src/metrics/snapshots/rds_csi_driver__metrics__tests__the_page_of_a_controller.snap",
+    "driver/src/metrics/snapshots/rds_csi_driver__metrics__tests__the_page_of_a_node.snap",
+    "webhook/src/snapshots/rds_csi_webhook__metrics__tests__the_page_names_every_metric.snap",
+];
+
+/// Every sample of the pages: its name and its labels.
+fn samples() -> BTreeMap<String, BTreeSet<String>> {
+    let mut samples: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("rds_csi_")) {
+            let (name, rest) = line.split_once(['{', ' ']).unwrap();
+            let labels = samples.entry(name.to_owned()).or_default();
+            let pairs = rest.split_once('}').map_or("", |(pairs, _)| pairs);
+            labels.extend(
+                pairs
+                    .split(',')
+                    .filter_map(|pair| pair.split_once('='))
+                    .map(|(label, _)| label.to_owned()),
+            );
+        }
+    }
+    samples
+}
+
+/// The metrics of an expression, each with the labels that it is selected by.
+fn metrics(expression: &str) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for (start, _) in expression.match_indices("rds_csi_") {
+        let rest = &expression[start..];
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        let selector = rest[end..]
+            .strip_prefix('{')
+            .and_then(|s| s.split_once('}'));
+        let labels = selector.map_or("", |(inside, _)| inside).split(',');
+        let labels = labels
+            .filter_map(|pair| pair.split_once(['=', '!']))
+            .map(|(label, _)| label.trim().to_owned())
+            .collect();
+        found.push((rest[..end].to_owned(), labels));
+    }
+    found
+}
+
+/// Labels that Prometheus itself gives to what it reads.
+const TARGET: [&str; 3] = ["instance", "job", "pod"];
+
+fn grouped_by(expression: &str) -> Vec<String> {
+    expression
+        .match_indices(" by (")
+        .flat_map(|(start, by)| {
+            let list = &expression[start + by.len()..];
+            list.split(')').next().unwrap().split(',')
+        })
+        .map(|label| label.trim().to_owned())
+        .collect()
+}
+
+fn check(expression: &str) {
+    let samples = samples();
+    let used = metrics(expression);
+    assert!(!used.is_empty(), "{expression}");
+    let mut known: BTreeSet<&str> = TARGET.into();
+    for (metric, selected) in &used {
+        let labels = samples
+            .get(metric)
+            .unwrap_or_else(|| panic!("no metric {metric}: {expression}"));
+        known.extend(labels.iter().map(String::as_str));
+        for label in selected {
+            assert!(
+                labels.contains(label),
+                "{metric} has no {label}: {expression}"
+            );
+        }
+    }
+    for label in grouped_by(expression) {
+        assert!(known.contains(label.as_str()), "no {label}: {expression}");
+    }
+}
+
+/// Every value of a key, however deep.
+fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get(key).and_then(Value::as_str));
+            map.values().for_each(|inner| all(inner, key, found));
+        }
+        Value::Array(list) => list.iter().for_each(|inner| all(inner, key, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_exist() {
+    let release = render("full");
+    let rule = release.of("PrometheusRule").next().unwrap();
+    let mut expressions = Vec::new();
+    all(rule, "expr", &mut expressions);
+    assert!(expressions.len() >= 8);
+    expressions.into_iter().for_each(check);
+}
+
+fn dashboard(release: &Release) -> Value {
+    let map: ConfigMap = release.one("-dashboard");
+    serde_json::from_str(&map.data.unwrap()["rds-csi.json"]).unwrap()
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist_and_leaves_none_out() {
+    let board = dashboard(&render("full"));
+    let mut expressions = Vec::new();
+    all(&board, "expr", &mut expressions);
+    expressions.iter().for_each(|expression| check(expression));
+    let shown: BTreeSet<String> = expressions
+        .iter()
+        .flat_map(|e| metrics(e))
+        .map(|m| m.0)
+        .collect();
+    for sample in samples().into_keys() {
+        let family = sample.trim_end_matches("_sum").trim_end_matches("_count");
+        assert!(
+            shown.iter().any(|shown| shown.starts_with(family)),
+            "{sample}"
+        );
+    }
+}
+
+#[test]
+fn panels_do_not_lie_on_one_another() {
+    let board = dashboard(&render("full"));
+    let mut taken = BTreeSet::new();
+    for panel in board["panels"].as_array().unwrap() {
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24);
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(taken.insert((x, y)), "{}", panel["title"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn podmonitors_name_ports_and_pods_that_exist() {
+    let release = render("full");
+    let pods = [
+        ("rds-csi-controller", controller(&release)),
+        ("rds-csi-node", node(&release)),
+        ("rds-csi-webhook", webhook(&release)),
+    ];
+    let monitors: Vec<&Value> = release.of("PodMonitor").collect();
+    assert_eq!(monitors.len(), pods.len());
+    for (monitor, (expected, pod)) in monitors.into_iter().zip(pods) {
+        assert_eq!(name(monitor), expected);
+        assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+        let component = expected.trim_start_matches("rds-csi-");
+        let selector = &monitor["spec"]["selector"]["matchLabels"];
+        assert_eq!(selector["app.kubernetes.io/component"], component);
+        let offered: Vec<String> = pod
+            .containers
+            .into_iter()
+            .flat_map(|container| container.ports.unwrap())
+            .filter_map(|port| port.name)
+            .filter(|name| name != "reviews")
+            .collect();
+        let read: Vec<&str> = monitor["spec"]["podMetricsEndpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|endpoint| endpoint["port"].as_str().unwrap())
+            .collect();
+        assert_eq!(read, offered);
+    }
+}
+
+#[test]
+fn kinds_of_the_operator_are_made_where_it_is() {
+    let operator = [
+        "--api-versions=monitoring.coreos.com/v1/PodMonitor",
+        "--api-versions=monitoring.coreos.com/v1/PrometheusRule",
+    ];
+    for (set, more, expected) in [
+        ("minimal", &[][..], 0),
+        ("minimal", &operator[..], 4),
+        ("driver-only", &operator[..], 0),
+        ("renamed", &[][..], 4),
+    ] {
+        let release = render_with(set, more);
+        let made = release.of("PodMonitor").count() + release.of("PrometheusRule").count();
+        assert_eq!(made, expected, "{set} {more:?}");
+    }
+}

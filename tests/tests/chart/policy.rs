@@ -1,0 +1,168 @@
+//! The ValidatingAdmissionPolicies, evaluated and held against the rules that the webhook
+//! and the driver share: a policy must never deny what those allow.
+
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::storage::v1::StorageClass;
+use rds_csi_core::names::DriverName;
+use rds_csi_webhook::rules::{RuleContext, claim, storage_class};
+use rds_csi_webhook::storage_classes::StorageClasses;
+use serde_json::{Value, json};
+
+use crate::admission::{all_hold, claim_of};
+use crate::cel;
+use crate::helm::render;
+
+/// Whether a policy of the chart denies an object, given what it was before.
+fn denied(policy: &ValidatingAdmissionPolicy, object: &Value, old: Option<&Value>) -> bool {
+    let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
+    let request = json!({"operation": operation});
+    let variables = [
+        ("object", object),
+        ("oldObject", old.unwrap_or(&Value::Null)),
+        ("request", &request),
+    ];
+    let spec = policy.spec.as_ref().unwrap();
+    if !all_hold(spec.match_conditions.as_deref().unwrap(), &variables) {
+        return false;
+    }
+    let own: Value = spec
+        .variables
+        .iter()
+        .flatten()
+        .map(|own| (own.name.clone(), cel::value(&own.expression, &variables)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let with_own = [("object", object), ("variables", &own)];
+    let mut validations = spec.validations.iter().flatten();
+    validations.any(|validation| !cel::holds(&validation.expression, &with_own))
+}
+
+fn policy(name: &str) -> ValidatingAdmissionPolicy {
+    render("minimal").one(name)
+}
+
+fn our_class() -> StorageClass {
+    serde_json::from_value(json!({
+        "metadata": {"name": "rds-csi"}, "provisioner": "rds.csi.srvlab.io",
+    }))
+    .unwrap()
+}
+
+#[test]
+fn the_policy_for_claims_denies_the_modes_that_the_webhook_denies() {
+    let policy = policy("-claims");
+    let driver = DriverName::default();
+    let class = our_class();
+    let classes = StorageClasses::from_iter([&class]);
+    let context = RuleContext {
+        driver: &driver,
+        classes: Some(&classes),
+    };
+    let words = [
+        "ReadWriteOnce",
+        "ReadWriteOncePod",
+        "ReadWriteMany",
+        "ReadOnlyMany",
+    ];
+    for mode in [None, Some("Filesystem"), Some("Block")] {
+        for first in words {
+            for second in words {
+                let mut claim = claim_of(Some("rds-csi"));
+                claim["spec"]["accessModes"] = json!([first, second]);
+                if let Some(mode) = mode {
+                    claim["spec"]["volumeMode"] = json!(mode);
+                }
+                let typed: PersistentVolumeClaim = serde_json::from_value(claim.clone()).unwrap();
+                let allowed = claim::review(&typed, None, &context).is_allowed();
+                assert_eq!(denied(&policy, &claim, None), !allowed, "{claim}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_claim_that_exists_can_still_change_and_go() {
+    let policy = policy("-claims");
+    let mut claim = claim_of(Some("rds-csi"));
+    claim["spec"]["accessModes"] = json!(["ReadWriteMany"]);
+    let mut later = claim.clone();
+    later["metadata"]["annotations"] = json!({"note": "finalizers are gone"});
+    assert!(!denied(&policy, &later, Some(&claim)));
+    let mut before = claim.clone();
+    before["spec"]
+        .as_object_mut()
+        .unwrap()
+        .remove("storageClassName");
+    assert!(
+        denied(&policy, &claim, Some(&before)),
+        "a default class given later"
+    );
+    claim["spec"]["storageClassName"] = json!("another");
+    assert!(!denied(&policy, &claim, None));
+}
+
+/// The policy may let pass what the webhook denies, never the other way round.
+#[test]
+fn the_policy_for_classes_denies_nothing_that_the_driver_takes() {
+    let policy = policy("-classes");
+    let driver = DriverName::default();
+    let context = RuleContext {
+        driver: &driver,
+        classes: None,
+    };
+    let values = [
+        "",
+        "-2",
+        "-1",
+        "-0",
+        "0",
+        "1",
+        "2",
+        "30",
+        "128",
+        "129",
+        "3600",
+        "3601",
+        "65535",
+        "65536",
+        "31536000",
+        "31536001",
+        "007",
+        "1.5",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "10.0.0.1",
+        "/pool/csi",
+    ];
+    let mut both = 0;
+    let keys = rds_csi_core::parameters::ALLOWED
+        .iter()
+        .map(|(key, _)| *key);
+    for key in keys.chain(["nvmeAdress", "csi.storage.k8s.io/pvc/name"]) {
+        for value in values {
+            let mut class = our_class();
+            class.parameters = Some([(key.to_owned(), value.to_owned())].into());
+            let allowed = storage_class::review(&class, None, &context).is_allowed();
+            let denied = denied(&policy, &serde_json::to_value(&class).unwrap(), None);
+            assert!(!(allowed && denied), "{key}: {value}");
+            both += usize::from(denied && !allowed);
+        }
+    }
+    assert!(both > 100, "{both} denied by both");
+}
+
+#[test]
+fn both_policies_are_bound_and_deny() {
+    let bindings = render("minimal").all::<ValidatingAdmissionPolicyBinding>();
+    let bound: Vec<String> = bindings
+        .into_iter()
+        .map(|binding| binding.spec.unwrap())
+        .inspect(|spec| assert_eq!(spec.validation_actions.as_deref().unwrap(), ["Deny"]))
+        .map(|spec| spec.policy_name.unwrap())
+        .collect();
+    assert_eq!(bound, ["rds-csi-claims", "rds-csi-classes"]);
+}

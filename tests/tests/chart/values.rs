@@ -1,0 +1,208 @@
+//! What a person may say, and what they are told when they say it wrong.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use rds_csi_core::parameters::ALLOWED;
+use rstest::rstest;
+use serde_json::{Map, Value};
+
+use crate::helm::{chart, file, template};
+
+/// What helm says about the minimal values with one more.
+fn refusal(setting: &str) -> String {
+    let file = file("minimal");
+    let ended = template(&["--values", file.to_str().unwrap(), "--set-json", setting]);
+    assert!(!ended.success, "{setting} is taken");
+    ended.stderr
+}
+
+#[rstest]
+#[case("device.address")]
+#[case("device.hostKeys")]
+#[case("device.sshKeySecret.name")]
+#[case("device.nvmeAddress")]
+#[case("clusterId")]
+fn what_is_missing_is_named_with_an_example(#[case] value: &str) {
+    let empty = if value == "device.hostKeys" {
+        "[]"
+    } else {
+        "\"\""
+    };
+    let said = refusal(&format!("{value}={empty}"));
+    let line = said.lines().find(|line| line.starts_with("- ")).unwrap();
+    assert!(line.starts_with(&format!("- {value} is not set")), "{said}");
+    assert!(
+        line.contains("it takes") && line.contains("such as"),
+        "{line}"
+    );
+    assert!(line.contains(&format!("{value}=")), "{line}");
+    assert_eq!(said.matches("\n- ").count(), 1, "{said}");
+}
+
+#[test]
+fn everything_that_is_missing_is_said_at_once() {
+    let ended = template(&["--set", "webhook.certificates.mode=provided"]);
+    assert!(!ended.success);
+    assert_eq!(
+        ended.stderr.matches(" is not set").count(),
+        7,
+        "{}",
+        ended.stderr
+    );
+}
+
+#[rstest]
+#[case("devise.address=\"a\"", "devise")]
+#[case("device.adress=\"10.0.0.2\"", "adress")]
+#[case("device.nvmePort=0", "/device/nvmePort")]
+#[case("device.nvmePort=\"4420\"", "/device/nvmePort")]
+#[case("device.nvmeAddress=\"rds.example.com\"", "/device/nvmeAddress")]
+#[case(
+    "device.hostKeys=[\"10.0.0.2 ssh-ed25519 AAAA\"]",
+    "/device/hostKeys/0"
+)]
+#[case("device.volumePath=\"pool\"", "/device/volumePath")]
+#[case("device.overcommitRatio=0.5", "/device/overcommitRatio")]
+#[case("device.user=\"admin+ct80w\"", "/device/user")]
+#[case("clusterId=\"Production\"", "/clusterId")]
+#[case("driverName=\"Rds.csi\"", "/driverName")]
+#[case("controller.replicas=0", "/controller/replicas")]
+#[case("controller.replicas=\"two\"", "/controller/replicas")]
+#[case("node.maxUnavailable=\"ten\"", "/node/maxUnavailable")]
+#[case("node.kubeletDir=\"/var/lib/kubelet/\"", "/node/kubeletDir")]
+#[case("node.adminAddress=\"localhost\"", "/node/adminAddress")]
+#[case("sidecars.provisioner.timeout=60", "/sidecars/provisioner/timeout")]
+#[case("sidecars.attacher.workers=0", "/sidecars/attacher/workers")]
+#[case(
+    "webhook.failurePolicy.persistentVolumes=\"fail\"",
+    "/webhook/failurePolicy/persistentVolumes"
+)]
+#[case("webhook.failurePolicy.pods=\"Fail\"", "pods")]
+#[case("webhook.timeoutSeconds=31", "/webhook/timeoutSeconds")]
+#[case(
+    "webhook.certificates.mode=\"cert-manager\"",
+    "/webhook/certificates/mode"
+)]
+#[case("monitoring.podMonitors=true", "/monitoring/podMonitors")]
+#[case("log.format=\"yaml\"", "/log/format")]
+#[case("storageClasses=[{\"fsType\":\"ext4\"}]", "name")]
+#[case(
+    "storageClasses=[{\"name\":\"a\",\"fsType\":\"btrfs\"}]",
+    "/storageClasses/0/fsType"
+)]
+#[case(
+    "storageClasses=[{\"name\":\"a\",\"parameters\":{\"nvmeAdress\":\"a\"}}]",
+    "nvmeAdress"
+)]
+#[case(
+    "storageClasses=[{\"name\":\"a\",\"claimPropertySets\":[{\"accessModes\":[\"ReadOnlyMany\"],\"volumeMode\":\"Block\"}]}]",
+    "/storageClasses/0/claimPropertySets/0/accessModes/0"
+)]
+fn a_value_that_cannot_be_is_refused_by_its_name(#[case] setting: &str, #[case] named: &str) {
+    let said = refusal(setting);
+    assert!(said.contains(named), "{setting}: {said}");
+}
+
+fn schema() -> Value {
+    serde_json::from_slice(&fs::read(chart().join("values.schema.json")).unwrap()).unwrap()
+}
+
+fn defaults() -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(chart().join("values.yaml")).unwrap()).unwrap()
+}
+
+/// A schema and those that it refers to, one after another.
+fn chain<'a>(schema: &'a Value, part: &'a Value) -> Vec<&'a Value> {
+    let mut parts = vec![part];
+    while let Some(reference) = parts.last().unwrap()["$ref"].as_str() {
+        parts.push(schema.pointer(&reference[1..]).unwrap());
+    }
+    parts
+}
+
+/// The values within a value.
+fn properties<'a>(schema: &'a Value, part: &'a Value) -> Option<&'a Map<String, Value>> {
+    let chain = chain(schema, part);
+    chain.last().unwrap()["properties"].as_object()
+}
+
+#[test]
+fn the_schema_is_closed_and_describes_every_value() {
+    let schema = schema();
+    let mut values = 0;
+    let mut waiting = vec![(String::new(), &schema)];
+    while let Some((path, part)) = waiting.pop() {
+        let chain = chain(&schema, part);
+        match properties(&schema, part) {
+            Some(properties) => {
+                let closed = &chain.last().unwrap()["additionalProperties"];
+                assert_eq!(closed, false, "{path}");
+                let inner = properties.iter();
+                waiting.extend(inner.map(|(key, inner)| (format!("{path}/{key}"), inner)));
+            }
+            None => {
+                let mut described = chain.iter().map(|part| &part["description"]);
+                assert!(described.any(Value::is_string), "{path}");
+            }
+        }
+        values += 1;
+    }
+    assert!(values > 120, "{values}");
+}
+
+#[test]
+fn the_schema_knows_the_parameters_of_the_driver_and_no_others() {
+    let schema = schema();
+    let known = schema["definitions"]["parameters"]["properties"]
+        .as_object()
+        .unwrap();
+    let known: BTreeSet<&str> = known.keys().map(String::as_str).collect();
+    assert_eq!(known, ALLOWED.iter().map(|(key, _)| *key).collect());
+}
+
+/// Whoever reads values.yaml sees all there is.
+#[test]
+fn every_value_of_the_schema_has_a_default() {
+    let (schema, defaults) = (schema(), defaults());
+    let mut waiting = vec![(&schema, &defaults)];
+    while let Some((part, given)) = waiting.pop() {
+        for (key, inner) in properties(&schema, part).into_iter().flatten() {
+            if ["global", "resources", "affinity", "issuerRef"].contains(&key.as_str()) {
+                continue;
+            }
+            assert!(!given[key].is_null(), "{key} has no default");
+            waiting.push((inner, &given[key]));
+        }
+    }
+}
+
+/// A line of comment above each value, but within lists and within what Kubernetes defines.
+#[test]
+fn every_value_has_a_comment() {
+    let text = fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut values = 0;
+    for pair in lines.windows(2) {
+        let [above, line] = [pair[0], pair[1]].map(str::trim_start);
+        let is_value = line
+            .split_once(": ")
+            .is_some_and(|(key, _)| !key.contains(['#', ' ']));
+        let is_kubernetes = [
+            "requests:",
+            "limits:",
+            "operator:",
+            "effect:",
+            "volumeMode:",
+        ]
+        .iter()
+        .any(|key| line.starts_with(key));
+        let in_list = above.starts_with("- ");
+        if is_value && !is_kubernetes && !in_list {
+            let described = above.starts_with('#') || line.starts_with("kubeApiBurst:");
+            assert!(described, "{line} below {above}");
+            values += 1;
+        }
+    }
+    assert!(values > 80, "{values}");
+}
