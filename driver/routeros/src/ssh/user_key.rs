@@ -36,7 +36,7 @@ pub enum UserKeyError {
     },
 }
 
-/// Reads the key. Says by a warning where the file is readable to others.
+/// Reads the key. Says by a warning where the file is open to more than its group.
 pub(super) async fn read(path: &Path) -> Result<PrivateKey, UserKeyError> {
     let error = |source| UserKeyError::Read {
         path: path.to_owned(),
@@ -50,8 +50,10 @@ pub(super) async fn read(path: &Path) -> Result<PrivateKey, UserKeyError> {
         return Err(form());
     }
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "the SSH key is readable to others than its owner");
+    // A Secret of Kubernetes is root's and readable to its pod's group: kubelet knows no
+    // other way to hand it to a program that is not root.
+    if mode & 0o037 != 0 {
+        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "the SSH key is open to others than its owner and their group");
     }
     let text = tokio::fs::read_to_string(path).await.map_err(error)?;
     let key = decode_secret_key(&text, None).map_err(|_| form())?;
