@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -14,8 +17,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-
 use rds_csi_core::kind::Chain;
+use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 use crate::server::liveness::Liveness;
@@ -66,6 +69,38 @@ impl Readiness {
 
     fn conditions(&self) -> MutexGuard<'_, BTreeMap<&'static str, Condition>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The admin port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("listening on the admin address {address}")]
+pub struct BindError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+/// Binds the port, where there is to be one.
+pub(crate) async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, BindError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    listener
+        .map(Some)
+        .map_err(|source| BindError { address, source })
+}
+
+/// Serves the pages. Returns only when the port ended.
+pub(crate) async fn serve(listener: Option<TcpListener>, pages: Router) {
+    match listener {
+        Some(listener) => {
+            if let Err(error) = axum::serve(listener, pages).await {
+                tracing::error!(%error, "serving the admin port");
+            }
+        }
+        None => pending().await,
     }
 }
 

@@ -5,7 +5,6 @@
 //! takes the process down. The ports to the device and the host come from outside and
 //! must outlive this: an operation that drains still needs them.
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, BindError, Readiness};
 use crate::config::{ControllerConfig, NodeConfig};
 use crate::controller::Controller;
 use crate::csi;
@@ -48,14 +47,8 @@ pub enum ServeError {
     #[error("opening the CSI socket")]
     Socket(#[from] SocketError),
     /// There is no admin port.
-    #[error("listening on the admin address {address}")]
-    Admin {
-        /// Which.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Admin(#[from] BindError),
     /// The gRPC server failed.
     #[error("serving CSI")]
     Grpc(#[source] tonic::transport::Error),
@@ -85,7 +78,7 @@ impl Failure for ServeError {
             Self::Runtime(_)
             | Self::NotReady(_)
             | Self::Signals(_)
-            | Self::Admin { .. }
+            | Self::Admin(_)
             | Self::Grpc(_) => Kind::Unreachable,
             Self::Socket(error) => error.kind(),
             Self::Registration(error) => error.kind(),
@@ -140,7 +133,7 @@ impl Driver {
         let routes = csi::controller_routes(&config.driver_name, controller, tasks.clone());
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,
-            admin: bind_admin(config.admin).await?,
+            admin: admin::bind(config.admin).await?,
             routes,
             metrics,
             readiness,
@@ -175,7 +168,7 @@ impl Driver {
         });
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,
-            admin: bind_admin(config.admin).await?,
+            admin: admin::bind(config.admin).await?,
             routes,
             metrics,
             readiness,
@@ -242,7 +235,7 @@ impl Driver {
         tokio::select! {
             outcome = calls => outcome,
             () = grace_over => Err(ServeError::CutOff { in_flight: tasks.in_flight(), grace }),
-            () = serve_admin(admin, pages) => Err(ServeError::Ended("the admin port")),
+            () = admin::serve(admin, pages) => Err(ServeError::Ended("the admin port")),
         }
     }
 }
@@ -272,28 +265,6 @@ where
     H: NvmeHost + Mounter + BlockDevices + 'static,
 {
     Driver::node(config, host, stop).await?.run().await
-}
-
-async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServeError> {
-    let Some(address) = address else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Admin { address, source })?;
-    Ok(Some(listener))
-}
-
-/// Returns only when the port ended.
-async fn serve_admin(listener: Option<TcpListener>, pages: axum::Router) {
-    match listener {
-        Some(listener) => {
-            if let Err(error) = axum::serve(listener, pages).await {
-                tracing::error!(%error, "serving the admin port");
-            }
-        }
-        None => pending().await,
-    }
 }
 
 /// Whether the device answered last time.
