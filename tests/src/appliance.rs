@@ -1,7 +1,8 @@
 //! The appliance of the lab: `rds-sim` in a guest of its own, whose exports are real
 //! NVMe/TCP subsystems of that guest's kernel, on a disk that outlives a power cut.
 //!
-//! It speaks SSH on the data network, where a cut link silences it whole; its control
+//! It speaks SSH on the data network, where a cut link silences it whole; in a cluster's
+//! lab it does so on the cluster's network, so that either can be cut alone. Its control
 //! socket is on the guest's loopback and is asked through the management network.
 
 use std::fs;
@@ -25,6 +26,8 @@ const DISK: &str = "/mnt/appliance";
 #[derive(Debug)]
 pub struct Appliance {
     guest: Guest,
+    gateway: Option<Ipv4Addr>,
+    ssh: Ipv4Addr,
     simulator: Process,
     arguments: Vec<String>,
     key: PathBuf,
@@ -63,8 +66,10 @@ impl Appliance {
         let key = guest.share().join("ssh-key");
         generate_key(&guest).await?;
         guest.script("mkfs.xfs -q /dev/ubda").await?;
-        let arguments = serve_arguments(&guest, &options)?;
-        let simulator = serve(&guest, &arguments).await?;
+        let gateway = lab.cluster_address();
+        let ssh = gateway.map_or(guest.address(), |_| guest.cluster_address());
+        let arguments = serve_arguments(&guest, ssh, &options)?;
+        let simulator = serve(&guest, gateway, &arguments).await?;
         let host_key = guest
             .script(&format!(
                 "{} hostkey --state-dir {DISK}/state",
@@ -74,6 +79,8 @@ impl Appliance {
         fs::copy(guest.share().join("id"), &key).context("copying the key")?;
         Ok(Self {
             guest,
+            gateway,
+            ssh,
             simulator,
             arguments,
             key,
@@ -96,7 +103,7 @@ impl Appliance {
     /// Where the SSH server listens.
     #[must_use]
     pub fn ssh(&self) -> SocketAddr {
-        SocketAddr::from((self.address(), 22))
+        SocketAddr::from((self.ssh, 22))
     }
 
     /// The private key of the user `rds-csi`, a file on the test's own machine.
@@ -126,7 +133,7 @@ impl Appliance {
     /// The guest did not boot, or the simulator did not become ready.
     pub async fn power_on(&mut self) -> anyhow::Result<()> {
         self.guest.start().await?;
-        self.simulator = serve(&self.guest, &self.arguments).await?;
+        self.simulator = serve(&self.guest, self.gateway, &self.arguments).await?;
         Ok(())
     }
 
@@ -170,11 +177,15 @@ async fn generate_key(guest: &Guest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serve_arguments(guest: &Guest, options: &ApplianceOptions) -> anyhow::Result<Vec<String>> {
+fn serve_arguments(
+    guest: &Guest,
+    ssh: Ipv4Addr,
+    options: &ApplianceOptions,
+) -> anyhow::Result<Vec<String>> {
     let address = guest.address().to_string();
     let keys = guest.share().join("id.pub").display().to_string();
     let (listen, pool_size) = (
-        format!("{address}:22"),
+        format!("{ssh}:22"),
         (options.pool_gibibytes << 30).to_string(),
     );
     let (state, pool) = (format!("{DISK}/state"), format!("{DISK}/pool"));
@@ -204,7 +215,17 @@ fn serve_arguments(guest: &Guest, options: &ApplianceOptions) -> anyhow::Result<
 }
 
 /// Mounts the pool's disk and runs the simulator until it says that it is ready.
-async fn serve(guest: &Guest, arguments: &[String]) -> anyhow::Result<Process> {
+async fn serve(
+    guest: &Guest,
+    gateway: Option<Ipv4Addr>,
+    arguments: &[String],
+) -> anyhow::Result<Process> {
+    if let Some(gateway) = gateway {
+        // Pods are behind their nodes.
+        guest
+            .script(&format!("ip route add default via {gateway}"))
+            .await?;
+    }
     guest.script(&format!("mkdir -p {DISK}; mount /dev/ubda {DISK}; mkdir -p {DISK}/state {DISK}/pool/storage-pool")).await?;
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let simulator = guest.spawn("rds-sim", &words, &[]).await?;

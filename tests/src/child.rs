@@ -16,19 +16,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A running program whose outputs go to a file.
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
-    name: &'static str,
+    name: String,
     child: Mutex<Child>,
     log: PathBuf,
 }
 
 impl ChildProcess {
     /// Starts `name` with arguments; its outputs are appended to `log`.
+    pub(crate) fn start(name: &str, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
+        Self::start_at(name, &program(name)?, arguments, log)
+    }
+
+    /// Starts any program.
     #[expect(
         clippy::disallowed_methods,
         reason = "the program is ended in Drop, which the asynchronous runner cannot do"
     )]
-    pub(crate) fn start(
-        name: &'static str,
+    pub(crate) fn start_at(
+        name: &str,
+        path: &Path,
         arguments: &[String],
         log: &Path,
     ) -> anyhow::Result<Self> {
@@ -37,7 +43,7 @@ impl ChildProcess {
             .append(true)
             .open(log)
             .with_context(|| format!("opening the log of {name}"))?;
-        let child = Command::new(program(name)?)
+        let child = Command::new(path)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -45,7 +51,7 @@ impl ChildProcess {
             .spawn()
             .with_context(|| format!("starting {name}"))?;
         Ok(Self {
-            name,
+            name: name.to_owned(),
             child: Mutex::new(child),
             log: log.to_owned(),
         })
@@ -57,6 +63,10 @@ impl ChildProcess {
 
     pub(crate) fn pid(&self) -> u32 {
         self.lock().id()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.lock().try_wait(), Ok(None))
     }
 
     /// What it has written so far.
@@ -81,18 +91,24 @@ impl ChildProcess {
         .await
     }
 
-    /// Asks it to end, by SIGTERM, and waits.
+    /// Sends it a signal, named as `kill` names them.
     #[expect(
         clippy::disallowed_methods,
         reason = "the standard library sends no signal but SIGKILL"
     )]
-    pub(crate) async fn terminate(&self) -> anyhow::Result<ExitStatus> {
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.pid().to_string();
         let sent = Command::new("/bin/bash")
-            .args(["-c", "kill -TERM \"$0\"", &pid])
+            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid])
             .status()
-            .context("sending SIGTERM")?;
+            .with_context(|| format!("sending SIG{signal}"))?;
         ensure!(sent.success(), "{} has ended already", self.name);
+        Ok(())
+    }
+
+    /// Asks it to end, by SIGTERM, and waits.
+    pub(crate) async fn terminate(&self) -> anyhow::Result<ExitStatus> {
+        self.signal("TERM")?;
         until("the program has ended", DEADLINE, async || {
             Ok(self.lock().try_wait()?)
         })

@@ -12,7 +12,7 @@ mod options;
 mod process;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +126,11 @@ impl Guest {
         self.port.address(Network::Data)
     }
 
+    /// The guest's address on the cluster's network; of use only in such a lab.
+    pub(crate) fn cluster_address(&self) -> Ipv4Addr {
+        self.port.address(Network::Cluster)
+    }
+
     /// The directory that the guest shares with the host, the same path on both.
     #[must_use]
     pub fn share(&self) -> &Path {
@@ -237,6 +242,16 @@ impl Guest {
     /// The guest does not answer, or nothing listens there.
     pub async fn tcp(&self, address: &str) -> Result<Connection, AgentError> {
         self.agent.dial(Endpoint::Tcp(address.to_owned())).await
+    }
+
+    /// The process that the guest is, if it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.machine.pid()
+    }
+
+    /// Where the console goes.
+    pub(crate) fn console_file(&self) -> PathBuf {
+        self.machine.console_file()
     }
 
     pub(crate) fn port(&self) -> Port {

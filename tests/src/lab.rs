@@ -2,7 +2,9 @@
 //!
 //! Two bridges: the data network (NVMe/TCP, SSH), which tests cut and restore guest
 //! by guest, and the management network to the guests' agents, which is never cut.
-//! The test process has an address on both. Several labs fit into one namespace.
+//! A lab for a Kubernetes cluster has a third, over which its nodes reach the API, one
+//! another and the appliance's SSH, as apart from storage as in a real installation.
+//! The test process has an address on each. Several labs fit into one namespace.
 //!
 //! A lab works only under `hack/lab`, which gives a network namespace of our own and
 //! bounds memory; it must never touch the network of the machine itself.
@@ -39,6 +41,7 @@ pub struct Lab {
 #[derive(Debug)]
 pub(crate) struct Shared {
     number: u8,
+    networks: &'static [Network],
     directory: TempDir,
     next_guest: AtomicU8,
     pub(crate) kernel: PathBuf,
@@ -46,20 +49,23 @@ pub(crate) struct Shared {
     pub(crate) agent: PathBuf,
 }
 
-/// Which of a guest's two networks.
+/// Which of a guest's networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
     Data,
     Management,
+    Cluster,
 }
 
 impl Network {
-    const ALL: [Self; 2] = [Self::Data, Self::Management];
+    const PLAIN: &'static [Self] = &[Self::Data, Self::Management];
+    const ALL: &'static [Self] = &[Self::Data, Self::Management, Self::Cluster];
 
     fn letter(self) -> char {
         match self {
             Self::Data => 'd',
             Self::Management => 'm',
+            Self::Cluster => 'c',
         }
     }
 
@@ -67,6 +73,7 @@ impl Network {
         match self {
             Self::Data => 77,
             Self::Management => 78,
+            Self::Cluster => 79,
         }
     }
 }
@@ -100,6 +107,18 @@ impl Lab {
     /// # Errors
     /// Not under `hack/lab`, or an `ip` command failed.
     pub fn new() -> anyhow::Result<Self> {
+        Self::with_networks(Network::PLAIN)
+    }
+
+    /// [`Lab::new`] with the third network, on which every guest gets an address too.
+    ///
+    /// # Errors
+    /// See [`Lab::new`].
+    pub fn for_cluster() -> anyhow::Result<Self> {
+        Self::with_networks(Network::ALL)
+    }
+
+    fn with_networks(networks: &'static [Network]) -> anyhow::Result<Self> {
         let kernel = std::env::var_os(KERNEL)
             .with_context(|| format!("{KERNEL} is not set: guests boot only under hack/lab"))?;
         refuse_a_network_in_use()?;
@@ -115,6 +134,7 @@ impl Lab {
         let number = claim_number()?;
         let shared = Shared {
             number,
+            networks,
             directory,
             next_guest: AtomicU8::new(FIRST_GUEST),
             kernel: kernel.into(),
@@ -159,8 +179,7 @@ impl Lab {
     /// # Errors
     /// The `ip` command failed.
     pub fn cut(&self, guest: &Guest) -> anyhow::Result<()> {
-        // A tap that was set down never carries packets of a UML guest again.
-        ip::run(&["link", "set", &guest.port().tap(Network::Data), "nomaster"])
+        self.cut_from(guest, Network::Data)
     }
 
     /// Gives a guest's data link back.
@@ -168,9 +187,37 @@ impl Lab {
     /// # Errors
     /// The `ip` command failed.
     pub fn restore(&self, guest: &Guest) -> anyhow::Result<()> {
-        let bridge = self.shared.bridge(Network::Data);
-        let tap = guest.port().tap(Network::Data);
+        self.restore_to(guest, Network::Data)
+    }
+
+    /// [`Lab::cut`] for any of the guest's links.
+    pub(crate) fn cut_from(&self, guest: &Guest, network: Network) -> anyhow::Result<()> {
+        // A tap that was set down never carries packets of a UML guest again.
+        ip::run(&["link", "set", &guest.port().tap(network), "nomaster"])
+    }
+
+    pub(crate) fn restore_to(&self, guest: &Guest, network: Network) -> anyhow::Result<()> {
+        let bridge = self.shared.bridge(network);
+        let tap = guest.port().tap(network);
         ip::run(&["link", "set", &tap, "master", &bridge])
+    }
+
+    /// The address of the test process on the cluster's network, if the lab has one.
+    pub(crate) fn cluster_address(&self) -> Option<Ipv4Addr> {
+        let has = self.shared.networks.contains(&Network::Cluster);
+        has.then(|| self.shared.gateway(Network::Cluster))
+    }
+
+    /// Leads packets for a network behind a guest to that guest.
+    pub(crate) fn route(&self, subnet: &str, guest: &Guest) -> anyhow::Result<()> {
+        let via = guest.port().address(Network::Cluster).to_string();
+        ip::run(&["route", "replace", subnet, "via", &via])
+    }
+
+    /// Gives the test process one more address on the cluster's network.
+    pub(crate) fn add_address(&self, address: &str) -> anyhow::Result<()> {
+        let bridge = self.shared.bridge(Network::Cluster);
+        ip::run(&["address", "add", address, "dev", &bridge])
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -183,6 +230,10 @@ impl Shared {
         self.directory.path()
     }
 
+    pub(crate) fn networks(&self) -> &'static [Network] {
+        self.networks
+    }
+
     fn bridge(&self, network: Network) -> String {
         format!("lab{}{}", self.number, network.letter())
     }
@@ -192,12 +243,13 @@ impl Shared {
     }
 
     fn raise_bridges(&self) -> anyhow::Result<()> {
-        // The data bridge exists already: it is the claim to the lab's number.
-        let management = self.bridge(Network::Management);
-        ip::run(&["link", "add", &management, "type", "bridge"])?;
-        for network in Network::ALL {
+        for &network in self.networks {
             let address = format!("{}/24", self.gateway(network));
             let bridge = self.bridge(network);
+            // The data bridge exists already: it is the claim to the lab's number.
+            if network != Network::Data {
+                ip::run(&["link", "add", &bridge, "type", "bridge"])?;
+            }
             ip::run(&["address", "add", &address, "dev", &bridge])?;
             ip::run(&["link", "set", &bridge, "up"])?;
         }
@@ -212,7 +264,7 @@ impl Shared {
             lab: self.number,
             host,
         };
-        for network in Network::ALL {
+        for &network in self.networks {
             let (tap, bridge) = (port.tap(network), self.bridge(network));
             ip::run(&["tuntap", "add", "dev", &tap, "mode", "tap"])?;
             ip::run(&["link", "set", &tap, "master", &bridge, "up"])?;
@@ -221,7 +273,7 @@ impl Shared {
     }
 
     pub(crate) fn unplug(&self, port: Port) {
-        for network in Network::ALL {
+        for &network in self.networks {
             ip::run(&["link", "delete", &port.tap(network)]).ok();
         }
     }
@@ -229,7 +281,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for network in Network::ALL {
+        for &network in self.networks {
             ip::run(&["link", "delete", &self.bridge(network)]).ok();
         }
     }

@@ -103,6 +103,12 @@ impl Agent {
         Self { address }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn exchange(
         &self,
         request: &Request,

@@ -43,7 +43,7 @@ impl Machine {
         &self.share
     }
 
-    fn console_file(&self) -> PathBuf {
+    pub(super) fn console_file(&self) -> PathBuf {
         self.directory.join("console")
     }
 
@@ -85,10 +85,13 @@ impl Machine {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        match self.lock().as_mut() {
-            Some(child) => matches!(child.try_wait(), Ok(None)),
-            None => false,
-        }
+        self.pid().is_some()
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        let mut running = self.lock();
+        let child = running.as_mut()?;
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
     pub(super) fn kill(&self) -> anyhow::Result<()> {

@@ -91,8 +91,6 @@ impl GuestOptions {
                 "nvme_core.multipath={}",
                 if self.multipath { 'Y' } else { 'N' }
             ),
-            interface(0, port, Network::Data),
-            interface(1, port, Network::Management),
             format!("LAB_NAME={}", self.name),
             format!("LAB_SHARE={share}"),
             format!("LAB_AGENT={}", lab.agent.display()),
@@ -100,6 +98,12 @@ impl GuestOptions {
             format!("LAB_DATA={}/24", address(Network::Data)),
             format!("LAB_MANAGE={}/24", address(Network::Management)),
         ]);
+        for (number, &network) in lab.networks().iter().enumerate() {
+            words.push(interface(number, port, network));
+        }
+        if lab.networks().contains(&Network::Cluster) {
+            words.push(format!("LAB_CLUSTER={}/24", address(Network::Cluster)));
+        }
         for (number, disk) in self.disks.iter().enumerate() {
             words.push(format!("ubd{number}={}", disk.display()));
         }
@@ -107,7 +111,7 @@ impl GuestOptions {
     }
 }
 
-fn interface(number: u8, port: Port, network: Network) -> String {
+fn interface(number: usize, port: Port, network: Network) -> String {
     let (tap, mac) = (port.tap(network), port.mac(network));
     // Without gro=1 the driver's setup crawls.
     format!("vec{number}:transport=tap,ifname={tap},mac={mac},depth=128,gro=1")
