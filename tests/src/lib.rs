@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod appliance;
 mod child;
+pub mod cluster;
 pub mod console;
 pub mod guest;
 pub mod lab;

@@ -1,0 +1,219 @@
+//! A node: a guest with containerd and kubelet, which survives the loss of its power as
+//! a machine does: its disk stays, everything else is gone.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::certificates::Authority;
+use super::layout::NodeDescription;
+use crate::guest::{Guest, GuestOptions, Process};
+use crate::lab::Lab;
+use crate::wait::until;
+
+/// What kubelet, containerd and the pods of a test need.
+const MEMORY_MEBIBYTES: u32 = 1536;
+const DISK_MEBIBYTES: u64 = 8192;
+const DEADLINE: Duration = Duration::from_secs(120);
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// A node of the cluster.
+#[derive(Debug)]
+pub(super) struct Node {
+    guest: Guest,
+    setup: Setup,
+    kubelet: Mutex<Option<Process>>,
+}
+
+/// What a node needs from the outside.
+#[derive(Debug)]
+struct Setup {
+    script: PathBuf,
+    tools: PathBuf,
+    gateway: String,
+    pods: String,
+    authority: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Node {
+    /// Boots a guest and starts containerd in it, with these image archives.
+    ///
+    /// # Errors
+    /// The guest did not boot, or what runs in it failed.
+    pub(super) async fn boot(
+        lab: &Lab,
+        authority: &Authority,
+        name: &str,
+        pods: &str,
+        tools: &Path,
+    ) -> anyhow::Result<Self> {
+        let gateway = lab
+            .cluster_address()
+            .context("this lab has no network for a cluster")?
+            .to_string();
+        let user = format!("system:node:{name}");
+        let identity = authority.client(name, &user, Some("system:nodes"))?;
+        let setup = Setup {
+            script: script()?,
+            tools: tools.to_owned(),
+            pods: pods.to_owned(),
+            authority: authority.file("ca.crt"),
+            kubeconfig: authority.kubeconfig(name, &identity, &format!("https://{gateway}:443"))?,
+            gateway,
+        };
+        let disk = lab.disk(name, DISK_MEBIBYTES)?;
+        let options = GuestOptions::named(name)
+            .memory(MEMORY_MEBIBYTES)
+            .disk(&disk);
+        let guest = Guest::boot(lab, options).await?;
+        lab.route(pods, &guest)?;
+        let node = Self {
+            guest,
+            setup,
+            kubelet: Mutex::default(),
+        };
+        node.prepare().await?;
+        Ok(node)
+    }
+
+    /// Boots after a power cut, and starts containerd and kubelet again.
+    ///
+    /// # Errors
+    /// It runs already, or something did not start.
+    pub(super) async fn boot_again(&self) -> anyhow::Result<()> {
+        self.guest.start().await?;
+        self.prepare().await?;
+        self.start_kubelet().await
+    }
+
+    /// Imports an archive of images.
+    ///
+    /// # Errors
+    /// containerd refused it.
+    pub(super) async fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        let archive = archive.display().to_string();
+        let words = [
+            &self.tool("ctr"),
+            "--namespace=k8s.io",
+            "images",
+            "import",
+            "--all-platforms",
+            &archive,
+        ];
+        let output = self.guest.run_within(&words, DEADLINE).await?;
+        ensure!(
+            output.success(),
+            "importing {archive}: {}",
+            output.error_text()
+        );
+        Ok(())
+    }
+
+    /// Starts kubelet. Whether the API server answers does not matter.
+    ///
+    /// # Errors
+    /// The guest does not answer.
+    pub(super) async fn start_kubelet(&self) -> anyhow::Result<()> {
+        let words = [
+            &self.tool("kubelet"),
+            "--config=/etc/kubernetes/kubelet.yaml",
+            &format!("--kubeconfig={}", self.setup.kubeconfig.display()),
+            &format!("--hostname-override={}", self.guest.name()),
+            &format!("--node-ip={}", self.guest.cluster_address()),
+            "-v=2",
+        ];
+        let process = self.spawn("kubelet", &words).await?;
+        *self.kubelet() = Some(process);
+        Ok(())
+    }
+
+    /// Whether kubelet runs.
+    ///
+    /// # Errors
+    /// The guest does not answer.
+    pub(super) async fn has_kubelet(&self) -> anyhow::Result<bool> {
+        let words = ["pidof", "kubelet"];
+        Ok(self.guest.run(&words).await?.success())
+    }
+
+    /// Ends kubelet, by SIGKILL. Its pods go on.
+    ///
+    /// # Errors
+    /// It does not run, or the guest does not answer.
+    pub(super) async fn kill_kubelet(&self) -> anyhow::Result<()> {
+        let taken = self.kubelet().take();
+        let process = taken.context("kubelet does not run")?;
+        process.signal("KILL").await?;
+        let ended = process.wait(DEADLINE).await?;
+        ensure!(ended.is_some(), "kubelet outlived SIGKILL");
+        Ok(())
+    }
+
+    pub(super) fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    pub(super) fn describe(&self) -> NodeDescription {
+        NodeDescription {
+            name: self.guest.name().to_owned(),
+            agent: self.guest.agent().address(),
+            address: self.guest.cluster_address(),
+            storage_address: self.guest.address(),
+            share: self.guest.share().to_owned(),
+        }
+    }
+
+    fn kubelet(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.kubelet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Mounts and configures everything, and starts containerd.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        let setup = &self.setup;
+        let script = format!(
+            "NODE_DISK=/dev/ubda NODE_GATEWAY={} NODE_PODS={} NODE_TOOLS={} NODE_CA={} {}",
+            setup.gateway,
+            setup.pods,
+            setup.tools.display(),
+            setup.authority.display(),
+            setup.script.display(),
+        );
+        self.guest.script(&script).await?;
+        let words = [
+            &self.tool("containerd"),
+            "--config=/etc/containerd/config.toml",
+        ];
+        let process = self.spawn("containerd", &words).await?;
+        until("containerd answers", DEADLINE, async || {
+            if let Some(status) = process.status().await? {
+                bail!("containerd ended with {status:?}: {}", process.output());
+            }
+            Ok(self.guest.unix(CONTAINERD).await.ok().map(drop))
+        })
+        .await
+    }
+
+    fn tool(&self, name: &str) -> String {
+        self.setup.tools.join(name).display().to_string()
+    }
+
+    /// Starts a program that finds the tools in its `PATH`.
+    async fn spawn(&self, name: &str, words: &[&str]) -> anyhow::Result<Process> {
+        let path = format!(
+            "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            self.setup.tools.display()
+        );
+        Ok(self.guest.spawn(name, words, &[("PATH", &path)]).await?)
+    }
+}
+
+/// The script that prepares a node, as guests see it.
+fn script() -> anyhow::Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../hack/kubernetes/node")
+        .canonicalize()
+        .context("looking for hack/kubernetes/node")
+}

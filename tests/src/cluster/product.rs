@@ -1,0 +1,124 @@
+//! The product in a cluster: the chart of this repository, installed as a user would.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::Cluster;
+
+/// The namespace and the name of the release.
+pub const NAMESPACE: &str = "rds-csi";
+const SECRET: &str = "device-key";
+/// How helm merges, waits and fails; a person would use the same words.
+const HELM: &[&str] = &["--namespace", NAMESPACE, "--wait", "--timeout", "170s"];
+
+impl Cluster {
+    /// Installs the chart or upgrades to it, and waits until every pod of it is ready.
+    /// `values` goes over those that every installation needs.
+    ///
+    /// # Errors
+    /// helm failed; its words and what the cluster knows are in the error.
+    pub async fn install(&self, values: &Value) -> anyhow::Result<()> {
+        self.prepare_installation().await?;
+        let mut all = self.required_values();
+        merge(&mut all, values);
+        let file = self.state.path("values.json");
+        std::fs::write(&file, all.to_string()).context("writing the chart's values")?;
+        let (chart, file) = (chart()?.display().to_string(), file.display().to_string());
+        let words = [
+            &["upgrade", "--install", NAMESPACE, &chart, "--values", &file],
+            HELM,
+        ]
+        .concat();
+        let installed = self.helm(&words).await;
+        if let Err(error) = installed {
+            return Err(error.context(self.product_report().await));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the chart is installed with the plain values, without doing much if
+    /// it is.
+    ///
+    /// # Errors
+    /// See [`Cluster::install`].
+    pub async fn ensure_installed(&self) -> anyhow::Result<()> {
+        let words = [
+            "status",
+            NAMESPACE,
+            "--namespace",
+            NAMESPACE,
+            "--output=json",
+        ];
+        let status = self.helm(&words).await.unwrap_or_default();
+        let status: Value = serde_json::from_str(&status).unwrap_or_default();
+        if status["info"]["status"] == "deployed" && status["config"] == self.required_values() {
+            return Ok(());
+        }
+        self.install(&json!({})).await
+    }
+
+    /// Removes the chart. Volumes stay.
+    ///
+    /// # Errors
+    /// helm failed; its words are in the error.
+    pub async fn uninstall(&self) -> anyhow::Result<()> {
+        let words = [&["uninstall", NAMESPACE], HELM].concat();
+        self.helm(&words).await.map(drop)
+    }
+
+    /// The values that the chart requires, for this cluster's appliance.
+    #[must_use]
+    pub fn required_values(&self) -> Value {
+        let device = &self.description.appliance;
+        json!({
+            "device": {
+                "address": device.ssh.to_string(),
+                "hostKeys": [device.host_key],
+                "sshKeySecret": {"name": SECRET},
+                "nvmeAddress": device.nvme.to_string(),
+            },
+        })
+    }
+
+    /// The namespace and the Secret with the device's key, which are the user's to make.
+    async fn prepare_installation(&self) -> anyhow::Result<()> {
+        let key = &self.description.appliance.key;
+        let key = std::fs::read_to_string(key).context("reading the appliance's key")?;
+        let labels = json!({"pod-security.kubernetes.io/enforce": "privileged"});
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Namespace",
+             "metadata": {"name": NAMESPACE, "labels": labels}},
+            {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/ssh-auth",
+             "metadata": {"name": SECRET, "namespace": NAMESPACE},
+             "stringData": {"ssh-privatekey": key}},
+        ]});
+        self.apply(&objects.to_string()).await.map(drop)
+    }
+
+    async fn product_report(&self) -> String {
+        let namespace = super::namespace::Namespace::named(self, NAMESPACE);
+        namespace.report().await
+    }
+}
+
+/// The chart of this repository.
+fn chart() -> anyhow::Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../charts/rds-csi")
+        .canonicalize()
+        .context("looking for charts/rds-csi")
+}
+
+/// Puts the fields of one value over another's.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}

@@ -1,0 +1,148 @@
+//! The cluster itself, without the product: its nodes run pods, and every fault that
+//! other tests rely on does what it says and can be undone. The first test also says
+//! what everything else rests on; run these when others fail in strange ways.
+
+use std::time::Duration;
+
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::{IMAGE, Namespace};
+use rds_csi_tests::wait::until;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A pod without a volume, on one node.
+fn plain_pod(name: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "main",
+                "image": IMAGE,
+                "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"],
+            }],
+        },
+    })
+}
+
+async fn cluster() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::attach().await?;
+    cluster.heal().await?;
+    Ok(cluster)
+}
+
+#[tokio::test]
+async fn pods_run_on_both_nodes_in_their_own_image_and_reach_one_another() {
+    let cluster = cluster().await.unwrap();
+    let namespace = Namespace::new(&cluster, "lab-pods").await.unwrap();
+    for node in cluster.node_names() {
+        namespace.apply(&plain_pod(node, node)).await.unwrap();
+    }
+    let mut addresses = Vec::new();
+    for node in cluster.node_names() {
+        let pod = namespace.running(node).await.unwrap();
+        addresses.push(pod["status"]["podIP"].as_str().unwrap().to_owned());
+        assert_eq!(namespace.sh(node, "hostname").await.unwrap(), node);
+        // A guest whose root is not its real one would show this machine's files here.
+        let root = namespace
+            .sh(node, "ls -d /usr /lib 2>&1 || true")
+            .await
+            .unwrap();
+        assert!(root.contains("No such file"), "{root}");
+    }
+    let [first, second] = cluster.node_names()[..] else {
+        panic!("there are not two nodes");
+    };
+    let ping = format!("ping -c 1 -W 10 {}", addresses[1]);
+    namespace.sh(first, &ping).await.unwrap();
+    let ping = format!("ping -c 1 -W 10 {}", addresses[0]);
+    namespace.sh(second, &ping).await.unwrap();
+    namespace.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_power_boots_and_runs_its_pods_again() {
+    let cluster = cluster().await.unwrap();
+    let namespace = Namespace::new(&cluster, "lab-power").await.unwrap();
+    namespace.apply(&plain_pod("pod", "node-b")).await.unwrap();
+    namespace.running("pod").await.unwrap();
+    let node = cluster.node("node-b").unwrap();
+    let boot_id = async || {
+        let output = node
+            .run(&["cat", "/proc/sys/kernel/random/boot_id"])
+            .await?;
+        anyhow::Ok(output.text())
+    };
+    let before = boot_id().await.unwrap();
+
+    node.kill().await.unwrap();
+    assert!(boot_id().await.is_err());
+    let parts = cluster.parts().await.unwrap();
+    let part = parts.iter().find(|part| part.name == "node-b").unwrap();
+    assert_eq!(part.pid, None);
+    node.boot().await.unwrap();
+    assert_ne!(boot_id().await.unwrap(), before);
+    until("the pod was started again", SOON * 3, async || {
+        let pod = namespace.get("pod", "pod").await?;
+        let status = &pod["status"]["containerStatuses"][0];
+        let again = status["restartCount"].as_u64() > Some(0) && status["ready"] == true;
+        Ok(again.then_some(()))
+    })
+    .await
+    .unwrap();
+    namespace.sh("pod", "true").await.unwrap();
+    namespace.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_cut_off_from_the_api_and_from_storage_each_alone() {
+    let cluster = cluster().await.unwrap();
+    let node = cluster.node("node-a").unwrap();
+    let (api, nvme) = (
+        "10.79.0.1",
+        cluster.appliance().description().nvme.to_string(),
+    );
+    let reaches = async |address: &str| {
+        let ping = ["busybox", "ping", "-c", "1", "-W", "3", address];
+        node.run(&ping).await.unwrap().success()
+    };
+    assert!(reaches(api).await && reaches(&nvme).await);
+    node.cut_api().await.unwrap();
+    assert!(!reaches(api).await && reaches(&nvme).await);
+    node.restore().await.unwrap();
+    node.cut_appliance().await.unwrap();
+    assert!(reaches(api).await && !reaches(&nvme).await);
+    cluster.heal().await.unwrap();
+    assert!(reaches(api).await && reaches(&nvme).await);
+
+    let ssh = cluster.appliance().description().ssh.ip().to_string();
+    assert!(reaches(&ssh).await);
+    cluster.appliance().cut_ssh().await.unwrap();
+    assert!(!reaches(&ssh).await && reaches(&nvme).await);
+    cluster.heal().await.unwrap();
+    assert!(reaches(&ssh).await);
+}
+
+#[tokio::test]
+async fn the_audit_log_names_who_asked_for_what() {
+    let cluster = cluster().await.unwrap();
+    cluster
+        .get(&["configmaps", "--namespace=kube-public"])
+        .await
+        .unwrap();
+    until("the request is in the log", SOON, async || {
+        let asked = cluster.audit()?.into_iter().any(|line| {
+            line["user"]["username"] == "lab-admin"
+                && line["verb"] == "list"
+                && line["objectRef"]["resource"] == "configmaps"
+                && line["objectRef"]["namespace"] == "kube-public"
+        });
+        Ok(asked.then_some(()))
+    })
+    .await
+    .unwrap();
+}
