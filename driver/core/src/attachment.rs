@@ -5,6 +5,8 @@
 //! a volume that the second was still writing. A raw block volume that many nodes may
 //! write is attached to two at most, which is what a live migration needs.
 
+pub mod grant;
+
 use crate::access::Access;
 use crate::kind::{Failure, Kind};
 

@@ -55,6 +55,19 @@ pub mod publish {
     pub const FORMAT_OVERRIDE: &str = "formatOverride";
 }
 
+/// Annotations of a PersistentVolume, each behind the driver's name and a slash: see
+/// [`DriverName::annotation`].
+pub mod annotation {
+    /// When a container first ran with the volume mounted as a filesystem. Written by the
+    /// controller, once.
+    pub const FIRST_USED: &str = "first-used";
+    /// A person's reason to format a volume although it was used before.
+    pub const FORMAT_OVERRIDE: &str = "format-override";
+    /// The VolumeAttachments that were granted: `attachment::grant::Record`. Written by
+    /// the controller.
+    pub const GRANTED: &str = "granted-attachments";
+}
+
 /// A CSI driver name: a DNS subdomain of at most 63 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DriverName(String);
@@ -101,6 +114,12 @@ impl DriverName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The whole key of one of the [`annotation`]s.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> String {
+        format!("{self}/{key}")
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::filesystem::FsType;
 use crate::kind::{Failure, Kind};
+use crate::names::annotation::FORMAT_OVERRIDE;
 use crate::nqn::Nqn;
 use crate::nvme::DeviceNumber;
 
@@ -79,7 +80,8 @@ pub enum StageError {
     },
     /// It looks blank, but it cannot be.
     #[error(
-        "{device} looks blank, but the volume was in use on {first_used}: its data is missing, so it is not formatted. Check the pool and the backing file on the device; to format it all the same, annotate the PersistentVolume with a reason"
+        "{device} looks blank, but the volume was in use on {first_used}: its data is missing, so it is not formatted. Check the pool and the backing file on the device; to format it all the same, annotate the PersistentVolume with <driver name>/{} and a reason, and delete its pods, so that it is attached anew",
+        FORMAT_OVERRIDE
     )]
     LostContent {
         /// The device.

@@ -1,0 +1,235 @@
+//! Whether a node may have a volume, from what a Kubernetes cluster shows.
+//!
+//! A VolumeAttachment is the cluster's wish that a node has a volume; `status.attached`
+//! says that it came true. In between there is a gap: the driver has said yes, and
+//! nothing shows it yet. Kubernetes counts only what came true, so two wishes for one
+//! ReadWriteOnce volume do exist at once, and a controller that dies in the gap takes
+//! its memory along. So every yes is written down first, in the [`Record`]: an
+//! annotation of the PersistentVolume that is only ever written over the version that
+//! was read. The order of those writes decides who wins, no clock does.
+//!
+//! An entry counts while its VolumeAttachment exists, and only then: a record that is
+//! out of date, lost or edited gives nobody a volume that another node has, nor does it
+//! bring an attachment back. A wish that was neither granted nor came true holds nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::access::Access;
+use crate::kind::{Failure, Kind};
+use crate::names::DriverName;
+use crate::volume_id::VolumeId;
+
+/// A VolumeAttachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeAttachment {
+    /// Its name.
+    pub name: String,
+    /// Its identity, which no later object of the same name has.
+    pub uid: String,
+    /// `spec.nodeName`.
+    pub node: String,
+    /// `spec.source.persistentVolumeName`, empty where it names none.
+    pub persistent_volume: String,
+    /// `status.attached`.
+    pub attached: bool,
+    /// Whether it is being deleted.
+    pub leaving: bool,
+}
+
+impl VolumeAttachment {
+    /// Whether the attach-detach controller made it for this volume. It names each one
+    /// after volume, driver and node, so that two PersistentVolumes of one volume do not
+    /// hide from each other.
+    #[must_use]
+    pub fn is_named_after(&self, id: &VolumeId, driver: &DriverName) -> bool {
+        let digest = Sha256::new()
+            .chain_update(id.as_str())
+            .chain_update(driver.as_str())
+            .chain_update(&self.node)
+            .finalize();
+        self.name.strip_prefix("csi-") == Some(format!("{digest:x}").as_str())
+    }
+}
+
+/// The UIDs of VolumeAttachments that were granted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record(BTreeSet<String>);
+
+impl Record {
+    /// Reads the annotation. Whatever is no UID of a VolumeAttachment counts for nothing,
+    /// so every text is a record.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let entries = text.split(',').filter(|entry| !entry.is_empty());
+        Self(entries.map(str::to_owned).collect())
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, uid) in self.0.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            write!(f, "{comma}{uid}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the cluster shows of one volume. The PersistentVolume must have been read before
+/// the VolumeAttachments: an entry of its record without an attachment is taken for an
+/// attachment that is gone.
+#[derive(Debug, Clone)]
+pub struct Observed<'a> {
+    /// The PersistentVolume's name.
+    pub persistent_volume: &'a str,
+    /// Whether it is a block volume that many nodes may write.
+    pub shared: bool,
+    /// What was granted so far.
+    pub record: Record,
+    /// Every VolumeAttachment of the volume.
+    pub attachments: &'a [VolumeAttachment],
+}
+
+/// A node may have the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// It was granted before.
+    Stands,
+    /// Once this record is written over the one that was read.
+    Write(Record),
+}
+
+/// Why a node does not get the volume.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Nothing would show that the node has it.
+    #[error("the cluster has no VolumeAttachment of it for node {node:?}")]
+    NotAsked {
+        /// The node.
+        node: String,
+    },
+    /// The attachment is on its way out.
+    #[error("VolumeAttachment {name} is being deleted; the next one is granted")]
+    Leaving {
+        /// Its name.
+        name: String,
+    },
+    /// One node has it.
+    #[error(
+        "node {holder:?} has it and {mode} allows one node. It is free once VolumeAttachment {attachment} is gone, which follows when no pod uses it there; if that node is lost for good, say so with: kubectl taint node {holder} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    )]
+    Held {
+        /// The node that has it.
+        holder: String,
+        /// By which VolumeAttachment.
+        attachment: String,
+        /// The access mode that allows no more.
+        mode: String,
+    },
+    /// Two nodes have it.
+    #[error("nodes {} have it, and two is the most that a live migration needs. A third gets it once VolumeAttachment {} is gone, which follows when no pod uses it there", .holders.join(" and "), .attachments.join(" or "))]
+    Full {
+        /// The nodes that have it.
+        holders: Vec<String>,
+        /// By which VolumeAttachments.
+        attachments: Vec<String>,
+    },
+    /// Two PersistentVolumes lead to one volume.
+    #[error(
+        "PersistentVolumes {here} and {there} both name this volume, and VolumeAttachment {attachment} asks for the latter: keep one of the two"
+    )]
+    TwoNames {
+        /// The one that was looked at.
+        here: String,
+        /// The other one.
+        there: String,
+        /// Who asks for it.
+        attachment: String,
+    },
+}
+
+impl Failure for GrantError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotAsked { .. } => Kind::NotFound,
+            Self::Leaving { .. } => Kind::Busy,
+            Self::Held { .. } | Self::Full { .. } | Self::TwoNames { .. } => Kind::Conflict,
+        }
+    }
+}
+
+/// Whether `node` may have the volume with this access beside those that have it.
+///
+/// # Errors
+/// See [`GrantError`]; nothing is to be written then.
+pub fn grant(observed: &Observed<'_>, node: &str, access: &Access) -> Result<Grant, GrantError> {
+    let Observed {
+        persistent_volume: here,
+        record: Record(granted),
+        ..
+    } = observed;
+    if let Some(other) = observed
+        .attachments
+        .iter()
+        .find(|attachment| attachment.persistent_volume != *here)
+    {
+        return Err(GrantError::TwoNames {
+            here: (*here).to_owned(),
+            there: other.persistent_volume.clone(),
+            attachment: other.name.clone(),
+        });
+    }
+    let (own, others): (Vec<_>, Vec<_>) = observed
+        .attachments
+        .iter()
+        .partition(|attachment| attachment.node == node);
+    let staying: Vec<_> = own.iter().filter(|own| !own.leaving).collect();
+    match (own.as_slice(), staying.as_slice()) {
+        ([], _) => Err(GrantError::NotAsked {
+            node: node.to_owned(),
+        }),
+        ([leaving, ..], []) => Err(GrantError::Leaving {
+            name: leaving.name.clone(),
+        }),
+        _ => Ok(()),
+    }?;
+    let has =
+        |attachment: &&VolumeAttachment| attachment.attached || granted.contains(&attachment.uid);
+    let holders: Vec<_> = others.into_iter().filter(has).collect();
+    room(&holders, observed.shared, access)?;
+    if staying.iter().all(|own| granted.contains(&own.uid)) {
+        return Ok(Grant::Stands);
+    }
+    let living = holders.iter().chain(&own).map(|attachment| &attachment.uid);
+    let record = living
+        .filter(|uid| granted.contains(*uid))
+        .chain(staying.iter().map(|own| &own.uid));
+    Ok(Grant::Write(Record(record.cloned().collect())))
+}
+
+/// Whether one more node has room beside these.
+fn room(holders: &[&VolumeAttachment], shared: bool, access: &Access) -> Result<(), GrantError> {
+    match holders {
+        [] => Ok(()),
+        [_] if shared && access.mode.is_multi_node() => Ok(()),
+        [holder] => Err(GrantError::Held {
+            holder: holder.node.clone(),
+            attachment: holder.name.clone(),
+            mode: if access.mode.is_multi_node() {
+                "its PersistentVolume".to_owned()
+            } else {
+                access.mode.to_string()
+            },
+        }),
+        more => Err(GrantError::Full {
+            holders: more.iter().map(|holder| holder.node.clone()).collect(),
+            attachments: more.iter().map(|holder| holder.name.clone()).collect(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! The rule for every cluster that a test can think of, and the protocol around it for
+//! every order of reads, writes, crashes and deletions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::access::AccessMode;
+
+const PV: &str = "pvc-1";
+
+fn one() -> Access {
+    Access::block(AccessMode::SingleNodeWriter).unwrap()
+}
+
+fn many() -> Access {
+    Access::block(AccessMode::MultiNodeMultiWriter).unwrap()
+}
+
+fn wish(node: &str) -> VolumeAttachment {
+    VolumeAttachment {
+        name: format!("va-{node}"),
+        uid: format!("uid-{node}"),
+        node: node.into(),
+        persistent_volume: PV.into(),
+        attached: false,
+        leaving: false,
+    }
+}
+
+fn attached(node: &str) -> VolumeAttachment {
+    VolumeAttachment {
+        attached: true,
+        ..wish(node)
+    }
+}
+
+fn ask(
+    attachments: &[VolumeAttachment],
+    record: &str,
+    shared: bool,
+    node: &str,
+) -> Result<Grant, GrantError> {
+    let observed = Observed {
+        persistent_volume: PV,
+        shared,
+        record: Record::parse(record),
+        attachments,
+    };
+    grant(&observed, node, &if shared { many() } else { one() })
+}
+
+fn write(record: &str) -> Result<Grant, GrantError> {
+    Ok(Grant::Write(Record::parse(record)))
+}
+
+#[test]
+fn of_two_wishes_that_nobody_answered_yet_the_first_asked_wins_whichever_it_is() {
+    let both = [wish("a"), wish("b")];
+    assert_eq!(ask(&both, "", false, "a"), write("uid-a"));
+    assert_eq!(ask(&both, "", false, "b"), write("uid-b"));
+    let error = ask(&both, "uid-b", false, "a").unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    let text = error.to_string();
+    for part in ["\"b\"", "va-b", "SINGLE_NODE_WRITER", "out-of-service"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(ask(&both, "uid-b", false, "b"), Ok(Grant::Stands));
+}
+
+#[test]
+fn an_attachment_that_came_true_counts_without_a_record() {
+    let both = [attached("a"), wish("b")];
+    for record in ["", "uid-b", "whatever,,", "uid-a"] {
+        assert!(
+            matches!(ask(&both, record, false, "b"), Err(GrantError::Held { holder, .. }) if holder == "a"),
+            "{record}"
+        );
+    }
+}
+
+#[test]
+fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_cleaned() {
+    assert_eq!(ask(&[wish("b")], "uid-a,old", false, "b"), write("uid-b"));
+    let another_of_the_same_name = VolumeAttachment {
+        uid: "uid-2".into(),
+        ..wish("b")
+    };
+    let asked = ask(&[another_of_the_same_name], "uid-b", false, "b");
+    assert_eq!(asked, write("uid-2"));
+}
+
+#[test]
+fn a_shared_block_volume_goes_to_two_and_no_third() {
+    let all = [wish("a"), wish("b"), wish("c")];
+    assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a,uid-b"));
+    let error = ask(&all, "uid-a,uid-b", true, "c").unwrap_err().to_string();
+    assert!(
+        error.contains("a and b") && error.contains("va-a or va-b"),
+        "{error}"
+    );
+    let leaving = VolumeAttachment {
+        leaving: true,
+        ..attached("a")
+    };
+    let error = ask(&[leaving, attached("b"), wish("c")], "", true, "c");
+    assert!(matches!(error, Err(GrantError::Full { .. })), "{error:?}");
+}
+
+#[test]
+fn many_nodes_need_the_persistent_volume_and_the_request_to_say_so() {
+    let attachments = [attached("a"), wish("b")];
+    for (shared, access) in [(false, many()), (true, one())] {
+        let observed = Observed {
+            persistent_volume: PV,
+            shared,
+            record: Record::default(),
+            attachments: &attachments,
+        };
+        let refused = grant(&observed, "b", &access);
+        assert!(
+            matches!(refused, Err(GrantError::Held { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_node_without_a_lasting_wish_gets_nothing() {
+    let refused = ask(&[attached("a")], "", true, "b").unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound);
+    let leaving = VolumeAttachment {
+        leaving: true,
+        ..wish("a")
+    };
+    let refused = ask(&[leaving], "uid-a", false, "a").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Busy);
+}
+
+#[test]
+fn two_persistent_volumes_of_one_volume_do_not_share_it() {
+    let other = VolumeAttachment {
+        persistent_volume: "by-hand".into(),
+        ..wish("b")
+    };
+    let error = ask(&[wish("a"), other], "", true, "a").unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.to_string().contains("by-hand"), "{error}");
+}
+
+#[test]
+fn the_name_of_an_attachment_says_whose_it_is() {
+    let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
+    let driver = DriverName::default();
+    // printf '%s' "<volume><driver>node-a" | sha256sum
+    let made = VolumeAttachment {
+        name: "csi-88eb478182d8a84947c7a4b5a1ac3912018537ba7c30d25c93647a1ab2afb575".into(),
+        ..wish("node-a")
+    };
+    assert!(made.is_named_after(&id, &driver));
+    let elsewhere = VolumeAttachment {
+        node: "node-b".into(),
+        ..made
+    };
+    assert!(!elsewhere.is_named_after(&id, &driver));
+    assert!(!wish("node-a").is_named_after(&id, &driver));
+}
+
+/// What may happen in a cluster, in any order.
+#[derive(Debug, Clone)]
+enum Event {
+    /// The attach-detach controller wishes.
+    Wish(usize),
+    /// The attacher asks, in some process of the driver.
+    Ask(usize),
+    /// One of the calls under way takes its next step.
+    Step(usize),
+    /// One of the calls under way dies.
+    Crash(usize),
+    /// The attacher saves that an attachment came true, where it was told so.
+    Save(usize),
+    /// An attachment is deleted to its end.
+    Delete(usize),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        2 => (0usize..4).prop_map(Event::Wish),
+        3 => (0usize..4).prop_map(Event::Ask),
+        9 => (0usize..6).prop_map(Event::Step),
+        1 => (0usize..6).prop_map(Event::Crash),
+        1 => (0usize..4).prop_map(Event::Save),
+        1 => (0usize..4).prop_map(Event::Delete),
+    ];
+    proptest::collection::vec(event, 0..80)
+}
+
+/// A call of ControllerPublishVolume: it reads the PersistentVolume, then the
+/// attachments, then writes over the version that it read.
+struct Call {
+    node: String,
+    read: Option<(u32, Record)>,
+    listed: Option<Vec<VolumeAttachment>>,
+}
+
+#[derive(Default)]
+struct Cluster {
+    version: u32,
+    record: Record,
+    attachments: Vec<VolumeAttachment>,
+    calls: Vec<Call>,
+    made: u32,
+    /// UIDs for which somebody was told yes.
+    told: BTreeSet<String>,
+}
+
+impl Cluster {
+    fn happen(&mut self, event: &Event, shared: bool) {
+        let node = |number: &usize| ["a", "b", "c", "d"][*number].to_owned();
+        match event {
+            Event::Wish(number) => self.wish(&node(number)),
+            Event::Ask(number) => self.calls.push(Call {
+                node: node(number),
+                read: None,
+                listed: None,
+            }),
+            Event::Step(number) if *number < self.calls.len() => self.step(*number, shared),
+            Event::Crash(number) if *number < self.calls.len() => {
+                self.calls.remove(*number);
+            }
+            Event::Step(_) | Event::Crash(_) => {}
+            Event::Save(number) => {
+                let node = node(number);
+                for attachment in &mut self.attachments {
+                    attachment.attached |=
+                        attachment.node == node && self.told.contains(&attachment.uid);
+                }
+            }
+            Event::Delete(number) => {
+                let node = node(number);
+                self.attachments
+                    .retain(|attachment| attachment.node != node);
+            }
+        }
+    }
+
+    fn wish(&mut self, node: &str) {
+        if self.attachments.iter().all(|found| found.node != node) {
+            self.made += 1;
+            let uid = format!("{node}{}", self.made);
+            self.attachments
+                .push(VolumeAttachment { uid, ..wish(node) });
+        }
+    }
+
+    fn step(&mut self, number: usize, shared: bool) {
+        let call = &mut self.calls[number];
+        let Some((version, record)) = call.read.clone() else {
+            call.read = Some((self.version, self.record.clone()));
+            return;
+        };
+        let Some(listed) = call.listed.clone() else {
+            call.listed = Some(self.attachments.clone());
+            return;
+        };
+        let call = self.calls.remove(number);
+        let observed = Observed {
+            persistent_volume: PV,
+            shared,
+            record,
+            attachments: &listed,
+        };
+        let granted = grant(&observed, &call.node, &if shared { many() } else { one() });
+        match granted {
+            Ok(Grant::Stands) => {}
+            Ok(Grant::Write(record)) if version == self.version => {
+                self.version += 1;
+                self.record = record;
+            }
+            Ok(Grant::Write(_)) | Err(_) => return,
+        }
+        let own = listed.into_iter().filter(|found| found.node == call.node);
+        self.told.extend(own.map(|found| found.uid));
+    }
+
+    /// The nodes that may use the volume: told so, under a wish that stands.
+    fn holders(&self) -> usize {
+        let told = |found: &&VolumeAttachment| self.told.contains(&found.uid);
+        self.attachments.iter().filter(told).count()
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_events_gives_a_volume_to_too_many(events in events(), shared in any::<bool>()) {
+        let mut cluster = Cluster::default();
+        for event in &events {
+            cluster.happen(event, shared);
+            prop_assert!(cluster.holders() <= 1 + usize::from(shared), "{:?}", cluster.told);
+        }
+    }
+
+    /// Nobody waits for ever: once the calls under way are over, whoever is alone and
+    /// asks is granted.
+    #[test]
+    fn what_is_free_is_granted(events in events(), shared in any::<bool>()) {
+        let mut cluster = Cluster::default();
+        for event in &events {
+            cluster.happen(event, shared);
+        }
+        cluster.calls.clear();
+        cluster.attachments.retain(|found| found.node == "a");
+        cluster.wish("a");
+        cluster.happen(&Event::Ask(0), shared);
+        for _ in 0..3 {
+            cluster.happen(&Event::Step(0), shared);
+        }
+        prop_assert_eq!(cluster.holders(), 1);
+    }
+
+    #[test]
+    fn a_record_reads_back(uids in proptest::collection::btree_set("[0-9a-f-]{1,36}", 0..4)) {
+        let record = Record(uids);
+        prop_assert_eq!(Record::parse(&record.to_string()), record);
+    }
+}
