@@ -108,8 +108,9 @@ pub struct ControllerArgs {
     /// Flags of both roles.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Where attachments are recorded. This version knows "none": no cluster is asked, and
-    /// attachments are known to this process only, until it ends [required]
+    /// Whom to ask who may have a volume: "kubernetes", the API server that $KUBECONFIG or the
+    /// service account of the pod leads to; or "none", for trying without a cluster: attachments
+    /// are then known to this process only, until it ends [required]
     #[arg(long, env = "RDS_CSI_CLUSTER", value_name = "MODE")]
     pub cluster: Option<String>,
     /// Names of the nodes that may have volumes, with commas between, for --cluster none, where

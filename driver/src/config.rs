@@ -9,7 +9,6 @@ mod node;
 mod reader;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +79,7 @@ impl ControllerConfig {
     /// What the operations need of it.
     pub(crate) fn settings(&self) -> ControllerSettings {
         ControllerSettings {
+            driver_name: self.driver_name.clone(),
             cluster: self.cluster_id.clone(),
             nodes: self.nodes.clone(),
             volume_directory: self.volume_directory.clone(),
@@ -92,9 +92,11 @@ impl ControllerConfig {
     }
 }
 
-/// Where the controller learns of attachments and nodes.
+/// Where the controller learns of attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterMode {
+    /// The Kubernetes API server that `$KUBECONFIG` or the pod's service account leads to.
+    Kubernetes,
     /// No cluster is asked. Attachments are known to this process only, so after a
     /// restart a volume that is still attached counts as free.
     None,
@@ -275,14 +277,6 @@ impl LogConfig {
             format: format?,
             filter: filter?,
         })
-    }
-}
-
-impl fmt::Display for ClusterMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-        }
     }
 }
 

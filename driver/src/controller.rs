@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::cluster_id::ClusterId;
+use rds_csi_core::names::DriverName;
 use rds_csi_core::nqn::NqnPrefix;
 use rds_csi_core::provision::Space;
 use rds_csi_core::volume_id::VolumeId;
@@ -30,13 +31,16 @@ pub(crate) use create::{CreateRequest, Created};
 pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
-use attachments::Attachments;
+use crate::cluster::Cluster;
+use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
 
 /// What the controller must be told.
 #[derive(Debug, Clone)]
 pub(crate) struct ControllerSettings {
+    /// The driver's name.
+    pub(crate) driver_name: DriverName,
     /// Whose volumes these are.
     pub(crate) cluster: ClusterId,
     /// The nodes that may have volumes; any, if none is named.
@@ -66,11 +70,25 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    pub(crate) fn new(settings: ControllerSettings, rds: Arc<dyn Rds>) -> Self {
+    /// Without a cluster, attachments are known to this process only.
+    pub(crate) fn new(
+        settings: ControllerSettings,
+        rds: Arc<dyn Rds>,
+        cluster: Option<Arc<dyn Cluster>>,
+    ) -> Self {
+        let in_cluster = |cluster| InCluster {
+            cluster,
+            driver: settings.driver_name.clone(),
+            owner: settings.cluster.clone(),
+        };
+        let attachments = cluster.map(in_cluster).map_or_else(
+            || Attachments::Process(InProcess::default()),
+            Attachments::Cluster,
+        );
         Self {
             settings,
             rds,
-            attachments: Attachments::default(),
+            attachments,
             ledger: Ledger::default(),
             removals: Removals::default(),
         }

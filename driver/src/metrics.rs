@@ -19,7 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use rds_csi_core::filesystem::FsType;
 
-pub(crate) use sources::{DeviceLink, InFlight};
+pub(crate) use sources::{ClusterRequests, DeviceLink, InFlight};
 
 const PREFIX: &str = "rds_csi";
 

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::Cli;
-use crate::config::{Config, ControllerConfig, NodeConfig, Role};
+use crate::cluster::ApiServer;
+use crate::config::{ClusterMode, Config, ControllerConfig, NodeConfig, Role};
 use crate::node::ready;
 use crate::serve::{ServeError, serve_controller, serve_node};
 use crate::shutdown::Signals;
@@ -116,14 +117,24 @@ pub async fn run(role: Role) -> Result<(), ServeError> {
 }
 
 async fn controller(config: &ControllerConfig, stop: CancellationToken) -> Result<(), ServeError> {
-    tracing::warn!(
-        cluster = %config.cluster,
-        "attachments are known to this process only: after a restart an attached volume counts as free"
-    );
     let (link, tasks) = (CancellationToken::new(), TaskTracker::new());
     let _ends_the_link = link.clone().drop_guard();
     let rds = RdsClient::start(config.rds.clone(), &tasks, link);
-    serve_controller(config, rds, stop).await
+    match config.cluster {
+        ClusterMode::Kubernetes => {
+            let cluster = Arc::new(ApiServer::new(None, &config.driver_name).await?);
+            tokio::select! {
+                outcome = serve_controller(config, rds, Some(cluster.clone()), stop) => outcome,
+                () = Box::pin(cluster.follow()) => Err(ServeError::Ended("following the cluster")),
+            }
+        }
+        ClusterMode::None => {
+            tracing::warn!(
+                "attachments are known to this process only: after a restart an attached volume counts as free"
+            );
+            serve_controller(config, rds, None, stop).await
+        }
+    }
 }
 
 async fn node(config: &NodeConfig, stop: CancellationToken) -> Result<(), ServeError> {

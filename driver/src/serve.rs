@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_host::block::BlockDevices;
 use rds_csi_host::mounter::Mounter;
@@ -21,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::admin::{self, BindError, Readiness};
+use crate::cluster::{Cluster, ClusterError};
 use crate::config::{ControllerConfig, NodeConfig};
 use crate::controller::Controller;
 use crate::csi;
 use crate::detach::Tasks;
-use crate::metrics::{DeviceLink, InFlight, Metrics};
+use crate::metrics::{ClusterRequests, DeviceLink, InFlight, Metrics};
 use crate::node::{Node, NotReady};
 use crate::registration::{Registration, RegistrationError};
 use crate::server::liveness::Liveness;
@@ -40,6 +42,9 @@ pub enum ServeError {
     /// The machine lacks what a node needs.
     #[error("preparing the node")]
     NotReady(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no way to the cluster.
+    #[error("preparing the way to the cluster")]
+    Cluster(#[from] ClusterError),
     /// Signals cannot be listened to.
     #[error("listening for signals")]
     Signals(#[source] io::Error),
@@ -82,6 +87,7 @@ impl Failure for ServeError {
             | Self::Grpc(_) => Kind::Unreachable,
             Self::Socket(error) => error.kind(),
             Self::Registration(error) => error.kind(),
+            Self::Cluster(error) => error.kind(),
             Self::Ended(_) => Kind::Bug,
             Self::CutOff { .. } | Self::Forced => Kind::Timeout,
         }
@@ -110,26 +116,32 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Binds a controller of `rds`. It ends when `stop` is cancelled.
+    /// Binds a controller of `rds` that asks `cluster` who may have a volume, or nobody
+    /// where there is none. It ends when `stop` is cancelled.
     ///
     /// # Errors
     /// When the socket or the admin address cannot be bound.
     pub async fn controller(
         config: &ControllerConfig,
         rds: Arc<dyn Rds>,
+        cluster: Option<Arc<dyn Cluster>>,
         stop: CancellationToken,
     ) -> Result<Self, ServeError> {
         let tasks = Tasks::new(stop.clone());
-        let metrics = Metrics::new(
-            "controller",
-            vec![
-                Box::new(InFlight(tasks.clone())),
-                Box::new(DeviceLink(rds.clone())),
-            ],
-        );
+        let mut sources: Vec<Box<dyn Collector>> = vec![
+            Box::new(InFlight(tasks.clone())),
+            Box::new(DeviceLink(rds.clone())),
+        ];
         let readiness = Readiness::default();
         readiness.observe("device", device_condition(rds.clone()));
-        let controller = Controller::new(config.settings(), rds);
+        if let Some(cluster) = cluster.clone() {
+            sources.push(Box::new(ClusterRequests(cluster.clone())));
+            readiness.observe("cluster", move || {
+                cluster.link().trouble.map_or(Ok(()), Err)
+            });
+        }
+        let metrics = Metrics::new("controller", sources);
+        let controller = Controller::new(config.settings(), rds, cluster);
         let routes = csi::controller_routes(&config.driver_name, controller, tasks.clone());
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,
@@ -247,9 +259,13 @@ impl Driver {
 pub async fn serve_controller(
     config: &ControllerConfig,
     rds: Arc<dyn Rds>,
+    cluster: Option<Arc<dyn Cluster>>,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    Driver::controller(config, rds, stop).await?.run().await
+    Driver::controller(config, rds, cluster, stop)
+        .await?
+        .run()
+        .await
 }
 
 /// Runs a node from its socket to its end. See [`Driver`].

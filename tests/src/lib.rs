@@ -6,6 +6,7 @@
 //! is right, the kit only does what it is told and says precisely what went wrong.
 
 pub mod agent;
+pub mod api_server;
 pub mod appliance;
 mod child;
 pub mod cluster;

@@ -55,10 +55,13 @@ pub(super) fn read(
 }
 
 fn cluster(reader: &mut Reader, args: &ControllerArgs) -> Option<ClusterMode> {
-    let takes = "none: this version asks no cluster, and knows attachments only until it ends";
+    let takes = "kubernetes, or none: no cluster is asked, and attachments are known only until \
+                 the process ends";
     let text = reader.required("cluster", args.cluster.as_deref(), takes)?;
-    reader.checked("cluster", text, takes, |text| {
-        (text == "none").then_some(ClusterMode::None)
+    reader.checked("cluster", text, takes, |text| match text {
+        "kubernetes" => Some(ClusterMode::Kubernetes),
+        "none" => Some(ClusterMode::None),
+        _ => None,
     })
 }
 

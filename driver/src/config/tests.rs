@@ -196,7 +196,7 @@ fn everything_that_is_wrong_is_told_at_once_with_its_value() {
 #[case("--shutdown-grace=2h")]
 #[case("--log-format=xml")]
 #[case("--log-level=a=b=c")]
-#[case("--cluster=kubernetes")]
+#[case("--cluster=k8s")]
 #[case("--rds-address=10.0.0.1:0")]
 #[case("--rds-user=admin+ct")]
 #[case("--rds-key-file=/nowhere/key")]

@@ -1,84 +1,87 @@
-//! The attachments of this process.
-//!
-//! Without a cluster to ask, who has a volume is known only to this process, and
-//! forgotten when it ends. That is said at start; it is for trying the product and for
-//! tests, where one process attaches and detaches.
+//! Who may have which volume: asked of the cluster, or known to this process only.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod cluster;
+mod process;
 
-use rds_csi_core::attachment::{Attachment, AttachmentError, decide};
+use rds_csi_core::access::Access;
+use rds_csi_core::attachment::Attachment;
 use rds_csi_core::volume_id::VolumeId;
+use rds_csi_core::volume_name::VolumeName;
 
-/// Which nodes have which volumes.
-#[derive(Debug, Default)]
-pub(crate) struct Attachments(Mutex<HashMap<VolumeId, Vec<Attachment>>>);
+use super::error::ControllerError;
+pub(crate) use cluster::InCluster;
+pub(crate) use process::InProcess;
+
+/// Where attachments are known.
+#[derive(Debug)]
+pub(crate) enum Attachments {
+    /// The cluster's own objects, read at each decision.
+    Cluster(InCluster),
+    /// Nowhere else.
+    Process(InProcess),
+}
+
+/// What ControllerPublishVolume asks for.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The volume.
+    pub(crate) id: &'a VolumeId,
+    /// The name that the device says it was made for.
+    pub(crate) made_for: Option<&'a VolumeName>,
+    /// The node.
+    pub(crate) node: &'a str,
+    /// How it will be used there.
+    pub(crate) access: &'a Access,
+    /// Whether it is only to be read there.
+    pub(crate) read_only: bool,
+}
+
+/// What is known of a volume that a node may have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Granted {
+    /// When it was first used as a filesystem, if that is noted.
+    pub(crate) first_used: Option<String>,
+    /// A person's reason to format it all the same.
+    pub(crate) format_override: Option<String>,
+}
 
 impl Attachments {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Vec<Attachment>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds an attachment, if the rules allow it. One that stands is success.
-    pub(crate) fn attach(&self, id: &VolumeId, wanted: Attachment) -> Result<(), AttachmentError> {
-        let mut volumes = self.lock();
-        let standing = volumes.entry(id.clone()).or_default();
-        let verdict = decide(standing, &wanted);
-        if verdict.is_ok() && !standing.contains(&wanted) {
-            standing.push(wanted);
-        }
-        if standing.is_empty() {
-            volumes.remove(id);
-        }
-        verdict
-    }
-
-    /// Removes the attachment to a node, or all where none is named. What does not
-    /// stand is gone already.
-    pub(crate) fn detach(&self, id: &VolumeId, node: Option<&str>) {
-        let mut volumes = self.lock();
-        if let Some(standing) = volumes.get_mut(id) {
-            standing.retain(|attachment| node.is_some_and(|node| attachment.node != node));
-            if standing.is_empty() {
-                volumes.remove(id);
+    /// Lets a node have a volume, if the rules allow it. Asking again is granted again.
+    pub(crate) async fn attach(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
+        match self {
+            Self::Cluster(cluster) => cluster.attach(wanted).await,
+            Self::Process(process) => {
+                let attachment = Attachment {
+                    node: wanted.node.to_owned(),
+                    access: wanted.access.clone(),
+                    read_only: wanted.read_only,
+                };
+                let attached = process.attach(wanted.id, attachment);
+                attached.map_err(|source| ControllerError::Attachment {
+                    id: wanted.id.clone(),
+                    node: wanted.node.to_owned(),
+                    source: Box::new(source),
+                })?;
+                Ok(Granted::default())
             }
         }
     }
 
-    /// The nodes that have a volume.
-    pub(crate) fn nodes(&self, id: &VolumeId) -> Vec<String> {
-        self.lock()
-            .get(id)
-            .into_iter()
-            .flatten()
-            .map(|attachment| attachment.node.clone())
-            .collect()
+    /// Takes a volume from a node, or from all where none is named. In a cluster it is
+    /// the VolumeAttachment that says who has it, and that goes when this is done:
+    /// nothing is to be changed, whether node, device or API server are there or not.
+    pub(crate) fn detach(&self, id: &VolumeId, node: Option<&str>) {
+        match self {
+            Self::Cluster(_) => {}
+            Self::Process(process) => process.detach(id, node),
+        }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use rds_csi_core::access::{Access, AccessMode};
-
-    use super::*;
-
-    #[test]
-    fn detaching_without_a_node_detaches_all() {
-        let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
-        let attachments = Attachments::default();
-        let on = |node: &str| Attachment {
-            node: node.to_owned(),
-            access: Access::block(AccessMode::MultiNodeMultiWriter).unwrap(),
-            read_only: false,
-        };
-        attachments.attach(&id, on("a")).unwrap();
-        attachments.attach(&id, on("b")).unwrap();
-        attachments.attach(&id, on("c")).unwrap_err();
-        attachments.detach(&id, Some("a"));
-        attachments.detach(&id, Some("nobody"));
-        assert_eq!(attachments.nodes(&id), ["b"]);
-        attachments.attach(&id, on("c")).unwrap();
-        attachments.detach(&id, None);
-        assert!(attachments.nodes(&id).is_empty() && attachments.lock().is_empty());
+    /// The nodes that have a volume or are about to.
+    pub(crate) async fn nodes(&self, id: &VolumeId) -> Result<Vec<String>, ControllerError> {
+        match self {
+            Self::Cluster(cluster) => cluster.nodes(id).await,
+            Self::Process(process) => Ok(process.nodes(id)),
+        }
     }
 }

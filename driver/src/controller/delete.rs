@@ -38,7 +38,7 @@ impl Removals {
 impl Controller {
     /// Removes the volume and its file. What is gone already is success.
     pub(crate) async fn delete(&self, id: &VolumeId) -> Result<(), ControllerError> {
-        let nodes = self.attachments.nodes(id);
+        let nodes = self.attachments.nodes(id).await?;
         if !nodes.is_empty() {
             return Err(ControllerError::Attached {
                 id: id.clone(),

@@ -1,11 +1,14 @@
 //! Why an operation of the controller failed.
 
 use rds_csi_core::attachment::AttachmentError;
+use rds_csi_core::attachment::grant::GrantError;
 use rds_csi_core::bytes::CapacityError;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::provision::ProvisionError;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::error::RdsError;
+
+use crate::cluster::ClusterError;
 
 /// A failed operation of the controller.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +101,20 @@ pub(crate) enum ControllerError {
         #[source]
         source: Box<AttachmentError>,
     },
+    /// The attachment rules, over what the cluster shows.
+    #[error("volume {id} cannot be attached to node {node:?}")]
+    Refused {
+        /// The volume.
+        id: VolumeId,
+        /// Which node asked.
+        node: String,
+        /// Why not.
+        #[source]
+        source: Box<GrantError>,
+    },
+    /// The cluster did not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A page that does not exist.
     #[error("starting_token {0:?} is not one of ours; list again from the beginning")]
     Token(String),
@@ -135,6 +152,8 @@ impl Failure for ControllerError {
             Self::Attached { .. } => Kind::Conflict,
             Self::UnknownNode { .. } => Kind::NotFound,
             Self::Attachment { source, .. } => source.kind(),
+            Self::Refused { source, .. } => source.kind(),
+            Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,
         }

@@ -2,7 +2,7 @@
 //! is there.
 
 use rds_csi_core::access::Access;
-use rds_csi_core::attachment::Attachment;
+use rds_csi_core::appliance::VolumeState;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::PublishContext;
@@ -11,6 +11,7 @@ use rds_csi_core::volume_id::VolumeId;
 use tracing::info;
 
 use super::Controller;
+use super::attachments::Wanted;
 use super::error::ControllerError;
 
 /// What ControllerPublishVolume asks for.
@@ -42,24 +43,21 @@ impl Controller {
             directory,
         } = request;
         self.known(&node)?;
-        let size = self.size(&id, directory).await?;
-        let attachment = Attachment {
-            node: node.clone(),
-            access,
+        let (state, size) = self.whole(&id, directory).await?;
+        let owner = state.item.and_then(|item| item.owner());
+        let wanted = Wanted {
+            id: &id,
+            made_for: owner.as_ref().map(|owner| &owner.name),
+            node: &node,
+            access: &access,
             read_only,
         };
-        self.attachments
-            .attach(&id, attachment)
-            .map_err(|source| ControllerError::Attachment {
-                id: id.clone(),
-                node: node.clone(),
-                source: Box::new(source),
-            })?;
+        let granted = self.attachments.attach(&wanted).await?;
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),
-            first_used: None,
-            format_override: None,
+            first_used: granted.first_used,
+            format_override: granted.format_override,
         })
     }
 
@@ -86,10 +84,19 @@ impl Controller {
         id: &VolumeId,
         directory: Option<VolumeDirectory>,
     ) -> Result<Bytes, ControllerError> {
+        Ok(self.whole(id, directory).await?.1)
+    }
+
+    async fn whole(
+        &self,
+        id: &VolumeId,
+        directory: Option<VolumeDirectory>,
+    ) -> Result<(VolumeState, Bytes), ControllerError> {
         let directory = directory.unwrap_or_else(|| self.settings.volume_directory.clone());
         let state = self.rds.volume(id, &directory.file(id)).await?;
         let disk = provision::usable(&state, id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
-        Ok(disk.size)
+        let size = disk.size;
+        Ok((state, size))
     }
 }

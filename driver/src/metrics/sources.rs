@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rds_csi_routeros::Rds;
 
+use crate::cluster::Cluster;
 use crate::detach::Tasks;
 
 /// How many operations are under way, those included whose callers have left.
@@ -49,5 +51,33 @@ impl Collector for DeviceLink {
             None,
             connects.metric_type(),
         )?)
+    }
+}
+
+/// Requests to the Kubernetes API server.
+#[derive(Debug)]
+pub(crate) struct ClusterRequests(pub(crate) Arc<dyn Cluster>);
+
+impl Collector for ClusterRequests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let link = self.0.link();
+        let answers = ConstGauge::new(i64::from(link.trouble.is_none()));
+        answers.encode(encoder.encode_descriptor(
+            "cluster_connection_state",
+            "Whether the Kubernetes API server answers and is followed (1) or not (0).",
+            None,
+            answers.metric_type(),
+        )?)?;
+        let mut requests = encoder.encode_descriptor(
+            "cluster_requests",
+            "Requests to the Kubernetes API server, by call and result (ok or how it failed).",
+            None,
+            MetricType::Counter,
+        )?;
+        for ((call, result), count) in link.requests {
+            let labels = [("call", call), ("result", result)];
+            ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }

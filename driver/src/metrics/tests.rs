@@ -9,6 +9,7 @@ use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cluster::fake::FakeCluster;
 use crate::detach::Tasks;
 use crate::inflight::VolumeLocks;
 
@@ -67,6 +68,18 @@ fn the_page_of_a_controller() {
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(150));
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(1));
     insta::assert_snapshot!(page(&metrics));
+}
+
+#[test]
+fn requests_to_a_cluster_are_read_at_the_scrape() {
+    let source = ClusterRequests(Arc::new(FakeCluster::default()));
+    let page = page(&Metrics::new("controller", vec![Box::new(source)]));
+    for line in [
+        "rds_csi_cluster_connection_state 1",
+        "rds_csi_cluster_requests_total{call=\"list volumeattachments\",result=\"ok\"} 3",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{page}");
+    }
 }
 
 #[test]

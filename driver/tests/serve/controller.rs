@@ -49,7 +49,7 @@ async fn start(base: &TempDir, device: Arc<SlowDevice>, grace: &str) -> Running 
         panic!("a controller was asked for");
     };
     let stop = CancellationToken::new();
-    let driver = Driver::controller(&config, device, stop.clone()).await;
+    let driver = Driver::controller(&config, device, None, stop.clone()).await;
     Running::start(driver.unwrap(), &config.endpoint, stop)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +13,12 @@ use csi_proto::v1::{
     CapacityRange, ControllerExpandVolumeRequest, DeleteVolumeRequest, ListVolumesRequest,
     ListVolumesResponse,
 };
+use rds_csi_core::names::DriverName;
+use rds_csi_driver::cluster::{ApiServer, Cluster};
 use rds_csi_driver::config::{ClusterMode, ControllerConfig};
 use rds_csi_driver::serve::{Driver, ServeError};
 use rds_csi_routeros::{Rds as _, RdsClient, RdsConfig};
+use rds_csi_tests::api_server::FakeApiServer;
 use rds_csi_tests::plugin::{CLUSTER, Plugin};
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
@@ -44,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) device: Options,
     /// Whether the device refuses connections at first.
     pub(crate) down: bool,
+    /// Whom the controller asks who may have a volume, if anybody.
+    pub(crate) api: Option<SocketAddr>,
     /// Changes the controller's configuration.
     pub(crate) change: Box<dyn FnOnce(&mut ControllerConfig)>,
 }
@@ -53,6 +59,7 @@ impl Default for Setup {
         Self {
             device: Options::default(),
             down: false,
+            api: None,
             change: Box::new(|_| {}),
         }
     }
@@ -65,7 +72,11 @@ pub(crate) struct World {
     pub(crate) config: ControllerConfig,
     pub(crate) rds: Arc<RdsClient>,
     pub(crate) stop: CancellationToken,
+    /// Where metrics and readiness are, if they are anywhere.
+    pub(crate) admin: Option<SocketAddr>,
     server: JoinSet<Result<(), ServeError>>,
+    api: Option<Arc<ApiServer>>,
+    following: JoinSet<()>,
     _link: DropGuard,
     _directory: TempDir,
 }
@@ -119,6 +130,10 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(&sim, directory.path());
         (self.change)(&mut config);
+        let api = match self.api {
+            Some(address) => Some(api_server(address, directory.path()).await),
+            None => None,
+        };
         let link = CancellationToken::new();
         let rds = RdsClient::start(config.rds.clone(), &TaskTracker::new(), link.clone());
         let mut world = World {
@@ -127,7 +142,10 @@ impl Setup {
             config,
             rds,
             stop: CancellationToken::new(),
+            admin: None,
             server: JoinSet::new(),
+            api,
+            following: JoinSet::new(),
             _link: link.drop_guard(),
             _directory: directory,
         };
@@ -141,6 +159,14 @@ impl Setup {
         world.reachable().await;
         world
     }
+}
+
+/// A client of an API server.
+pub(crate) async fn api_server(address: SocketAddr, directory: &Path) -> Arc<ApiServer> {
+    let path = directory.join("kubeconfig");
+    std::fs::write(&path, FakeApiServer::kubeconfig(address)).unwrap();
+    let server = ApiServer::new(Some(&path), &DriverName::default()).await;
+    Arc::new(server.unwrap())
 }
 
 fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
@@ -179,8 +205,15 @@ impl World {
 
     async fn serve(&mut self) {
         self.stop = CancellationToken::new();
-        let driver = Driver::controller(&self.config, self.rds.clone(), self.stop.clone());
-        self.server.spawn(driver.await.unwrap().run());
+        let api = self.api.clone().map(|api| api as Arc<dyn Cluster>);
+        let driver = Driver::controller(&self.config, self.rds.clone(), api, self.stop.clone());
+        let driver = driver.await.unwrap();
+        self.admin = driver.admin_address();
+        self.server.spawn(driver.run());
+        self.following.abort_all();
+        if let Some(api) = self.api.clone() {
+            self.following.spawn(async move { api.follow().await });
+        }
         self.plugin = Plugin::at(&self.config.endpoint);
     }
 

@@ -8,6 +8,7 @@
 
 mod absurd;
 mod attachments;
+mod cluster;
 mod cuts;
 mod fields;
 mod foreign;

@@ -1,0 +1,157 @@
+//! The port to the Kubernetes cluster: who asks for a volume, and what is noted about it.
+//!
+//! Nothing outside this module names kube. Every answer is a reading made for the
+//! question, from a quorum of the API server's store, and complete, or it is an error:
+//! "absent" is never what a failed reading says.
+//!
+//! What the service account of the controller needs, no more and no less:
+//!
+//! | API group | resource | verbs | for |
+//! |---|---|---|---|
+//! | core | `persistentvolumes` | `get` | each ControllerPublishVolume |
+//! | core | `persistentvolumes` | `patch` | the annotations of [`rds_csi_core::names::annotation`] |
+//! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
+//! | core | `pods` | `list`, `watch` | seeing the first use |
+//! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
+
+mod api_server;
+mod calls;
+mod client;
+#[cfg(test)]
+pub(crate) mod fake;
+mod first_use;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rds_csi_core::attachment::grant::VolumeAttachment;
+use rds_csi_core::kind::{Failure, Kind};
+use rds_csi_core::names::DriverName;
+use rds_csi_core::volume_id::VolumeId;
+
+pub use api_server::ApiServer;
+
+/// A Kubernetes cluster.
+#[async_trait]
+pub trait Cluster: Send + Sync + fmt::Debug {
+    /// The PersistentVolume of this name; `None` if the cluster has none.
+    async fn persistent_volume(&self, name: &str)
+    -> Result<Option<PersistentVolume>, ClusterError>;
+
+    /// Every VolumeAttachment of this driver, as of one moment after the call began.
+    async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError>;
+
+    /// Sets an annotation, if nobody has changed the PersistentVolume since it was read.
+    ///
+    /// [`ClusterError::Changed`] if somebody has, or removed it; after every other error
+    /// the annotation may have been set or not.
+    async fn annotate(
+        &self,
+        volume: &PersistentVolume,
+        key: &str,
+        value: &str,
+    ) -> Result<(), ClusterError>;
+
+    /// What is known without asking, for readiness and metrics. Never blocks.
+    fn link(&self) -> ClusterLink;
+}
+
+/// What matters of a PersistentVolume.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PersistentVolume {
+    /// Its name.
+    pub name: String,
+    /// Which version of it was read.
+    pub resource_version: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Its CSI driver; empty where it is of another kind.
+    pub driver: String,
+    /// The driver's name for it.
+    pub handle: String,
+    /// Whether its nodes get a filesystem and not a raw device.
+    pub is_filesystem: bool,
+    /// `spec.accessModes`.
+    pub access_modes: Vec<String>,
+    /// The claim that has it.
+    pub claim: Option<Claim>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl PersistentVolume {
+    /// Whether it stands for this volume of this driver.
+    #[must_use]
+    pub fn is_of(&self, id: &VolumeId, driver: &DriverName) -> bool {
+        self.driver == driver.as_str() && self.handle == id.as_str()
+    }
+
+    /// Whether many nodes may write it, as one device.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.is_filesystem && self.access_modes.iter().any(|mode| mode == "ReadWriteMany")
+    }
+}
+
+/// A PersistentVolumeClaim, by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is known of the way to the API server without asking it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClusterLink {
+    /// Why the cluster cannot be relied on now; `None` if it answers and is watched.
+    pub trouble: Option<String>,
+    /// Requests so far, by what was asked and how it ended. Both are of fixed sets.
+    pub requests: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// Why the cluster gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// There is no way to an API server.
+    #[error("neither $KUBECONFIG nor the service account of a pod leads to an API server: {0}")]
+    Config(String),
+    /// It did not answer in time. What was asked may still happen.
+    #[error("the Kubernetes API server did not answer within {after:?} ({call})")]
+    TimedOut {
+        /// What was asked.
+        call: &'static str,
+        /// How long it had.
+        after: Duration,
+    },
+    /// It could not be reached, or refused.
+    #[error("the Kubernetes API server gave no answer ({call}): {reason}")]
+    Failed {
+        /// What was asked.
+        call: &'static str,
+        /// What happened, in its own words.
+        reason: String,
+    },
+    /// Somebody else was faster.
+    #[error("PersistentVolume {name} changed while it was looked at; it is safe to ask again")]
+    Changed {
+        /// Which.
+        name: String,
+    },
+}
+
+impl Failure for ClusterError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Config(_) => Kind::Invalid,
+            // Whoever asks again finds the cluster answering, or its role completed.
+            Self::TimedOut { .. } | Self::Failed { .. } => Kind::Unreachable,
+            Self::Changed { .. } => Kind::Busy,
+        }
+    }
+}

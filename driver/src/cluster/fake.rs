@@ -1,0 +1,172 @@
+//! A cluster in memory, with the rules of the real one: versions, and writes that are
+//! refused over a version that is not the newest. Each call ends a turn before it takes
+//! effect, so that a test may put anything in between, and may be made to fail there,
+//! before the effect or after it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rds_csi_core::attachment::grant::VolumeAttachment;
+
+use super::{Cluster, ClusterError, ClusterLink, PersistentVolume};
+
+/// Where a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing happened.
+    Before,
+    /// It happened, and nobody was told.
+    After,
+    /// It never ends.
+    Hang,
+}
+
+/// The cluster; see the module.
+#[derive(Debug, Default)]
+pub(crate) struct FakeCluster(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    volumes: BTreeMap<String, PersistentVolume>,
+    attachments: Vec<VolumeAttachment>,
+    made: u32,
+    calls: usize,
+    /// What happens to which call.
+    faults: BTreeMap<usize, Fault>,
+    /// How many writes find that somebody else was faster.
+    overtaken: u32,
+}
+
+impl FakeCluster {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a PersistentVolume or changes one.
+    pub(crate) fn put(&self, volume: PersistentVolume) {
+        let mut state = self.state();
+        state.made += 1;
+        let resource_version = state.made.to_string();
+        let volume = PersistentVolume {
+            resource_version,
+            ..volume
+        };
+        state.volumes.insert(volume.name.clone(), volume);
+    }
+
+    /// Adds a VolumeAttachment, as whoever makes them names it.
+    pub(crate) fn wish(&self, name: &str, node: &str, persistent_volume: &str) {
+        let mut state = self.state();
+        state.made += 1;
+        let uid = format!("uid-{}", state.made);
+        state.attachments.push(VolumeAttachment {
+            name: name.to_owned(),
+            uid,
+            node: node.to_owned(),
+            persistent_volume: persistent_volume.to_owned(),
+            attached: false,
+            leaving: false,
+        });
+    }
+
+    /// Removes the VolumeAttachments of a node.
+    pub(crate) fn delete(&self, node: &str) {
+        self.state()
+            .attachments
+            .retain(|attachment| attachment.node != node);
+    }
+
+    /// The annotation of a PersistentVolume.
+    pub(crate) fn annotation(&self, name: &str, key: &str) -> Option<String> {
+        self.state().volumes[name].annotations.get(key).cloned()
+    }
+
+    /// How many calls were made.
+    pub(crate) fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// Lets the call with this number, counted from 0, fail.
+    pub(crate) fn fail(&self, call: usize, fault: Fault) {
+        self.state().faults.insert(call, fault);
+    }
+
+    /// Lets so many writes find that somebody else was faster.
+    pub(crate) fn overtake(&self, writes: u32) {
+        self.state().overtaken = writes;
+    }
+
+    async fn call<T>(
+        &self,
+        effect: impl FnOnce(&mut State) -> Result<T, ClusterError> + Send,
+    ) -> Result<T, ClusterError> {
+        tokio::task::yield_now().await;
+        let fault = {
+            let mut state = self.state();
+            state.calls += 1;
+            let call = state.calls - 1;
+            state.faults.remove(&call)
+        };
+        let failed = ClusterError::Failed {
+            call: "a call of a test",
+            reason: "on purpose".to_owned(),
+        };
+        match fault {
+            None => effect(&mut self.state()),
+            Some(Fault::Before) => Err(failed),
+            Some(Fault::After) => {
+                effect(&mut self.state())?;
+                Err(failed)
+            }
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for FakeCluster {
+    async fn persistent_volume(
+        &self,
+        name: &str,
+    ) -> Result<Option<PersistentVolume>, ClusterError> {
+        self.call(|state| Ok(state.volumes.get(name).cloned()))
+            .await
+    }
+
+    async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError> {
+        self.call(|state| Ok(state.attachments.clone())).await
+    }
+
+    async fn annotate(
+        &self,
+        volume: &PersistentVolume,
+        key: &str,
+        value: &str,
+    ) -> Result<(), ClusterError> {
+        self.call(|state| {
+            state.made += 1;
+            let version = state.made.to_string();
+            let found = state.volumes.get_mut(&volume.name);
+            let found = found.filter(|found| found.resource_version == volume.resource_version);
+            let overtaken = state.overtaken > 0;
+            state.overtaken = state.overtaken.saturating_sub(1);
+            let Some(found) = found.filter(|_| !overtaken) else {
+                return Err(ClusterError::Changed {
+                    name: volume.name.clone(),
+                });
+            };
+            found.annotations.insert(key.to_owned(), value.to_owned());
+            found.resource_version = version;
+            Ok(())
+        })
+        .await
+    }
+
+    fn link(&self) -> ClusterLink {
+        ClusterLink {
+            trouble: None,
+            requests: [(("list volumeattachments", "ok"), 3)].into(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! HTTP as the API server speaks it: paths to resources, queries to verbs.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::store::Refused;
+use super::{Fault, Shared};
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(answer).with_state(shared)
+}
+
+type Parameters = HashMap<String, String>;
+
+/// The query; nothing in it that matters here is escaped.
+fn parameters(uri: &Uri) -> Parameters {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A resource and perhaps the key of an object.
+fn target(path: &str) -> Option<(String, Option<String>)> {
+    let rest = path
+        .strip_prefix("/api/v1/")
+        .or_else(|| path.strip_prefix("/apis/storage.k8s.io/v1/"))?;
+    match *rest.split('/').collect::<Vec<_>>() {
+        [resource] => Some((resource.to_owned(), None)),
+        [resource, name] => Some((resource.to_owned(), Some(name.to_owned()))),
+        ["namespaces", namespace, resource, name] => {
+            Some((resource.to_owned(), Some(format!("{namespace}/{name}"))))
+        }
+        _ => None,
+    }
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some((resource, key)) = target(uri.path()) else {
+        return status(404, "no such path");
+    };
+    let parameters = parameters(&uri);
+    let watches = parameters.get("watch").is_some_and(|value| value == "true");
+    let verb = match (method.as_str(), &key) {
+        ("GET", Some(_)) => "get",
+        ("GET", None) if watches => "watch",
+        ("GET", None) => "list",
+        ("PATCH", Some(_)) => "patch",
+        _ => return status(405, "not offered here"),
+    };
+    let agent = headers
+        .get("user-agent")
+        .and_then(|agent| agent.to_str().ok());
+    let fault = shared.note(&format!("{verb} {resource}"), agent.unwrap_or_default());
+    match &fault {
+        Some(Fault::Status(code)) => return status(*code, "on purpose"),
+        Some(Fault::Hang) => pending().await,
+        Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
+        Some(Fault::Lost(_)) | None => {}
+    }
+    let response = match (verb, key) {
+        ("get", Some(key)) => get(&shared, &resource, &key),
+        ("patch", Some(key)) => patch(&shared, &resource, &key, &body),
+        ("watch", _) => watch(shared, resource, &parameters),
+        _ => list(&shared, &resource, &parameters),
+    };
+    match fault {
+        Some(Fault::Lost(code)) => status(code, "on purpose, after the fact"),
+        _ => response,
+    }
+}
+
+fn status(code: u16, message: &str) -> Response {
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "code": code, "reason": reason, "message": message});
+    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (code, Json(body)).into_response()
+}
+
+fn get(shared: &Shared, resource: &str, key: &str) -> Response {
+    match shared.state().store.get(resource, key) {
+        Some(object) => Json(object.clone()).into_response(),
+        None => status(404, "no such object"),
+    }
+}
+
+fn patch(shared: &Shared, resource: &str, key: &str, body: &[u8]) -> Response {
+    let Ok(patch) = serde_json::from_slice::<Value>(body) else {
+        return status(400, "no JSON");
+    };
+    let mut state = shared.state();
+    let patched = state.store.patch(resource, key, &patch);
+    let version = state.store.version();
+    drop(state);
+    shared.changed.send_replace(version);
+    match patched {
+        Ok(object) => Json(object).into_response(),
+        Err(Refused::NotFound) => status(404, "no such object"),
+        Err(Refused::Conflict) => status(409, "the object has been modified"),
+    }
+}
+
+fn list(shared: &Shared, resource: &str, parameters: &Parameters) -> Response {
+    let number = |key: &str| parameters.get(key).and_then(|text| text.parse().ok());
+    let limit = number("limit").unwrap_or(usize::MAX);
+    let page = shared
+        .state()
+        .store
+        .list(resource, limit, number("continue"));
+    let Some((items, version, next)) = page else {
+        return status(410, "the continue token is not known");
+    };
+    let next = next.map(|token| token.to_string()).unwrap_or_default();
+    Json(json!({
+        "kind": "List", "apiVersion": "v1", "items": items,
+        "metadata": {"resourceVersion": version.to_string(), "continue": next},
+    }))
+    .into_response()
+}
+
+/// The changes since a version, for as long as the client stays and nobody cuts it.
+fn watch(shared: Arc<Shared>, resource: String, parameters: &Parameters) -> Response {
+    let since = parameters
+        .get("resourceVersion")
+        .and_then(|text| text.parse().ok());
+    let cut = shared.state().watches.clone();
+    let news = shared.changed.subscribe();
+    let follow = (since.unwrap_or(0), news);
+    let changes = futures::stream::unfold(follow, move |(since, mut news)| {
+        let (shared, resource) = (shared.clone(), resource.clone());
+        async move {
+            loop {
+                news.mark_unchanged();
+                let changes = shared.state().store.changes(&resource, since);
+                if let Some((last, ..)) = changes.last() {
+                    let last = *last;
+                    let lines: String = changes.iter().map(line).collect();
+                    return Some((lines, (last, news)));
+                }
+                news.changed().await.ok()?;
+            }
+        }
+    });
+    let lines = changes.map(Ok::<_, std::io::Error>);
+    Body::from_stream(lines.take_until(cut.cancelled_owned())).into_response()
+}
+
+fn line((_, _, how, object): &super::store::Change) -> String {
+    format!("{}\n", json!({"type": how, "object": object}))
+}

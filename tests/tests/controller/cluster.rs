@@ -1,0 +1,346 @@
+//! A controller that asks an API server who may have a volume: over the CSI socket on
+//! the one side and real HTTP on the other.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use csi_proto::v1::volume_capability::access_mode::Mode;
+use rds_csi_driver::cluster::{Cluster as _, ClusterError};
+use rds_csi_tests::api_server::{FakeApiServer, Fault};
+use rds_csi_tests::volume::{Claim, Volume};
+use rds_csi_tests::wait::until;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::Code;
+
+use crate::harness::{NAME, PATIENCE, Setup, World, api_server, code};
+
+const GRANTED: &str = "/metadata/annotations/rds.csi.srvlab.io~1granted-attachments";
+const FIRST_USED: &str = "/metadata/annotations/rds.csi.srvlab.io~1first-used";
+
+fn setup(api: &FakeApiServer) -> Setup {
+    let setup = Setup {
+        api: Some(api.address()),
+        ..Setup::default()
+    };
+    setup.config(|config| config.admin = "127.0.0.1:0".parse().ok())
+}
+
+async fn start() -> (FakeApiServer, World) {
+    let api = FakeApiServer::start().await.unwrap();
+    let world = setup(&api).connected().await;
+    (api, world)
+}
+
+/// Provisions a volume, and the PersistentVolume that external-provisioner then makes.
+async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
+    let volume = world.create(&claim).await.unwrap();
+    let mode = match claim.mode {
+        Mode::MultiNodeMultiWriter => "ReadWriteMany",
+        _ => "ReadWriteOnce",
+    };
+    let volume_mode = if claim.filesystem.is_some() {
+        "Filesystem"
+    } else {
+        "Block"
+    };
+    api.put(&json!({
+        "kind": "PersistentVolume",
+        "metadata": {"name": claim.name},
+        "spec": {
+            "csi": {"driver": "rds.csi.srvlab.io", "volumeHandle": volume.id()},
+            "accessModes": [mode], "volumeMode": volume_mode,
+            "claimRef": {"namespace": "ns", "name": "data"},
+        },
+    }));
+    volume
+}
+
+fn wish(api: &FakeApiServer, name: &str, node: &str) {
+    api.put(&json!({
+        "kind": "VolumeAttachment",
+        "metadata": {"name": name},
+        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
+            "source": {"persistentVolumeName": NAME}},
+    }));
+}
+
+fn noted(api: &FakeApiServer, pointer: &str) -> Option<Value> {
+    let volume = api.get("persistentvolumes", NAME).unwrap();
+    volume.pointer(pointer).cloned()
+}
+
+fn pod() -> Value {
+    json!({
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "ns"},
+        "spec": {
+            "containers": [{"volumeMounts": [{"name": "v"}]}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+        "status": {"phase": "Running", "containerStatuses": [
+            {"state": {"running": {"startedAt": "2026-02-02T00:00:00Z"}}}]},
+    })
+}
+
+async fn page(world: &World, path: &str) -> String {
+    let mut stream = TcpStream::connect(world.admin.unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Waits until a page of the admin port has a text.
+async fn shows(world: &World, path: &str, text: &str) {
+    let found = async || Ok(page(world, path).await.contains(text).then_some(()));
+    until(text, PATIENCE, found).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets() {
+    let (api, mut world) = start().await;
+    let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
+    let unasked = volume.attach(&world.plugin, "node-a").await;
+    assert_eq!(code(unasked), Code::NotFound);
+    wish(&api, "va-a", "node-a");
+    wish(&api, "va-b", "node-b");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    world.restart().await;
+    let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    for part in ["\"node-b\" has it", "va-b", "kubectl taint node node-b"] {
+        assert!(refused.message().contains(part), "{refused}");
+    }
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    // Detached is who has no attachment any more, not who was called so.
+    for node in ["node-b", "", "a node that never was"] {
+        volume.detach(&world.plugin, node).await.unwrap();
+    }
+    let refused = volume.attach(&world.plugin, "node-a").await;
+    assert_eq!(code(refused), Code::FailedPrecondition);
+    let deleted = world.delete(volume.id()).await.unwrap_err();
+    assert_eq!(deleted.code(), Code::FailedPrecondition);
+    assert!(deleted.message().contains("node-a and node-b"), "{deleted}");
+    api.delete("volumeattachments", "va-b");
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    api.delete("volumeattachments", "va-a");
+    world.delete(volume.id()).await.unwrap();
+    world.assert_empty();
+}
+
+#[tokio::test]
+async fn a_shared_block_volume_goes_to_two_nodes() {
+    let (api, world) = start().await;
+    let claim = Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter);
+    let volume = provision(&api, &world, claim).await;
+    for node in ["node-a", "node-b", "node-c"] {
+        wish(&api, &format!("va-{node}"), node);
+    }
+    volume.attach(&world.plugin, "node-c").await.unwrap();
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    let third = volume.attach(&world.plugin, "node-b").await.unwrap_err();
+    assert_eq!(third.code(), Code::FailedPrecondition);
+    assert!(
+        third.message().contains("nodes node-a and node-c have it"),
+        "{third}"
+    );
+}
+
+#[rstest]
+#[case("get persistentvolumes", Fault::Status(500))]
+#[case("list volumeattachments", Fault::Status(429))]
+#[case("list volumeattachments", Fault::Status(403))]
+#[case("list volumeattachments", Fault::Status(410))]
+#[case("patch persistentvolumes", Fault::Status(503))]
+#[case("patch persistentvolumes", Fault::Lost(504))]
+#[tokio::test]
+async fn an_api_server_that_refuses_gives_nobody_a_volume(
+    #[case] call: &str,
+    #[case] fault: Fault,
+) {
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
+    wish(&api, "va-a", "node-a");
+    wish(&api, "va-b", "node-b");
+    api.fail(call, fault, u32::MAX);
+    let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    assert!(refused.message().contains(call), "{refused}");
+    // Nor is it needed to let go.
+    volume.detach(&world.plugin, "node-a").await.unwrap();
+    api.heal();
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(
+        noted(&api, GRANTED),
+        api.get("volumeattachments", "va-a")
+            .unwrap()
+            .pointer("/metadata/uid")
+            .cloned()
+    );
+    let other = volume.attach(&world.plugin, "node-b").await;
+    assert_eq!(code(other), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_slow_api_server_still_serves_and_one_that_hangs_is_given_up() {
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
+    wish(&api, "va-a", "node-a");
+    api.fail(
+        "get persistentvolumes",
+        Fault::Slow(Duration::from_secs(2)),
+        1,
+    );
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    api.fail("list volumeattachments", Fault::Hang, 1);
+    let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("within 10s"), "{refused}");
+    shows(
+        &world,
+        "/metrics",
+        "{call=\"list volumeattachments\",result=\"timeout\"} 1",
+    )
+    .await;
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_pod_that_uses_a_filesystem_leaves_a_note_that_the_next_attachment_carries() {
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
+    wish(&api, "va-a", "node-a");
+    let context = volume.attach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(context.get("firstUsed"), None);
+    api.fail("patch persistentvolumes", Fault::Status(500), 1);
+    api.cut_watches();
+    api.put(&pod());
+    let note = async || Ok(noted(&api, FIRST_USED));
+    let note = until("the use is noted", PATIENCE, note).await.unwrap();
+    let context = volume.attach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(context["firstUsed"], note.as_str().unwrap());
+    let key = "rds.csi.srvlab.io/format-override";
+    api.put(
+        &json!({"kind": "PersistentVolume", "metadata": {"name": NAME,
+        "annotations": {key: "restored from tape"}}}),
+    );
+    let context = volume.attach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(context["formatOverride"], "restored from tape");
+}
+
+#[tokio::test]
+async fn a_controller_starts_without_an_api_server_and_serves_once_it_is_there() {
+    // A port that nobody listens on yet.
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let world = Setup {
+        api: Some(address),
+        ..Setup::default()
+    };
+    let world = world.config(|config| config.admin = "127.0.0.1:0".parse().ok());
+    let world = world.connected().await;
+    let volume = world
+        .create(&Claim::filesystem(NAME, 64, "ext4"))
+        .await
+        .unwrap();
+    let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(
+        refused.message().contains("Connection refused"),
+        "{refused}"
+    );
+    shows(&world, "/readyz", "Connection refused").await;
+    shows(&world, "/metrics", "rds_csi_cluster_connection_state 0").await;
+
+    let api = FakeApiServer::on(TcpListener::bind(address).await.unwrap()).unwrap();
+    provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
+    wish(&api, "va-a", "node-a");
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    shows(&world, "/readyz", "cluster: ok").await;
+    shows(&world, "/metrics", "rds_csi_cluster_connection_state 1").await;
+}
+
+#[tokio::test]
+async fn a_list_of_many_pages_is_whole_and_a_stale_write_is_refused() {
+    let api = FakeApiServer::start().await.unwrap();
+    for number in 0..1203 {
+        let attacher = if number % 3 == 0 {
+            "rds.csi.srvlab.io"
+        } else {
+            "other.example"
+        };
+        api.put(
+            &json!({"kind": "VolumeAttachment", "metadata": {"name": format!("va-{number}")},
+            "spec": {"attacher": attacher, "nodeName": "a", "source": {}}}),
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let server = api_server(api.address(), directory.path()).await;
+    assert_eq!(server.volume_attachments().await.unwrap().len(), 401);
+
+    assert_eq!(server.persistent_volume(NAME).await.unwrap(), None);
+    let object = json!({"kind": "PersistentVolume", "metadata": {"name": NAME}, "spec": {}});
+    api.put(&object);
+    let read = server.persistent_volume(NAME).await.unwrap().unwrap();
+    server.annotate(&read, "a", "1").await.unwrap();
+    for _ in 0..2 {
+        let stale = server.annotate(&read, "a", "2").await.unwrap_err();
+        assert!(matches!(stale, ClusterError::Changed { .. }), "{stale}");
+        let now = server.persistent_volume(NAME).await.unwrap().unwrap();
+        assert_eq!(now.annotations["a"], "1");
+        api.put(&object);
+    }
+    api.delete("persistentvolumes", NAME);
+    let gone = server.annotate(&read, "a", "2").await.unwrap_err();
+    assert!(matches!(gone, ClusterError::Changed { .. }), "{gone}");
+}
+
+/// The chart grants exactly what the table of the port's documentation lists.
+#[tokio::test]
+async fn what_is_asked_is_what_the_table_of_permissions_says() {
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
+    wish(&api, "va-a", "node-a");
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    api.put(&pod());
+    let note = async || Ok(noted(&api, FIRST_USED));
+    until("the use is noted", PATIENCE, note).await.unwrap();
+    shows(&world, "/readyz", "cluster: ok").await;
+    api.delete("volumeattachments", "va-a");
+    world.delete(volume.id()).await.unwrap();
+
+    let table = include_str!("../../../driver/src/cluster.rs");
+    let mut granted = BTreeSet::new();
+    for row in table.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let words = |cell: &str| -> Vec<String> {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        };
+        for (verb, resource) in words(cells[2]).iter().zip(words(cells[1]).iter().cycle()) {
+            granted.insert(format!("{verb} {resource}"));
+        }
+    }
+    let requests = api.requests();
+    let asked: BTreeSet<_> = requests
+        .iter()
+        .map(|request| request.call.clone())
+        .collect();
+    assert_eq!(asked, granted);
+    let agent = format!(
+        "rds-csi-driver/{} (controller of rds.csi.srvlab.io)",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(
+        requests.iter().all(|request| request.user_agent == agent),
+        "{requests:?}"
+    );
+}
