@@ -48,6 +48,21 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* Liveness is not asked about for two minutes at most, until it is there: what is slow to start
+does not hang. Takes port, and host or path where they are not the usual. */}}
+{{- define "rds-csi.startupProbe" -}}
+startupProbe:
+  httpGet:
+    path: {{ .path | default "/healthz" }}
+    port: {{ .port }}
+    {{- with .host }}
+    host: {{ . }}
+    {{- end }}
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 60
+{{- end -}}
+
 {{/* Where a component's pods may run. */}}
 {{- define "rds-csi.scheduling" -}}
 {{- with .priorityClassName }}

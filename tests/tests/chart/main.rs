@@ -10,10 +10,12 @@
 mod admission;
 mod arguments;
 mod cel;
+mod certificates;
 mod classes;
 mod helm;
 mod monitoring;
 mod names;
+mod network;
 mod placement;
 mod pods;
 mod policy;

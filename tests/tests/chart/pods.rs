@@ -167,6 +167,11 @@ fn everybody_is_asked_whether_it_serves_and_whether_it_is_ready() {
         let release = render(set);
         for pod in [controller(&release), node(&release), webhook(&release)] {
             for container in &pod.containers {
+                // What is slow to start is not restarted as if it hung.
+                let startup = container.startup_probe.clone().unwrap();
+                assert!(startup.failure_threshold.unwrap() * startup.period_seconds.unwrap() >= 60);
+                let liveness = container.liveness_probe.clone().unwrap();
+                assert_eq!(startup.http_get, liveness.http_get);
                 let sidecar = container.name.starts_with("csi-");
                 let ports = container.ports.as_deref().unwrap();
                 let probes = [

@@ -24,6 +24,7 @@ args of its own. */}}
   ports:
     - name: {{ trimPrefix "csi-" .name }}
       containerPort: {{ .port }}
+  {{- include "rds-csi.startupProbe" (dict "port" (trimPrefix "csi-" .name) "path" "/healthz/leader-election") | nindent 2 }}
   # A leader that could not renew and still runs is restarted.
   livenessProbe:
     httpGet: {path: /healthz/leader-election, port: {{ trimPrefix "csi-" .name }}}

@@ -1,0 +1,99 @@
+//! Where the webhook's certificate comes from, in each mode.
+
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+
+use crate::arguments::webhook;
+use crate::helm::{Release, name, render};
+
+/// The Secret that the webhook reads its certificate from, as files.
+fn mounted(release: &Release) -> Option<String> {
+    let pod = webhook(release);
+    let volume = pod.volumes?.into_iter().next().unwrap();
+    let mount = &pod.containers[0].volume_mounts.as_deref().unwrap()[0];
+    assert_eq!(mount.name, volume.name);
+    let arguments = pod.containers[0].args.as_deref().unwrap();
+    for file in ["--tls-cert=", "--tls-key="] {
+        let path = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(file));
+        assert!(path.unwrap().starts_with(&mount.mount_path));
+    }
+    volume.secret?.secret_name
+}
+
+fn certificates(release: &Release) -> Vec<&Value> {
+    release.of("Certificate").collect()
+}
+
+/// The webhook makes it and keeps it: a Secret in the manifests would be written over.
+#[test]
+fn a_webhook_that_makes_its_own_is_told_where_and_given_nothing() {
+    let release = render("minimal");
+    assert_eq!(mounted(&release), None);
+    assert!(certificates(&release).is_empty());
+    assert!(release.all::<Secret>().is_empty());
+    let pod = webhook(&release);
+    let arguments = pod.containers[0].args.clone().unwrap();
+    for expected in [
+        "--certificates=self",
+        "--secret-name=rds-csi-webhook-tls",
+        "--namespace=rds-csi",
+        "--service-name=rds-csi-webhook",
+        "--configuration-name=rds-csi-webhook",
+    ] {
+        assert!(
+            arguments.iter().any(|argument| argument == expected),
+            "{expected}"
+        );
+    }
+}
+
+#[test]
+fn a_provided_secret_is_the_one_that_is_read() {
+    assert_eq!(mounted(&render("provided")).as_deref(), Some("our-tls"));
+}
+
+#[test]
+fn cert_manager_fills_the_secret_that_is_read_for_the_name_that_is_called() {
+    for (set, issuer) in [("cert-manager", "rds-csi-webhook"), ("full", "internal-ca")] {
+        let release = render(set);
+        let all = certificates(&release);
+        let leaf = all
+            .iter()
+            .find(|object| name(object) == "rds-csi-webhook")
+            .unwrap();
+        let spec = &leaf["spec"];
+        assert_eq!(spec["secretName"].as_str(), mounted(&release).as_deref());
+        assert_eq!(spec["dnsNames"][0], "rds-csi-webhook.rds-csi.svc");
+        assert_eq!(spec["issuerRef"]["name"], issuer);
+    }
+}
+
+/// A CA that outlives its certificates: a renewal changes nothing for the API server.
+#[test]
+fn without_an_issuer_there_is_a_ca_of_its_own_and_with_one_there_is_none() {
+    let release = render("cert-manager");
+    let all = certificates(&release);
+    let ca = all
+        .iter()
+        .find(|object| name(object) == "rds-csi-webhook-ca")
+        .unwrap();
+    assert_eq!(ca["spec"]["isCA"], true);
+    let issuers: Vec<&Value> = release.of("Issuer").collect();
+    let signing = issuers
+        .iter()
+        .find(|object| name(object) == "rds-csi-webhook")
+        .unwrap();
+    assert_eq!(
+        signing["spec"]["ca"]["secretName"],
+        ca["spec"]["secretName"]
+    );
+    let root = ca["spec"]["issuerRef"]["name"].as_str().unwrap();
+    assert!(issuers.iter().any(|object| name(object) == root));
+    let full = render("full");
+    assert_eq!(
+        (certificates(&full).len(), full.of("Issuer").count()),
+        (1, 0)
+    );
+}
