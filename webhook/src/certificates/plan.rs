@@ -175,7 +175,8 @@ pub fn issuer<'a>(state: &'a State, names: &ServiceNames, now: Timestamp) -> Opt
     anchors.find(|anchor| verifies(leaf.chain(), &[anchor], names, now))
 }
 
-/// What the bundle should hold.
+/// What the bundle should hold, in an order in which a CA that comes into use or retires
+/// changes nothing: API servers make new connections for every new bundle.
 fn trusted(state: &State, now: Timestamp) -> Vec<&Anchor> {
     let over = |anchor: &Anchor| {
         let mut retired = state
@@ -190,6 +191,7 @@ fn trusted(state: &State, now: Timestamp) -> Vec<&Anchor> {
     };
     let mut anchors = state.anchors();
     anchors.retain(|anchor| anchor.is_alive(now) && !over(anchor));
+    anchors.sort_by_key(|anchor| anchor.order());
     anchors
 }
 

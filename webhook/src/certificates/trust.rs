@@ -40,6 +40,12 @@ impl Anchor {
         self.validity
     }
 
+    /// Something to sort by: the older first.
+    #[must_use]
+    pub fn order(&self) -> (Timestamp, &[u8]) {
+        (self.validity.not_before, &self.der)
+    }
+
     /// Whether it has not ended. One that has not begun counts: clocks differ.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
