@@ -103,7 +103,7 @@ pub enum Step {
     Connect,
     /// Wait for a live controller and its namespace.
     Await,
-    /// Read the device's beginning.
+    /// Read the beginning of a raw device.
     Identify,
     /// Examine the whole device for signatures.
     Examine,
@@ -114,10 +114,13 @@ pub enum Step {
         /// Its UUID.
         uuid: Uuid,
     },
-    /// Mount the filesystem at the staging path.
+    /// Read the device's beginning and, if it is this filesystem, mount it at the staging
+    /// path. What else was read becomes [`Knowledge::Head`].
     Mount {
-        /// Which.
+        /// Which type.
         fs: FsType,
+        /// Which one; any where `None`.
+        uuid: Option<Uuid>,
     },
 }
 
@@ -174,7 +177,7 @@ pub fn next(observed: &Observed, desired: &Desired) -> Result<Option<Step>, Stag
             Content::Blank => format(*fs, namespace, desired),
         },
         Knowledge::Unread | Knowledge::Head { .. } | Knowledge::Examined { .. } => {
-            Ok(Some(Step::Identify))
+            Ok(Some(mount(*fs, desired)))
         }
     }
 }
@@ -242,6 +245,14 @@ fn staged_as(mount: &Mount, fs: FsType) -> Result<Option<Step>, StageError> {
     })
 }
 
+/// The filesystem that was made for this volume, if it is what lies there.
+fn mount(fs: FsType, desired: &Desired) -> Step {
+    Step::Mount {
+        fs,
+        uuid: (!desired.any_uuid).then_some(desired.uuid),
+    }
+}
+
 fn mountable(
     found: (FsType, Uuid),
     fs: FsType,
@@ -250,7 +261,7 @@ fn mountable(
 ) -> Result<Option<Step>, StageError> {
     let (found_fs, found_uuid) = found;
     if found_fs == fs && (desired.any_uuid || desired.uuid == found_uuid) {
-        return Ok(Some(Step::Mount { fs }));
+        return Ok(Some(mount(fs, desired)));
     }
     let wanted = if desired.any_uuid {
         fs.to_string()
@@ -300,7 +311,7 @@ impl fmt::Display for Step {
             Self::Identify => f.write_str("identify"),
             Self::Examine => f.write_str("examine"),
             Self::Format { fs, .. } => write!(f, "format {fs}"),
-            Self::Mount { fs } => write!(f, "mount {fs}"),
+            Self::Mount { fs, .. } => write!(f, "mount {fs}"),
         }
     }
 }

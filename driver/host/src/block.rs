@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 mod blkid;
 mod error;
-mod examine;
+pub(crate) mod examine;
 mod grow;
 mod held;
 mod holders;

@@ -13,10 +13,12 @@ use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
 pub use rds_csi_core::publish::Found as PathState;
+use uuid::Uuid;
 
-use crate::block::{Device, DeviceError};
+use crate::block::{Device, DeviceError, Superblock};
 use crate::sys::CallError;
 
+mod filesystem;
 mod linux;
 
 /// What the node service asks about mounts and paths.
@@ -26,16 +28,18 @@ pub trait Mounter: Send + Sync + fmt::Debug {
     /// target the last lies on top. Never touches the mounted filesystems.
     async fn mounts(&self) -> Result<Vec<Mount>, MountError>;
 
-    /// Mounts the filesystem on a device whose identity is verified before and after;
-    /// a mount of anything else is undone. `options` are one word each (`ro`,
-    /// `noatime`, `nouuid`), already checked against what users may ask.
+    /// Reads the beginning of a device whose identity is verified and, only if the
+    /// filesystem that is meant lies there, mounts it, all under one descriptor; a mount
+    /// of anything else is undone. The target is a directory, and made (mode 0750) where
+    /// nothing is. `options` are one word each (`ro`, `noatime`, `nouuid`), already
+    /// checked against what users may ask.
     async fn mount(
         &self,
         device: &Device,
         target: &Path,
-        fs: FsType,
+        meant: Meant,
         options: &[String],
-    ) -> Result<(), MountError>;
+    ) -> Result<Mounting, MountError>;
 
     /// Binds a directory, file or device node to an existing target of the same sort.
     /// With `read_only` the kernel refuses writes to files through it; where that cannot
@@ -66,6 +70,33 @@ pub trait Mounter: Send + Sync + fmt::Debug {
 
     /// Unlinks a file, node or symlink. Absent is success; a directory is an error.
     async fn remove_file(&self, path: &Path) -> Result<(), MountError>;
+}
+
+/// Which filesystem to mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meant {
+    /// Its type.
+    pub fs: FsType,
+    /// Its UUID; any where `None`.
+    pub uuid: Option<Uuid>,
+}
+
+impl Meant {
+    /// Whether that is the superblock of it.
+    #[must_use]
+    pub fn is(self, found: Superblock) -> bool {
+        found.fs == self.fs && self.uuid.is_none_or(|uuid| uuid == found.uuid)
+    }
+}
+
+/// What came of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mounting {
+    /// It was made; these are all mounts of this mount namespace after it.
+    Made(Vec<Mount>),
+    /// Something else lies on the device, and nothing was done. `None` says only that
+    /// neither ext4 nor XFS is recognised.
+    Other(Option<Superblock>),
 }
 
 /// How to unmount.
@@ -199,5 +230,13 @@ impl Failure for MountError {
             }
             Self::Unexpected { .. } => Kind::Conflict,
         }
+    }
+}
+
+pub(crate) fn unexpected(path: &Path, found: PathState, expected: &'static str) -> MountError {
+    MountError::Unexpected {
+        path: path.to_owned(),
+        found,
+        expected,
     }
 }

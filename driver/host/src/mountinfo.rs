@@ -4,8 +4,6 @@
 //! the one that makes an unstage unsafe.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -13,7 +11,7 @@ use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
 
 use crate::mounter::MountError;
-use crate::sys::{CallError, Root};
+use crate::sys::{CallError, Root, files};
 
 /// Some 100,000 mounts. A host with so many is in trouble already, and reading more
 /// would only add to it.
@@ -22,9 +20,7 @@ const LIMIT: u64 = 16 << 20;
 /// Reads the table of this process's mount namespace.
 pub(crate) fn read(root: &Root) -> Result<Vec<Mount>, MountError> {
     let path = root.proc.join("self/mountinfo");
-    let mut table = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(LIMIT + 1).read_to_end(&mut table))
+    let table = files::table(&path, LIMIT)
         .map_err(|source| MountError::Table(CallError::failed("read", &path, source)))?;
     if u64::try_from(table.len()).is_ok_and(|length| length > LIMIT) {
         return Err(MountError::TooLarge { limit: LIMIT });

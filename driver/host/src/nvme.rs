@@ -9,19 +9,18 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rds_csi_core::bytes::Bytes;
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::{Subsystem, Target};
 use tokio::time::Instant;
 
-use crate::block::Device;
-
 mod error;
 mod fabrics;
 mod linux;
+mod seen;
 mod sysfs;
 
 pub use error::{ConnectError, NvmeError};
+pub use seen::Seen;
 pub(crate) use sysfs::{read as read_attribute, sectors};
 
 /// What the node service asks of the kernel's NVMe host.
@@ -56,22 +55,21 @@ pub trait NvmeHost: Send + Sync + fmt::Debug {
     async fn delay_removal(&self, nqn: &Nqn, seconds: u32) -> Result<bool, NvmeError>;
 }
 
-/// Waits until a controller of the NQN is live and its one namespace has `size` bytes
-/// (any size but zero where `None`), asking every few milliseconds. On the deadline the
-/// error says what was seen last.
+/// Waits until the NQN has a live controller and one namespace with a size, asking every
+/// few milliseconds, and returns the reading that showed it. On the deadline the error
+/// says what was seen last.
 pub async fn await_device(
     host: &dyn NvmeHost,
     nqn: &Nqn,
-    size: Option<Bytes>,
     deadline: Instant,
-) -> Result<Device, NvmeError> {
-    let mut pause = Duration::from_millis(5);
+) -> Result<Subsystem, NvmeError> {
+    let mut pause = Duration::from_millis(1);
     loop {
         let seen = match host.subsystem(nqn).await? {
-            None => "no subsystem of this NQN".to_owned(),
-            Some(subsystem) => match ready(nqn, subsystem, size)? {
-                Ready::Yes(device) => return Ok(device),
-                Ready::NotYet(seen) => seen,
+            None => "no session".to_owned(),
+            Some(subsystem) => match Seen::of(nqn, Some(&subsystem))?.live() {
+                Ok(_) => return Ok(subsystem),
+                Err(seen) => seen,
             },
         };
         if Instant::now() + pause >= deadline {
@@ -83,46 +81,4 @@ pub async fn await_device(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(100));
     }
-}
-
-enum Ready {
-    Yes(Device),
-    NotYet(String),
-}
-
-fn ready(nqn: &Nqn, subsystem: Subsystem, size: Option<Bytes>) -> Result<Ready, NvmeError> {
-    if !subsystem.is_live() {
-        let states: Vec<_> = subsystem
-            .controllers
-            .iter()
-            .map(|controller| format!("{} {}", controller.name, controller.state))
-            .collect();
-        return Ok(Ready::NotYet(format!(
-            "no live controller [{}]",
-            states.join(", ")
-        )));
-    }
-    let mut namespaces = subsystem.namespaces;
-    if namespaces.len() > 1 {
-        return Err(NvmeError::Ambiguous {
-            nqn: nqn.clone(),
-            names: namespaces
-                .into_iter()
-                .map(|namespace| namespace.name)
-                .collect(),
-        });
-    }
-    Ok(match namespaces.pop() {
-        None => Ready::NotYet("a live controller without a namespace".to_owned()),
-        Some(namespace) if namespace.size == Bytes::default() => {
-            Ready::NotYet(format!("{} of size 0", namespace.name))
-        }
-        Some(namespace) if size.is_some_and(|size| size != namespace.size) => {
-            Ready::NotYet(format!("{} of {}", namespace.name, namespace.size))
-        }
-        Some(namespace) => Ready::Yes(Device {
-            nqn: nqn.clone(),
-            namespace,
-        }),
-    })
 }

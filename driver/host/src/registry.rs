@@ -115,6 +115,21 @@ impl Registry {
             .await
     }
 
+    /// Writes what `change` makes of a volume's record, and returns it.
+    pub async fn update(
+        &self,
+        volume: &VolumeId,
+        change: impl FnOnce(Option<Session>) -> Session + Send + 'static,
+    ) -> Result<Session, RegistryError> {
+        let (registry, owned) = (self.clone(), volume.clone());
+        self.blocking(self.path(volume), move |path| {
+            let session = change(read(path, &owned)?);
+            registry.write(path, &session)?;
+            Ok(session)
+        })
+        .await
+    }
+
     /// The record of a volume; `None` only where there is no file.
     pub async fn get(&self, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
         let owned = volume.clone();
@@ -169,17 +184,25 @@ impl Registry {
             targets: session.targets.clone(),
         };
         let draft = self.directory.join(format!(".{}", session.volume));
-        let write = || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.directory)?;
-            let mut file = OpenOptions::new()
+        let open = |path: &Path| {
+            OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(true)
                 .mode(0o600)
-                .open(&draft)?;
+                .open(path)
+        };
+        let write = || {
+            let mut file = match open(&draft) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    DirBuilder::new()
+                        .recursive(true)
+                        .mode(0o700)
+                        .create(&self.directory)?;
+                    open(&draft)?
+                }
+                opened => opened?,
+            };
             file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
             file.sync_all()?;
             fs::rename(&draft, path)?;

@@ -14,6 +14,7 @@ pub(crate) use nix::errno::Errno;
 
 pub(crate) mod calls;
 pub(crate) mod device;
+pub(crate) mod files;
 pub(crate) mod mounting;
 pub(crate) mod paths;
 pub(crate) mod process;
@@ -118,3 +119,6 @@ impl CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

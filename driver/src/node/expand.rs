@@ -16,6 +16,7 @@ use rds_csi_host::mounter::PathState;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::session::live;
 use super::{Node, NodeError};
 
 /// What NodeExpandVolume asks for.
@@ -115,7 +116,7 @@ impl Node {
     /// the kernel has not noticed the growth by itself.
     async fn rescanned(&self, request: &ExpandRequest, nqn: &Nqn) -> Result<Device, NodeError> {
         let required = request.required.unwrap_or_default();
-        let device = self.seen(nqn).await?.live(nqn)?;
+        let device = live(self.seen(nqn).await?, nqn)?;
         if device.namespace.size >= required {
             return Ok(device);
         }
@@ -123,7 +124,7 @@ impl Node {
         self.host.rescan(nqn).await?;
         let mut pause = Duration::from_millis(5);
         loop {
-            let device = self.seen(nqn).await?.live(nqn)?;
+            let device = live(self.seen(nqn).await?, nqn)?;
             let found = device.namespace.size;
             if found >= required {
                 let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);

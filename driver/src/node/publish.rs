@@ -16,10 +16,10 @@ use rds_csi_core::publish::{self, Desired, Found, Observed, Step};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::Device;
 use rds_csi_host::mounter::Unmount;
+use rds_csi_host::nvme::Seen;
 use tracing::{debug, info};
 
 use super::budget::Budget;
-use super::session::Seen;
 use super::{Node, NodeError};
 
 /// What NodePublishVolume asks for.

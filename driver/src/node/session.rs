@@ -3,73 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rds_csi_core::bytes::Bytes;
 use rds_csi_core::mount::{Mount, mounts_at};
 use rds_csi_core::nqn::Nqn;
-use rds_csi_core::nvme::Subsystem;
 use rds_csi_core::volume_id::{Form, VolumeId};
 use rds_csi_host::block::Device;
-use rds_csi_host::nvme::NvmeError;
+use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::Session;
 
 use super::{Node, NodeError};
 
-/// What the kernel shows of a volume's session.
-#[derive(Debug)]
-pub(super) enum Seen {
-    /// No controller.
-    Absent,
-    /// Controllers, but no device that does I/O; the text says what there is.
-    Waiting(String),
-    /// The device.
-    Live(Device),
-}
-
-impl Seen {
-    /// What a reading of the subsystem shows.
-    pub(super) fn of(nqn: &Nqn, subsystem: Option<&Subsystem>) -> Result<Self, NvmeError> {
-        // Without controllers a subsystem lingers only because its device is still held.
-        let Some(subsystem) = subsystem.filter(|found| !found.controllers.is_empty()) else {
-            return Ok(Self::Absent);
-        };
-        match subsystem.namespaces.as_slice() {
-            [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
-                Ok(Self::Live(Device {
-                    nqn: nqn.clone(),
-                    namespace: namespace.clone(),
-                }))
-            }
-            namespaces @ ([] | [_]) => {
-                let states: Vec<_> = subsystem
-                    .controllers
-                    .iter()
-                    .map(|controller| format!("{} {}", controller.name, controller.state))
-                    .collect();
-                let namespace = match namespaces {
-                    [] => "no namespace".to_owned(),
-                    [namespace, ..] => format!("{} of {}", namespace.name, namespace.size),
-                };
-                Ok(Self::Waiting(format!("{}, {namespace}", states.join(", "))))
-            }
-            more => Err(NvmeError::Ambiguous {
-                nqn: nqn.clone(),
-                names: more.iter().map(|found| found.name.clone()).collect(),
-            }),
-        }
-    }
-
-    /// The device, or why there is none to work with.
-    pub(super) fn live(self, nqn: &Nqn) -> Result<Device, NodeError> {
-        let seen = match self {
-            Self::Live(device) => return Ok(device),
-            Self::Waiting(seen) => seen,
-            Self::Absent => "no session".to_owned(),
-        };
-        Err(NodeError::NotLive {
-            nqn: nqn.clone(),
-            seen,
-        })
-    }
+/// The device, or why there is none to work with.
+pub(super) fn live(seen: Seen, nqn: &Nqn) -> Result<Device, NodeError> {
+    seen.live().map_err(|seen| NodeError::NotLive {
+        nqn: nqn.clone(),
+        seen,
+    })
 }
 
 impl Node {

@@ -7,24 +7,28 @@
 //! was ever staged is left alone by every failure: a running pod may be on it. After an
 //! error that may pass, all is left as it is for the next attempt.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rds_csi_core::access::{Access, AccessMode, VolumeMode};
 use rds_csi_core::context::{PublishContext, VolumeContext};
-use rds_csi_core::kind::{Chain, Failure};
-use rds_csi_core::nvme::Target;
+use rds_csi_core::kind::Failure;
+use rds_csi_core::mount::mounts_at;
+use rds_csi_core::nvme::{Subsystem, Target};
 use rds_csi_core::stage::{self, Desired, Knowledge, Observed, Step};
 use rds_csi_core::volume_id::{Form, VolumeId};
-use rds_csi_host::block::{Device, DeviceError};
-use rds_csi_host::mounter::Unmount;
-use rds_csi_host::nvme::await_device;
+use rds_csi_host::block::{Device, DeviceError, Superblock};
+use rds_csi_host::mounter::{Meant, Mounting, Unmount};
+use rds_csi_host::nvme::{Seen, await_device};
 use rds_csi_host::registry::Session;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::budget::Budget;
-use super::session::{Seen, now};
+use super::session::{live, now};
 use super::{Node, NodeError};
+
+mod outcome;
 
 /// What NodeStageVolume asks for.
 #[derive(Debug, Clone)]
@@ -80,8 +84,8 @@ impl Node {
         let desired = request.desired()?;
         let mut budget = Budget::new();
         let outcome = match self.settle(request, &desired, &mut budget).await {
-            Ok(()) => self.mark_staged(request).await,
-            failed => failed,
+            Ok(opened) => self.mark_staged(request, opened).await,
+            Err(error) => Err(error),
         };
         match outcome {
             Err(refusal) if !refusal.kind().is_retryable() => {
@@ -91,47 +95,59 @@ impl Node {
         }
     }
 
+    /// Takes steps until none is left. Returns the record of the session, where it was
+    /// opened on the way.
+    ///
+    /// After a step everything is looked at anew that the step can have changed: opening
+    /// a session mounts nothing, and while it mounts the host verifies the device again.
     async fn settle(
         &self,
         request: &StageRequest,
         desired: &Desired,
         budget: &mut Budget,
-    ) -> Result<(), NodeError> {
-        let mut observed = self.look(request, desired).await?;
-        let mut mounted = false;
+    ) -> Result<Option<Session>, NodeError> {
+        let (subsystem, mounts) = tokio::try_join!(
+            async { Ok(self.host.subsystem(&desired.nqn).await?) },
+            self.mounts_at(&request.staging)
+        )?;
+        let mut observed = Observed {
+            subsystem,
+            mounts,
+            knowledge: Knowledge::Unread,
+        };
+        let (mut opened, mut mounted) = (None, false);
         while let Some(step) = stage::next(&observed, desired)? {
             budget.spend(&step)?;
             debug!(volume_id = %request.id, %step, "staging");
             match step {
-                Step::Connect => self.connect(request, budget).await?,
-                Step::Await => self.await_session(request, budget).await?,
+                Step::Connect => {
+                    let (session, subsystem) = self.connect(request, budget).await?;
+                    (opened, observed.subsystem) = (Some(session), Some(subsystem));
+                }
+                Step::Await => {
+                    observed.subsystem = Some(self.await_session(request, budget).await?);
+                }
                 Step::Mount { .. } if mounted => {
                     return Err(self.not_seen(&request.staging).await?);
                 }
-                Step::Identify | Step::Examine | Step::Format { .. } | Step::Mount { .. } => {
-                    // The very device that the plan was made for: the host refuses it
-                    // where it has become another since.
-                    let seen = Seen::of(&desired.nqn, observed.subsystem.as_ref())?;
-                    let device = seen.live(&desired.nqn)?;
-                    mounted |= matches!(step, Step::Mount { .. });
+                Step::Mount { fs, uuid } => {
+                    let device = device(&observed, desired)?;
+                    let meant = Meant { fs, uuid };
+                    match self.mount(&device, request, meant).await? {
+                        Mounting::Made(mounts) => {
+                            observed.mounts = mounts_at(&mounts, &request.staging);
+                            mounted = true;
+                        }
+                        Mounting::Other(found) => observed.knowledge = head(&device, found),
+                    }
+                }
+                Step::Identify | Step::Examine | Step::Format { .. } => {
+                    let device = device(&observed, desired)?;
                     observed.knowledge = self.take_on(&device, &step, request).await?;
                 }
             }
-            // Reading a device changes nothing on the host that would have to be seen.
-            if !matches!(step, Step::Identify | Step::Examine) {
-                observed = self.look(request, desired).await?;
-            }
         }
-        Ok(())
-    }
-
-    /// What the host shows of the volume, before anything is read from its device.
-    async fn look(&self, request: &StageRequest, desired: &Desired) -> Result<Observed, NodeError> {
-        Ok(Observed {
-            subsystem: self.host.subsystem(&desired.nqn).await?,
-            mounts: self.mounts_at(&request.staging).await?,
-            knowledge: Knowledge::Unread,
-        })
+        Ok(opened)
     }
 
     /// Takes a step on the device and returns what is known of its content after it.
@@ -153,35 +169,52 @@ impl Node {
                 info!(volume_id = %id, %device, %fs, %uuid, elapsed_ms = millis(begun), "filesystem made");
                 Ok(Knowledge::Unread)
             }
-            Step::Mount { fs } => {
-                let (staging, options) = (&request.staging, request.mount_options());
-                self.host.make_directory(staging).await?;
-                self.host.mount(device, staging, *fs, &options).await?;
-                info!(volume_id = %id, %device, %fs, ?options, staging = %staging.display(), elapsed_ms = millis(begun), "filesystem mounted");
-                Ok(Knowledge::Unread)
-            }
-            Step::Identify => self.identify(device, request.access.is_block()).await,
-            Step::Connect | Step::Await => Err(NodeError::Unplanned {
+            Step::Identify => self.identify(device).await,
+            Step::Connect | Step::Await | Step::Mount { .. } => Err(NodeError::Unplanned {
                 step: step.to_string(),
             }),
         }
     }
 
+    async fn mount(
+        &self,
+        device: &Device,
+        request: &StageRequest,
+        meant: Meant,
+    ) -> Result<Mounting, NodeError> {
+        let (begun, options) = (Instant::now(), request.mount_options());
+        let (staging, fs) = (&request.staging, meant.fs);
+        let mounting = self.host.mount(device, staging, meant, &options).await?;
+        if matches!(mounting, Mounting::Made(_)) {
+            info!(volume_id = %request.id, %device, %fs, ?options, staging = %staging.display(), elapsed_ms = millis(begun), "filesystem mounted");
+        }
+        Ok(mounting)
+    }
+
+    /// Opens a session and waits for its device: what was recorded and what is there.
     /// The record says "opened, not staged" before the session exists, so that a crash
     /// leaves a record too many and never one too few.
-    async fn connect(&self, request: &StageRequest, budget: &Budget) -> Result<(), NodeError> {
+    async fn connect(
+        &self,
+        request: &StageRequest,
+        budget: &Budget,
+    ) -> Result<(Session, Subsystem), NodeError> {
         let begun = Instant::now();
         let context = &request.context;
-        let earlier = self.registry.get(&request.id).await?;
-        self.registry
-            .record(&Session {
-                volume: request.id.clone(),
-                nqn: context.nqn.clone(),
-                address: context.nvme_address,
-                port: context.nvme_port,
-                staged_at: None,
-                opened: now(),
+        let opening = Session {
+            volume: request.id.clone(),
+            nqn: context.nqn.clone(),
+            address: context.nvme_address,
+            port: context.nvme_port,
+            staged_at: None,
+            opened: now(),
+            targets: BTreeMap::new(),
+        };
+        let session = self
+            .registry
+            .update(&request.id, move |earlier| Session {
                 targets: earlier.map(|session| session.targets).unwrap_or_default(),
+                ..opening
             })
             .await?;
         let target = Target {
@@ -194,9 +227,9 @@ impl Node {
         let connected = self.host.connect(&target).await;
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;
-        self.await_session(request, budget).await?;
+        let subsystem = self.await_session(request, budget).await?;
         info!(volume_id = %request.id, nqn = %context.nqn, controller, elapsed_ms = millis(begun), "session opened");
-        Ok(())
+        Ok((session, subsystem))
     }
 
     /// Waits for a live device of any size: whether the size is right is judged by the
@@ -205,24 +238,21 @@ impl Node {
         &self,
         request: &StageRequest,
         budget: &Budget,
-    ) -> Result<(), NodeError> {
+    ) -> Result<Subsystem, NodeError> {
         let deadline = budget
             .deadline()
             .min(Instant::now() + self.settings.connect_timeout);
-        await_device(&*self.host, &request.context.nqn, None, deadline).await?;
-        Ok(())
+        Ok(await_device(&*self.host, &request.context.nqn, deadline).await?)
     }
 
-    /// Reads the device's beginning, which also proves that it answers.
-    async fn identify(&self, device: &Device, is_block: bool) -> Result<Knowledge, NodeError> {
-        let superblock = match self.host.identify(device).await {
-            Ok(found) => found.map(|found| (found.fs, found.uuid)),
-            // It was read, and what a block volume holds is its user's.
-            Err(DeviceError::Damaged { .. }) if is_block => None,
-            Err(error) => return Err(error.into()),
-        };
-        let device = device.namespace.number;
-        Ok(Knowledge::Head { device, superblock })
+    /// Reads the beginning of a raw device, which proves that it answers. What it holds
+    /// is its user's.
+    async fn identify(&self, device: &Device) -> Result<Knowledge, NodeError> {
+        match self.host.identify(device).await {
+            Ok(found) => Ok(head(device, found)),
+            Err(DeviceError::Damaged { .. }) => Ok(head(device, None)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A second mount is asked for although one was just made.
@@ -232,48 +262,19 @@ impl Node {
             path: path.to_owned(),
         })
     }
+}
 
-    async fn mark_staged(&self, request: &StageRequest) -> Result<(), NodeError> {
-        let recorded = match self.registry.get(&request.id).await? {
-            None => {
-                self.rebuild_record(&request.id, &request.context.nqn)
-                    .await?
-            }
-            recorded => recorded,
-        };
-        match recorded {
-            Some(session) if session.staged_at.as_deref() != Some(&*request.staging) => {
-                let staged = Session {
-                    staged_at: Some(request.staging.clone()),
-                    ..session
-                };
-                Ok(self.registry.record(&staged).await?)
-            }
-            _ => Ok(()),
-        }
-    }
+/// The very device that the plan was made for: the host refuses it where it has become
+/// another since.
+fn device(observed: &Observed, desired: &Desired) -> Result<Device, NodeError> {
+    let seen = Seen::of(&desired.nqn, observed.subsystem.as_ref())?;
+    live(seen, &desired.nqn)
+}
 
-    /// Ends the session that staging opened and that never was staged; see the head of
-    /// this module. Returns the refusal, or, where something is left, an error that
-    /// makes kubelet ask again.
-    async fn abandon(&self, request: &StageRequest, refusal: NodeError) -> NodeError {
-        match self.undo(request).await {
-            Ok(()) => refusal,
-            Err(source) => NodeError::NotUndone {
-                id: request.id.clone(),
-                refusal: Chain(&refusal).to_string(),
-                source: Box::new(source),
-            },
-        }
-    }
-
-    async fn undo(&self, request: &StageRequest) -> Result<(), NodeError> {
-        let record = self.registry.get(&request.id).await?;
-        let never_staged = record.is_some_and(|session| session.staged_at.is_none());
-        if never_staged && self.mounts_at(&request.staging).await?.is_empty() {
-            self.unstage(&request.id, &request.staging).await?;
-        }
-        Ok(())
+fn head(device: &Device, found: Option<Superblock>) -> Knowledge {
+    Knowledge::Head {
+        device: device.namespace.number,
+        superblock: found.map(|found| (found.fs, found.uuid)),
     }
 }
 

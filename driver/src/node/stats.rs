@@ -13,8 +13,8 @@ use rds_csi_core::nvme::DeviceNumber;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::{Device, Stats};
 use rds_csi_host::mounter::PathState;
+use rds_csi_host::nvme::Seen;
 
-use super::session::Seen;
 use super::{Node, NodeError};
 
 /// What is known of a volume at a path.

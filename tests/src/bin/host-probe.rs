@@ -16,8 +16,8 @@ use rds_csi_core::nvme::{Target, Tuning};
 use rds_csi_host::Linux;
 use rds_csi_host::block::{BlockDevices, Device};
 use rds_csi_host::command::{NODE, Runner};
-use rds_csi_host::mounter::{Mounter, Unmount};
-use rds_csi_host::nvme::{NvmeHost, await_device};
+use rds_csi_host::mounter::{Meant, Mounter, Mounting, Unmount};
+use rds_csi_host::nvme::{NvmeHost, Seen, await_device};
 use rds_csi_host::sys::Root;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -74,8 +74,15 @@ async fn answer(words: &[&str]) -> anyhow::Result<Value> {
         }),
         [operation, nqn, ref rest @ ..] => {
             let nqn: Nqn = nqn.parse()?;
-            match await_device(&host, &nqn, None, Instant::now() + DEADLINE).await {
-                Ok(device) => on_device(&host, operation, &device, rest).await?,
+            let seen = match await_device(&host, &nqn, Instant::now() + DEADLINE).await {
+                Ok(subsystem) => Seen::of(&nqn, Some(&subsystem)),
+                Err(error) => Err(error),
+            };
+            match seen.map(Seen::live) {
+                Ok(device) => {
+                    let device = device.map_err(anyhow::Error::msg)?;
+                    on_device(&host, operation, &device, rest).await?
+                }
                 Err(error) => told(Err::<(), _>(error), done),
             }
         }
@@ -109,11 +116,13 @@ async fn on_device(
         }
         ("mount", [fs, path]) => {
             let (fs, path): (FsType, _) = (fs.parse()?, Path::new(path));
-            host.make_directory(path).await?;
-            told(
-                host.mount(device, path, fs, &["noatime".to_owned()]).await,
-                done,
-            )
+            let meant = Meant { fs, uuid: None };
+            let options = ["noatime".to_owned()];
+            let mounting = host.mount(device, path, meant, &options).await;
+            told(mounting, |mounting| match mounting {
+                Mounting::Made(_) => json!("done"),
+                Mounting::Other(found) => json!(format!("other: {found:?}")),
+            })
         }
         ("grow", [fs, path]) => told(
             host.grow(device, fs.parse()?, Path::new(path)).await,

@@ -121,12 +121,21 @@ impl Node {
                 self.observed.knowledge = Knowledge::Unread;
                 self.formats += 1;
             }
-            Step::Mount { fs } => {
+            Step::Mount { fs, uuid } => {
                 assert!(self.observed.mounts.is_empty(), "mounts are never stacked");
-                self.observed.mounts.push(Mount {
-                    fs_type: fs.to_string(),
-                    ..mount(1)
-                });
+                let superblock = self.superblock();
+                let is_meant = |(found, other): (FsType, Uuid)| {
+                    found == *fs && uuid.is_none_or(|uuid| uuid == other)
+                };
+                if superblock.is_some_and(is_meant) {
+                    self.observed.knowledge = Knowledge::Unread;
+                    self.observed.mounts.push(Mount {
+                        fs_type: fs.to_string(),
+                        ..mount(1)
+                    });
+                } else {
+                    self.observed.knowledge = Knowledge::Head { device, superblock };
+                }
             }
         }
     }
@@ -272,7 +281,11 @@ fn what_was_read_from_another_device_counts_for_nothing() {
     };
     assert_eq!(
         next(&observed, &desired(Some(FsType::Ext4))),
-        Ok(Some(Step::Identify))
+        Ok(Some(Step::Mount {
+            fs: FsType::Ext4,
+            uuid: Some(UUID)
+        })),
+        "which reads again"
     );
 }
 

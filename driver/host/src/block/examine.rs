@@ -98,18 +98,14 @@ pub(super) fn scan(file: &File, device: &str, size: Bytes) -> Result<Scan, Devic
 }
 
 /// Reads the beginning of a device that is open for direct reads. Blocks.
-pub(super) fn head(
+pub(crate) fn head(
     file: &File,
     device: &str,
     size: Bytes,
 ) -> Result<Option<Superblock>, DeviceError> {
-    let mut buffer = Buffer::new(64 * 1024);
-    let head = buffer.read(
-        file,
-        device,
-        0,
-        head_length(size).max(size.get().min(64 * 1024)),
-    )?;
+    let length = head_length(size);
+    let mut buffer = Buffer::new(length);
+    let head = buffer.read(file, device, 0, length)?;
     superblock::recognise(head).map_err(|damaged| DeviceError::Damaged {
         device: device.to_owned(),
         fs: damaged.fs,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::block::{
     BlockDevices, Device, DeviceError, FormatError, GrowError, Holder, Stats, StatsError,
-    Superblock, grow, held::unchecked, holders, mkfs,
+    Superblock, examine, grow, held::unchecked, holders, mkfs,
 };
 use crate::command::BLOCKDEV;
 use crate::linux::Linux;
@@ -23,8 +23,12 @@ pub(super) const SHORT: Duration = Duration::from_secs(20);
 #[async_trait]
 impl BlockDevices for Linux {
     async fn identify(&self, device: &Device) -> Result<Option<Superblock>, DeviceError> {
-        let held = self.hold(device, Access::Direct).await?;
-        self.head(&held, device).await
+        let (root, owned) = (self.root.clone(), device.clone());
+        self.on(device, "read", SHORT, move || {
+            let file = device::open(&root, &owned, Access::Direct)?;
+            examine::head(&file, &owned.to_string(), owned.namespace.size)
+        })
+        .await
     }
 
     async fn examine(&self, device: &Device) -> Result<Content, DeviceError> {

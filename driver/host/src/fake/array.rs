@@ -9,6 +9,8 @@ use rds_csi_core::filesystem::FsType;
 use rds_csi_core::nqn::Nqn;
 use uuid::Uuid;
 
+use crate::block::Superblock;
+
 /// What lies on a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Medium {
@@ -27,6 +29,16 @@ pub enum Medium {
     Foreign(String),
     /// Every read fails.
     Unreadable,
+}
+
+impl Medium {
+    /// What its beginning shows.
+    pub(super) fn superblock(&self) -> Option<Superblock> {
+        match *self {
+            Self::Filesystem { fs, uuid, size } => Some(Superblock { fs, uuid, size }),
+            Self::Blank | Self::Foreign(_) | Self::Unreadable => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

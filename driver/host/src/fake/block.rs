@@ -21,10 +21,7 @@ use crate::sys::Errno;
 impl BlockDevices for FakeHost {
     async fn identify(&self, device: &Device) -> Result<Option<Superblock>, DeviceError> {
         self.call("identify", |kernel| {
-            Ok(match self.medium(kernel, device)? {
-                Medium::Filesystem { fs, uuid, size } => Some(Superblock { fs, uuid, size }),
-                Medium::Blank | Medium::Foreign(_) | Medium::Unreadable => None,
-            })
+            Ok(self.medium(kernel, device)?.superblock())
         })
         .await
     }

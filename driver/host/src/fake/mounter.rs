@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use rds_csi_core::filesystem::FsType;
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
 
 use crate::block::Device;
-use crate::fake::array::Medium;
 use crate::fake::faults::refused;
 use crate::fake::{FakeHost, Kernel, Node};
-use crate::mounter::{MountError, Mounter, PathState, Unmount};
+use crate::mounter::{Meant, MountError, Mounter, Mounting, PathState, Unmount, unexpected};
 use crate::sys::Errno;
 
 #[async_trait]
@@ -25,9 +23,9 @@ impl Mounter for FakeHost {
         &self,
         device: &Device,
         target: &Path,
-        fs: FsType,
+        meant: Meant,
         options: &[String],
-    ) -> Result<(), MountError> {
+    ) -> Result<Mounting, MountError> {
         self.call("mount", |kernel| {
             let medium = self
                 .medium(kernel, device)
@@ -35,26 +33,21 @@ impl Mounter for FakeHost {
                     target: target.to_owned(),
                     source: Box::new(source),
                 })?;
-            require_directory(kernel, target)?;
-            if !matches!(medium, Medium::Filesystem { fs: found, .. } if found == fs) {
-                return Err(MountError::Mount {
-                    device: device.to_string(),
-                    fs,
-                    target: target.to_owned(),
-                    options: options.to_vec(),
-                    source: Box::new(refused("mount", target, Errno::EINVAL)),
-                });
+            let found = medium.superblock();
+            if !found.is_some_and(|found| meant.is(found)) {
+                return Ok(Mounting::Other(found));
             }
+            kernel.require_directory(target)?;
             let source = format!("/dev/{}", device.namespace.name);
             kernel.add_mount(
                 device.namespace.number,
                 Path::new("/"),
                 target,
                 options.to_vec(),
-                fs.as_str(),
+                meant.fs.as_str(),
                 source,
             );
-            Ok(())
+            Ok(Mounting::Made(kernel.mounts.clone()))
         })
         .await
     }
@@ -108,15 +101,8 @@ impl Mounter for FakeHost {
     }
 
     async fn make_directory(&self, path: &Path) -> Result<(), MountError> {
-        self.call("make_directory", |kernel| match kernel.state(path)? {
-            PathState::Absent => {
-                kernel.add_node(path, Node::Directory);
-                Ok(())
-            }
-            PathState::Directory { .. } => Ok(()),
-            found => Err(unexpected(path, found, "a directory")),
-        })
-        .await
+        self.call("make_directory", |kernel| kernel.require_directory(path))
+            .await
     }
 
     async fn remove_directory(&self, path: &Path) -> Result<(), MountError> {
@@ -177,21 +163,6 @@ fn failed(call: &'static str, path: &Path, errno: Errno) -> MountError {
     }
 }
 
-fn unexpected(path: &Path, found: PathState, expected: &'static str) -> MountError {
-    MountError::Unexpected {
-        path: path.to_owned(),
-        found,
-        expected,
-    }
-}
-
-fn require_directory(kernel: &Kernel, path: &Path) -> Result<(), MountError> {
-    match kernel.state(path)? {
-        PathState::Directory { .. } => Ok(()),
-        found => Err(unexpected(path, found, "a directory")),
-    }
-}
-
 impl Kernel {
     /// lstat and a look inside; fails on a mount whose device is gone.
     fn state(&self, path: &Path) -> Result<PathState, MountError> {
@@ -222,6 +193,18 @@ impl Kernel {
             Some(Node::File) => PathState::File { empty: true },
             Some(Node::Block(number)) => PathState::Block(*number),
         })
+    }
+
+    /// Made where nothing is.
+    fn require_directory(&mut self, path: &Path) -> Result<(), MountError> {
+        match self.state(path)? {
+            PathState::Absent => {
+                self.add_node(path, Node::Directory);
+                Ok(())
+            }
+            PathState::Directory { .. } => Ok(()),
+            found => Err(unexpected(path, found, "a directory")),
+        }
     }
 
     pub(super) fn add_node(&mut self, path: &Path, node: Node) {

@@ -3,13 +3,13 @@
 use rds_csi_core::filesystem::{Content, FsType};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::HostIdentity;
-use rds_csi_core::nvme::{Target, Tuning};
+use rds_csi_core::nvme::{Subsystem, Target, Tuning};
 use uuid::Uuid;
 
 use super::*;
 use crate::block::{BlockDevices, Device, FormatError, Holder};
-use crate::mounter::{Mounter, PathState, Unmount};
-use crate::nvme::{ConnectError, NvmeHost, await_device};
+use crate::mounter::{Meant, Mounter, Mounting, PathState, Unmount};
+use crate::nvme::{ConnectError, NvmeHost, Seen, await_device};
 
 const UUID: Uuid = Uuid::from_u128(7);
 const SIZE: Bytes = Bytes::gib(1);
@@ -31,9 +31,27 @@ fn target(id: &str) -> Target {
 async fn connected(host: &FakeHost, id: &str) -> Device {
     host.connect(&target(id)).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    await_device(host, &nqn(id), Some(SIZE), deadline)
-        .await
-        .unwrap()
+    let subsystem = await_device(host, &nqn(id), deadline).await.unwrap();
+    device(&nqn(id), &subsystem)
+}
+
+fn device(nqn: &Nqn, subsystem: &Subsystem) -> Device {
+    Seen::of(nqn, Some(subsystem)).unwrap().live().unwrap()
+}
+
+fn meant(fs: FsType) -> Meant {
+    Meant {
+        fs,
+        uuid: Some(UUID),
+    }
+}
+
+/// Mounts at `/staging`, which is made.
+async fn mounted(host: &FakeHost, device: &Device, fs: FsType) {
+    let staging = Path::new("/staging");
+    let mounting = host.mount(device, staging, meant(fs), &[]).await.unwrap();
+    assert_eq!(mounting, Mounting::Made(host.mount_table()));
+    assert_eq!(host.mount_table()[0].target, staging);
 }
 
 fn host_with(ids: &[&str]) -> (Array, FakeHost) {
@@ -50,26 +68,26 @@ async fn a_volume_is_formatted_mounted_bound_and_taken_down() {
     let (array, host) = host_with(&["a"]);
     let device = connected(&host, "a").await;
     let (staging, target) = (Path::new("/staging"), Path::new("/pods/target"));
-    host.make_directory(staging).await.unwrap();
     host.make_directory(target).await.unwrap();
-    assert!(
-        host.mount(&device, staging, FsType::Ext4, &[])
-            .await
-            .is_err()
-    );
+    let other = host.mount(&device, staging, meant(FsType::Ext4), &[]);
+    assert_eq!(other.await.unwrap(), Mounting::Other(None));
     host.format(&device, FsType::Ext4, UUID).await.unwrap();
     assert!(matches!(
         host.format(&device, FsType::Ext4, UUID).await,
         Err(FormatError::NotBlank { .. })
     ));
-    assert!(
-        host.mount(&device, staging, FsType::Xfs, &[])
-            .await
-            .is_err()
-    );
-    host.mount(&device, staging, FsType::Ext4, &[])
-        .await
-        .unwrap();
+    for wrong in [
+        meant(FsType::Xfs),
+        Meant {
+            uuid: Some(Uuid::nil()),
+            ..meant(FsType::Ext4)
+        },
+    ] {
+        let other = host.mount(&device, staging, wrong, &[]).await.unwrap();
+        assert!(matches!(other, Mounting::Other(Some(found)) if found.uuid == UUID));
+        assert_eq!(host.mount_table(), []);
+    }
+    mounted(&host, &device, FsType::Ext4).await;
     host.bind(staging, target, true).await.unwrap();
     assert_eq!(
         host.holders(&device).await.unwrap(),
@@ -110,9 +128,8 @@ async fn a_mount_outlives_its_device_and_a_new_connection_gets_another_number() 
     let (_array, host) = host_with(&["a"]);
     let old = connected(&host, "a").await;
     let staging = Path::new("/staging");
-    host.make_directory(staging).await.unwrap();
     host.format(&old, FsType::Ext4, UUID).await.unwrap();
-    host.mount(&old, staging, FsType::Ext4, &[]).await.unwrap();
+    mounted(&host, &old, FsType::Ext4).await;
     host.lose(&old.nqn);
     assert!(host.path(staging).await.is_err());
     assert!(host.stats(staging).await.is_err());
@@ -150,18 +167,13 @@ async fn a_new_size_shows_after_a_rescan_and_the_filesystem_follows_when_grown()
     let (array, host) = host_with(&["a"]);
     let device = connected(&host, "a").await;
     let staging = Path::new("/staging");
-    host.make_directory(staging).await.unwrap();
     host.format(&device, FsType::Xfs, UUID).await.unwrap();
-    host.mount(&device, staging, FsType::Xfs, &[])
-        .await
-        .unwrap();
+    mounted(&host, &device, FsType::Xfs).await;
     array.resize(&device.nqn, Bytes::gib(2));
     assert_eq!(connected(&host, "a").await, device);
     host.rescan(&device.nqn).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let larger = await_device(&host, &device.nqn, Some(Bytes::gib(2)), deadline)
-        .await
-        .unwrap();
+    let larger = connected(&host, "a").await;
+    assert_eq!(larger.namespace.size, Bytes::gib(2));
     let measured = host.filesystem_size(&larger, FsType::Xfs, staging).await;
     assert_eq!(measured.unwrap(), SIZE);
     let grown = host.grow(&larger, FsType::Xfs, staging).await;

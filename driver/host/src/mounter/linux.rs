@@ -1,20 +1,19 @@
 //! [`Mounter`] by system calls.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rds_csi_core::filesystem::FsType;
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
 
 use crate::block::Device;
 use crate::linux::Linux;
-use crate::mounter::{MountError, Mounter, PathState, Unmount};
+use crate::mounter::filesystem::FilesystemMount;
+use crate::mounter::{Meant, MountError, Mounter, Mounting, PathState, Unmount, unexpected};
 use crate::mountinfo;
-use crate::sys::device::{self, Access};
-use crate::sys::{CallError, Root, mounting, paths};
+use crate::sys::{CallError, mounting, paths};
 
 /// For what normally takes milliseconds.
 const SHORT: Duration = Duration::from_secs(15);
@@ -37,17 +36,13 @@ impl Mounter for Linux {
         &self,
         device: &Device,
         target: &Path,
-        fs: FsType,
+        meant: Meant,
         options: &[String],
-    ) -> Result<(), MountError> {
-        self.require(target, "a directory", |found| {
-            matches!(found, PathState::Directory { .. })
-        })
-        .await?;
+    ) -> Result<Mounting, MountError> {
         let job = FilesystemMount {
             device: device.clone(),
             target: target.to_owned(),
-            fs,
+            meant,
             options: options.to_vec(),
         };
         let root = self.root.clone();
@@ -117,11 +112,9 @@ impl Mounter for Linux {
     }
 
     async fn make_directory(&self, path: &Path) -> Result<(), MountError> {
-        match self.path(path).await? {
-            PathState::Directory { .. } => Ok(()),
-            PathState::Absent => self.at(path, "mkdir", paths::make_directory).await,
-            found => Err(unexpected(path, found, "a directory")),
-        }
+        self.at(path, "mkdir", paths::require_directory)
+            .await?
+            .map_err(|found| unexpected(path, found, "a directory"))
     }
 
     async fn remove_directory(&self, path: &Path) -> Result<(), MountError> {
@@ -203,74 +196,9 @@ impl Linux {
     }
 }
 
-fn unexpected(path: &Path, found: PathState, expected: &'static str) -> MountError {
-    MountError::Unexpected {
-        path: path.to_owned(),
-        found,
-        expected,
-    }
-}
-
 fn is(error: &MountError, kind: io::ErrorKind) -> bool {
     matches!(error, MountError::Path { source, .. }
         if source.io().is_some_and(|error| error.kind() == kind))
-}
-
-/// A mount of a filesystem: everything that must happen in one go, even where the caller
-/// has stopped waiting.
-#[derive(Debug, Clone)]
-struct FilesystemMount {
-    device: Device,
-    target: PathBuf,
-    fs: FsType,
-    options: Vec<String>,
-}
-
-impl FilesystemMount {
-    fn failed(&self, source: CallError) -> MountError {
-        MountError::Mount {
-            device: self.device.to_string(),
-            fs: self.fs,
-            target: self.target.clone(),
-            options: self.options.clone(),
-            source: Box::new(source),
-        }
-    }
-
-    /// The descriptor pins the device number. The name in `/dev` could still be given to
-    /// another device between the check and the mount, so what got mounted is checked too.
-    fn run(&self, root: &Root) -> Result<(), MountError> {
-        let held = device::open(root, &self.device, Access::Buffered).map_err(|source| {
-            MountError::Device {
-                target: self.target.clone(),
-                source: Box::new(source),
-            }
-        })?;
-        let node = root.dev.join(&self.device.namespace.name);
-        mounting::filesystem(&node, &self.target, self.fs.as_str(), &self.options)
-            .map_err(|source| self.failed(CallError::failed("mount", &self.target, source)))?;
-        let expected = self.device.namespace.number;
-        let found = mounting::device_at(&self.target);
-        drop(held);
-        match found {
-            Ok(found) if found == expected => Ok(()),
-            found => {
-                let undone = mounting::unmount(&self.target, Unmount::Plain);
-                let found = match found {
-                    Ok(number) => number.to_string(),
-                    Err(error) => error.to_string(),
-                };
-                Err(MountError::WrongDevice {
-                    target: self.target.clone(),
-                    expected,
-                    found: match undone {
-                        Ok(()) => found,
-                        Err(error) => format!("{found} (and unmounting it failed: {error})"),
-                    },
-                })
-            }
-        }
-    }
 }
 
 fn bind(from: &Path, target: &Path, read_only: bool) -> Result<(), MountError> {

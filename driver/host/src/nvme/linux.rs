@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::linux::Linux;
 use crate::nvme::{ConnectError, NvmeError, NvmeHost, fabrics, sysfs};
+use crate::sys::{Root, files};
 
 /// For reading sysfs.
 const SHORT: Duration = Duration::from_secs(10);
@@ -24,35 +25,15 @@ const DELETE: Duration = Duration::from_secs(45);
 impl NvmeHost for Linux {
     async fn connect(&self, target: &Target) -> Result<String, ConnectError> {
         let _one_at_a_time = self.connections.lock().await;
-        if let Some(name) = self.connected(target).await? {
-            return Ok(name);
-        }
         let path = self.root.dev.join("nvme-fabrics");
-        let (file, options) = (path.clone(), fabrics::options(target));
-        let reply = self
-            .calls
-            .run("write", &path, CONNECT, move || {
-                fabrics::write(&file, &options)
-            })
+        let (root, owned) = (self.root.clone(), target.clone());
+        self.calls
+            .run("write", &path, CONNECT, move || connect(&root, &owned))
             .await
             .map_err(|source| ConnectError::Call {
                 nqn: target.nqn.clone(),
                 source,
-            })?;
-        match reply {
-            Ok(reply) => fabrics::controller(&reply).ok_or_else(|| ConnectError::Reply {
-                nqn: target.nqn.clone(),
-                reply,
-            }),
-            Err(refusal) => {
-                if fabrics::is_connected(&refusal)
-                    && let Some(name) = self.connected(target).await?
-                {
-                    return Ok(name);
-                }
-                Err(fabrics::meaning(&path, target, refusal))
-            }
-        }
+            })?
     }
 
     async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError> {
@@ -65,15 +46,14 @@ impl NvmeHost for Linux {
     }
 
     async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {
-        let mut subsystems = self.subsystems().await?;
-        subsystems.retain(|subsystem| subsystem.nqn == nqn.as_str());
-        // The kernel makes a second subsystem of one NQN where hosts or identifiers
-        // differ; to the caller they are one name.
-        Ok(subsystems.into_iter().reduce(|mut all, more| {
-            all.controllers.extend(more.controllers);
-            all.namespaces.extend(more.namespaces);
-            all
-        }))
+        let (root, owned) = (self.root.clone(), nqn.clone());
+        let path = root.sys.join("class/nvme-subsystem");
+        self.calls
+            .run("read", &path, SHORT, move || {
+                sysfs::subsystem(&root, &owned)
+            })
+            .await
+            .map_err(NvmeError::Read)?
     }
 
     async fn disconnect(&self, nqn: &Nqn) -> Result<(), NvmeError> {
@@ -141,28 +121,6 @@ impl Linux {
             .unwrap_or_default())
     }
 
-    /// A controller for exactly this target, unless it is on its way out.
-    async fn connected(&self, target: &Target) -> Result<Option<String>, ConnectError> {
-        let controllers =
-            self.controllers(&target.nqn)
-                .await
-                .map_err(|source| ConnectError::Look {
-                    nqn: target.nqn.clone(),
-                    source,
-                })?;
-        Ok(controllers
-            .into_iter()
-            .find(|controller| {
-                controller.address == Some((target.address, target.port))
-                    && controller.host_nqn.as_deref() == Some(target.host.nqn.as_str())
-                    && !matches!(
-                        controller.state,
-                        ControllerState::Deleting | ControllerState::Dead
-                    )
-            })
-            .map(|controller| controller.name))
-    }
-
     async fn control_all(&self, nqn: &Nqn, file: &str, value: &str) -> Result<(), NvmeError> {
         let controllers = self.controllers(nqn).await?;
         if controllers.is_empty() {
@@ -213,13 +171,54 @@ impl Linux {
     }
 }
 
+/// Connects, unless a connection is there. Blocks until the kernel has answered.
+fn connect(root: &Root, target: &Target) -> Result<String, ConnectError> {
+    if let Some(name) = connected(root, target)? {
+        return Ok(name);
+    }
+    let path = root.dev.join("nvme-fabrics");
+    match fabrics::write(&path, &fabrics::options(target)) {
+        Ok(reply) => fabrics::controller(&reply).ok_or_else(|| ConnectError::Reply {
+            nqn: target.nqn.clone(),
+            reply,
+        }),
+        Err(refusal) => {
+            if fabrics::is_connected(&refusal)
+                && let Some(name) = connected(root, target)?
+            {
+                return Ok(name);
+            }
+            Err(fabrics::meaning(&path, target, refusal))
+        }
+    }
+}
+
+/// A controller for exactly this target, unless it is on its way out.
+fn connected(root: &Root, target: &Target) -> Result<Option<String>, ConnectError> {
+    let subsystem = sysfs::subsystem(root, &target.nqn).map_err(|source| ConnectError::Look {
+        nqn: target.nqn.clone(),
+        source,
+    })?;
+    Ok(subsystem
+        .into_iter()
+        .flat_map(|subsystem| subsystem.controllers)
+        .find(|controller| {
+            controller.address == Some((target.address, target.port))
+                && controller.host_nqn.as_deref() == Some(target.host.nqn.as_str())
+                && !matches!(
+                    controller.state,
+                    ControllerState::Deleting | ControllerState::Dead
+                )
+        })
+        .map(|controller| controller.name))
+}
+
 /// The file is opened before its owner is asked: names are given anew, but an open
 /// attribute stays that of the device that it was opened for and fails once that is gone.
 fn write_if_owned(nqn: &str, proof: &Path, attribute: &Path, value: &str) -> io::Result<bool> {
     let written = (|| {
         let mut file = OpenOptions::new().write(true).open(attribute)?;
-        let owner = std::fs::read_to_string(proof)?;
-        if owner.trim() != nqn {
+        if files::attribute(proof)? != nqn {
             return Ok(false);
         }
         file.write_all(value.as_bytes())?;

@@ -12,11 +12,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rds_csi_core::bytes::Bytes;
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::{Controller, ControllerState, Namespace, Subsystem};
 
 use crate::mountinfo::parse_number;
 use crate::nvme::NvmeError;
-use crate::sys::{CallError, Errno, Root};
+use crate::sys::{CallError, Errno, Root, files};
 
 /// The unit of `size` in sysfs, whatever the device's own block size.
 const SECTOR: u64 = 512;
@@ -28,6 +29,23 @@ pub(super) fn controller_directory(root: &Root, name: &str) -> PathBuf {
 
 /// Every subsystem.
 pub(super) fn subsystems(root: &Root) -> Result<Vec<Subsystem>, NvmeError> {
+    read_all(root, |_| true)
+}
+
+/// The subsystem of exactly this NQN. Of all others no more than the NQN is read: a node
+/// may have hundreds.
+pub(super) fn subsystem(root: &Root, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {
+    let found = read_all(root, |other| other == nqn.as_str())?;
+    // The kernel makes a second subsystem of one NQN where hosts or identifiers differ;
+    // to the caller they are one name.
+    Ok(found.into_iter().reduce(|mut all, more| {
+        all.controllers.extend(more.controllers);
+        all.namespaces.extend(more.namespaces);
+        all
+    }))
+}
+
+fn read_all(root: &Root, wanted: impl Fn(&str) -> bool) -> Result<Vec<Subsystem>, NvmeError> {
     let class = root.sys.join("class");
     let directory = class.join("nvme-subsystem");
     let Some(names) = list(&directory)? else {
@@ -43,17 +61,15 @@ pub(super) fn subsystems(root: &Root) -> Result<Vec<Subsystem>, NvmeError> {
     };
     let mut subsystems = Vec::new();
     for name in names {
-        if let Some(subsystem) = subsystem(&directory.join(name))? {
-            subsystems.push(subsystem);
+        let directory = directory.join(name);
+        if let Some(nqn) = read(&directory.join("subsysnqn"))?.filter(|nqn| wanted(nqn)) {
+            subsystems.push(details(&directory, nqn)?);
         }
     }
     Ok(subsystems)
 }
 
-fn subsystem(directory: &Path) -> Result<Option<Subsystem>, NvmeError> {
-    let Some(nqn) = read(&directory.join("subsysnqn"))? else {
-        return Ok(None);
-    };
+fn details(directory: &Path, nqn: String) -> Result<Subsystem, NvmeError> {
     let mut found = Subsystem {
         nqn,
         controllers: Vec::new(),
@@ -74,7 +90,7 @@ fn subsystem(directory: &Path) -> Result<Option<Subsystem>, NvmeError> {
             None => {}
         }
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -161,8 +177,7 @@ pub(crate) fn sectors(text: &str) -> Option<Bytes> {
 
 /// An attribute without its line end; `None` where it is gone.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, NvmeError> {
-    present("read", path, fs::read(path))
-        .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    present("read", path, files::attribute(path))
 }
 
 /// The names in a directory in an order that does not change; `None` where it is gone.

@@ -42,7 +42,18 @@ pub(crate) fn state(path: &Path) -> io::Result<PathState> {
     })
 }
 
-pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
+/// Makes a directory and its missing parents where nothing is; what lies there where it
+/// is something else.
+pub(crate) fn require_directory(path: &Path) -> io::Result<Result<(), PathState>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_directory(path).map(Ok),
+        Ok(_) => state(path).map(Err),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)

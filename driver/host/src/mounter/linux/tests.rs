@@ -7,6 +7,7 @@ use rds_csi_core::kind::{Failure, Kind};
 
 use super::*;
 use crate::command::Runner;
+use crate::sys::Root;
 
 fn host() -> Linux {
     Linux::new(Root::default(), Runner::default())

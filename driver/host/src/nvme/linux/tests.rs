@@ -5,14 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use rds_csi_core::bytes::Bytes;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::HostIdentity;
 use rds_csi_core::nvme::Tuning;
 
 use super::*;
 use crate::command::Runner;
-use crate::nvme::await_device;
+use crate::nvme::{Seen, await_device};
 use crate::sys::Root;
 
 const NQN: &str = "nqn.2000-02.com.mikrotik:pvc-1";
@@ -180,28 +179,45 @@ fn an_attribute_of_another_owner_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_device_is_ready_once_live_and_of_the_expected_size() {
+async fn a_device_is_awaited_until_it_is_live_and_has_a_size() {
     let machine = Machine::new();
     let (host, nqn) = (machine.host(), target().nqn);
     let last_seen = |error: NvmeError| match error {
         NvmeError::NoDevice { seen, .. } => seen,
         other => panic!("{other}"),
     };
-    let absent = await_device(&host, &nqn, None, soon()).await.unwrap_err();
-    assert_eq!(last_seen(absent), "no subsystem of this NQN");
+    let absent = await_device(&host, &nqn, soon()).await.unwrap_err();
+    assert_eq!(absent.kind(), Kind::Timeout);
+    assert_eq!(last_seen(absent), "no session");
 
     machine.connected(0, NQN, "connecting");
-    let lost = await_device(&host, &nqn, None, soon()).await.unwrap_err();
-    assert_eq!(last_seen(lost), "no live controller [nvme0 connecting]");
+    let lost = await_device(&host, &nqn, soon()).await.unwrap_err();
+    assert_eq!(
+        last_seen(lost),
+        "nvme0 connecting, nvme0n1 of 1048576 bytes (1 MiB)"
+    );
 
+    let size = machine.path("sys/class/nvme/nvme0/nvme0n1/size");
     fs::write(machine.path("sys/class/nvme/nvme0/state"), "live").unwrap();
-    let other = await_device(&host, &nqn, Some(Bytes::mib(2)), soon())
-        .await
-        .unwrap_err();
-    assert_eq!(other.kind(), Kind::Timeout);
-    let device = await_device(&host, &nqn, Some(Bytes::mib(1)), soon())
-        .await
-        .unwrap();
+    fs::write(&size, "0").unwrap();
+    let empty = await_device(&host, &nqn, soon()).await.unwrap_err();
+    assert_eq!(last_seen(empty), "nvme0 live, nvme0n1 of 0 bytes");
+
+    fs::write(&size, "2048").unwrap();
+    let found = await_device(&host, &nqn, soon()).await.unwrap();
+    let device = Seen::of(&nqn, Some(&found)).unwrap().live().unwrap();
     assert_eq!(device.namespace.name, "nvme0n1");
     assert_eq!(device.nqn, nqn);
+}
+
+#[tokio::test]
+async fn a_subsystem_is_found_by_its_name_alone_whatever_the_others_show() {
+    let machine = Machine::new();
+    machine.connected(0, &format!("{NQN}0"), "live");
+    machine.connected(1, NQN, "live");
+    // What cannot be read of another subsystem is no business of this one.
+    fs::write(machine.path("sys/class/nvme/nvme0/nvme0n1/dev"), "odd").unwrap();
+    let found = machine.host().subsystem(&target().nqn).await.unwrap();
+    assert_eq!(found.unwrap().controllers[0].name, "nvme1");
+    assert!(machine.host().subsystems().await.is_err());
 }

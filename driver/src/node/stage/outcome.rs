@@ -1,0 +1,60 @@
+//! How staging ends: the session is marked as staged, or, after a refusal that is final,
+//! ended if it never was staged.
+
+use rds_csi_core::kind::Chain;
+use rds_csi_host::registry::Session;
+
+use super::StageRequest;
+use crate::node::{Node, NodeError};
+
+impl Node {
+    /// `opened` is the record, where this call wrote it.
+    pub(super) async fn mark_staged(
+        &self,
+        request: &StageRequest,
+        opened: Option<Session>,
+    ) -> Result<(), NodeError> {
+        let id = &request.id;
+        let recorded = match opened {
+            None => self.registry.get(id).await?,
+            opened => opened,
+        };
+        let recorded = match recorded {
+            None => self.rebuild_record(id, &request.context.nqn).await?,
+            recorded => recorded,
+        };
+        match recorded {
+            Some(session) if session.staged_at.as_deref() != Some(&*request.staging) => {
+                let staged = Session {
+                    staged_at: Some(request.staging.clone()),
+                    ..session
+                };
+                Ok(self.registry.record(&staged).await?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the session that staging opened and that never was staged, for the reason
+    /// that [`super`] gives. Returns the refusal, or, where something is left, an error that
+    /// makes kubelet ask again.
+    pub(super) async fn abandon(&self, request: &StageRequest, refusal: NodeError) -> NodeError {
+        match self.undo(request).await {
+            Ok(()) => refusal,
+            Err(source) => NodeError::NotUndone {
+                id: request.id.clone(),
+                refusal: Chain(&refusal).to_string(),
+                source: Box::new(source),
+            },
+        }
+    }
+
+    async fn undo(&self, request: &StageRequest) -> Result<(), NodeError> {
+        let record = self.registry.get(&request.id).await?;
+        let never_staged = record.is_some_and(|session| session.staged_at.is_none());
+        if never_staged && self.mounts_at(&request.staging).await?.is_empty() {
+            self.unstage(&request.id, &request.staging).await?;
+        }
+        Ok(())
+    }
+}
