@@ -82,14 +82,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Two workers carry a role: it waits for the device and the kernel. Threads for
-/// blocking calls are made as they are needed; a node may have 64 that hang.
+/// Two workers carry a controller, which encrypts. A node waits for the kernel, and one
+/// worker does that with fewer wake-ups: nothing on it may block. Threads for blocking
+/// calls are made as they are needed; a node may have 64 that hang.
 fn runtime(role: &Role) -> io::Result<Runtime> {
-    let blocking = match role {
-        Role::Controller(_) => 8,
-        Role::Node(_) => 80,
+    let (mut builder, blocking) = match role {
+        Role::Controller(_) => (Builder::new_multi_thread(), 8),
+        Role::Node(_) => (Builder::new_current_thread(), 80),
     };
-    Builder::new_multi_thread()
+    builder
         .worker_threads(2)
         .max_blocking_threads(blocking)
         .thread_keep_alive(Duration::from_secs(2))

@@ -5,6 +5,7 @@
 //! process group, which is killed with it. Never through a shell, and never with
 //! arguments that could be read as options unless they are meant so.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -122,7 +123,7 @@ impl Runner {
         arguments: &[&str],
         within: Duration,
     ) -> Result<Output, CommandError> {
-        let mut running = self.start(program, arguments)?;
+        let mut running = self.start(program, arguments).await?;
         let ended = timeout(within, running.finish()).await;
         match ended {
             Ok(Ok(output)) => Ok(output),
@@ -157,7 +158,20 @@ impl Runner {
         }
     }
 
-    fn start(&self, program: Program, arguments: &[&str]) -> Result<Running, CommandError> {
+    /// Off the runtime: finding and executing a program reads the disk that it lies on.
+    async fn start(&self, program: Program, arguments: &[&str]) -> Result<Running, CommandError> {
+        let (runner, arguments) = (self.clone(), owned(arguments));
+        tokio::task::spawn_blocking(move || runner.spawn(program, &arguments))
+            .await
+            .unwrap_or_else(|failed| {
+                Err(CommandError::Start {
+                    program: program.0,
+                    source: io::Error::other(failed),
+                })
+            })
+    }
+
+    fn spawn(&self, program: Program, arguments: &[String]) -> Result<Running, CommandError> {
         let path = self.find(program)?;
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let mut command = Command::new(path);
@@ -194,7 +208,7 @@ struct Running {
 }
 
 impl Running {
-    async fn finish(&mut self) -> std::io::Result<Output> {
+    async fn finish(&mut self) -> io::Result<Output> {
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
         let (stdout, stderr, status) = tokio::join!(keep(stdout), keep(stderr), self.child.wait());
         Ok(Output {
@@ -219,7 +233,7 @@ impl Drop for Running {
 }
 
 /// Reads a stream to its end and keeps its beginning.
-async fn keep(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
+async fn keep(stream: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
     let Some(mut stream) = stream else {
         return Ok(String::new());
     };

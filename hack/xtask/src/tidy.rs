@@ -4,6 +4,7 @@
 //! cargo; this file reads both, runs all checks and prints what they found. It never
 //! changes a file.
 
+mod blocking;
 mod code;
 mod crates;
 mod layout;
@@ -91,6 +92,7 @@ fn check(file: &Tracked) -> Vec<Violation> {
         let code = code::only(text);
         found.extend(words::check_code(path, &code));
         found.extend(walls::check(path, &code));
+        found.extend(blocking::check(path, &code));
         found.extend(shape::check(path, text));
     }
     found
