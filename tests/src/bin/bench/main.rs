@@ -1,9 +1,11 @@
 //! The product's figures, each beside its bound, measured in one run.
 //!
 //! Started by `hack/bench` under `hack/lab` from an optimised build. Ratios are within
-//! this run, since machines differ; a figure over its bound makes the run fail.
+//! this run, since machines differ; a figure over its bound makes the run fail. The
+//! arguments name parts to measure; without any, all are.
 #![expect(clippy::print_stdout, reason = "the figures go to a person")]
 
+mod calls;
 mod controller;
 mod memory;
 mod node;
@@ -11,7 +13,7 @@ mod outage;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rds_csi_tests::appliance::{Appliance, ApplianceOptions};
 use rds_csi_tests::guest::{Guest, GuestOptions};
 use rds_csi_tests::lab::Lab;
@@ -49,6 +51,12 @@ struct Bench {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode> {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let known = ["memory", "controller", "node", "outage"];
+    if let Some(unknown) = parts.iter().find(|part| !known.contains(&part.as_str())) {
+        bail!("no part {unknown:?}; there are: {}", known.join(", "));
+    }
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
     let lab = Lab::new()?;
     let options = ApplianceOptions {
         pool_gibibytes: 1000,
@@ -71,10 +79,18 @@ async fn main() -> Result<ExitCode> {
         plugin,
     };
     let mut figures = Figures::default();
-    memory::measure(&mut figures, &bench).await?;
-    controller::measure(&mut figures, &bench).await?;
-    node::measure(&mut figures, &bench).await?;
-    outage::measure(&mut figures, &bench).await?;
+    if is_wanted("memory") {
+        memory::measure(&mut figures, &bench).await?;
+    }
+    if is_wanted("controller") {
+        controller::measure(&mut figures, &bench).await?;
+    }
+    if is_wanted("node") {
+        node::measure(&mut figures, &bench).await?;
+    }
+    if is_wanted("outage") {
+        outage::measure(&mut figures, &bench).await?;
+    }
     Ok(if figures.over == 0 {
         ExitCode::SUCCESS
     } else {
