@@ -2,6 +2,7 @@
 //! a machine does: its disk stays, everything else is gone.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(super) struct Node {
     guest: Guest,
     setup: Setup,
     kubelet: Mutex<Option<Process>>,
+    imported: AtomicU32,
 }
 
 /// What a node needs from the outside.
@@ -74,6 +76,7 @@ impl Node {
             guest,
             setup,
             kubelet: Mutex::default(),
+            imported: AtomicU32::new(0),
         };
         node.prepare().await?;
         Ok(node)
@@ -94,21 +97,22 @@ impl Node {
     /// # Errors
     /// containerd refused it.
     pub(super) async fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        // By a name never used before: of a file that was replaced on the host, a guest
+        // may still see the old one.
+        let number = self.imported.fetch_add(1, Ordering::Relaxed);
+        let copy = self.guest.share().join(format!("images-{number}.tar"));
+        std::fs::copy(archive, &copy).with_context(|| format!("copying {}", archive.display()))?;
+        let imported = self.import_visible(&copy).await;
+        std::fs::remove_file(&copy).context("removing the copy of an archive")?;
+        imported.with_context(|| format!("importing {}", archive.display()))
+    }
+
+    async fn import_visible(&self, archive: &Path) -> anyhow::Result<()> {
         let archive = archive.display().to_string();
-        let words = [
-            &self.tool("ctr"),
-            "--namespace=k8s.io",
-            "images",
-            "import",
-            "--all-platforms",
-            &archive,
-        ];
+        let ctr = self.tool("ctr");
+        let words = [&ctr, "--namespace=k8s.io", "images", "import", &archive];
         let output = self.guest.run_within(&words, DEADLINE).await?;
-        ensure!(
-            output.success(),
-            "importing {archive}: {}",
-            output.error_text()
-        );
+        ensure!(output.success(), "ctr: {}", output.error_text());
         Ok(())
     }
 
