@@ -79,7 +79,9 @@ pub enum ProvisionError {
         state: String,
     },
     /// Not enough space, promises included.
-    #[error("pool {pool:?} has {available} left to promise, {asked} are needed")]
+    #[error(
+        "pool {pool:?} has {available} left to promise, {asked} are needed; ask for less, delete volumes, or raise the overcommit ratio"
+    )]
     NoSpace {
         /// The mount point.
         pool: String,
@@ -116,7 +118,9 @@ pub enum ProvisionError {
         file_exists: bool,
     },
     /// No such volume, and a complete reading says so.
-    #[error("volume {id} does not exist on the device")]
+    #[error(
+        "volume {id} does not exist on the device: no disk item has that slot; look for its backing file there before the claim is deleted, which removes the file too"
+    )]
     Missing {
         /// The volume.
         id: VolumeId,

@@ -71,7 +71,9 @@ pub enum StageError {
         wanted: String,
     },
     /// Neither blank nor a filesystem of ours.
-    #[error("{device} is not blank: {found}; it is never formatted")]
+    #[error(
+        "{device} is not blank: {found}; it is never formatted. If nobody needs that content, delete the claim and make it anew"
+    )]
     ForeignContent {
         /// The device.
         device: String,
