@@ -205,13 +205,22 @@ impl Namespace {
     /// # Errors
     /// The API refused one; its reason is in the error, as a person would read it.
     pub async fn apply(&self, manifest: &Value) -> anyhow::Result<()> {
-        let words = ["--namespace", &self.name, "apply", "--filename=-"];
+        self.kubectl_with(&["apply"], manifest).await.map(drop)
+    }
+
+    /// Runs a command of kubectl here that takes manifests, such as `create`: what it wrote.
+    ///
+    /// # Errors
+    /// The API refused one; its reason is in the error, as a person would read it.
+    pub async fn kubectl_with(
+        &self,
+        arguments: &[&str],
+        manifest: &Value,
+    ) -> anyhow::Result<String> {
+        let here = ["--namespace", &self.name, "--filename=-"];
+        let words = [arguments, &here].concat();
         let input = manifest.to_string();
-        self.cluster
-            .kubectl
-            .run_with(&words, &input)
-            .await
-            .map(drop)
+        self.cluster.kubectl.run_with(&words, &input).await
     }
 
     /// An object that is there.

@@ -41,6 +41,9 @@ fn a_webhook_that_makes_its_own_is_told_where_and_given_nothing() {
         "--namespace=rds-csi",
         "--service-name=rds-csi-webhook",
         "--configuration-name=rds-csi-webhook",
+        "--leaf-lifetime=2160h",
+        "--ca-lifetime=8760h",
+        "--ca-lead-time=1m",
     ] {
         assert!(
             arguments.iter().any(|argument| argument == expected),
