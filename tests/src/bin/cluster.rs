@@ -12,7 +12,7 @@ use rds_csi_tests::cluster::order::{Order, Part, give};
 use rds_csi_tests::cluster::supervisor::{Plan, Supervisor};
 
 const USAGE: &str = "usage:
-  cluster serve TOOLS ETCD IMAGE…   start a cluster and hold it; under hack/lab
+  cluster serve TOOLS ETCD BASE IMAGE…   start a cluster and hold it; under hack/lab
   cluster order JSON                give the supervisor an order
   cluster parts                     the parts of the cluster: name, pid and log
   cluster images DIRECTORY TOOLS    make the archives that every cluster needs
@@ -41,11 +41,12 @@ async fn main() -> anyhow::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let state = State::of_this_machine();
     match words.as_slice() {
-        ["serve", tools, etcd, images @ ..] => {
+        ["serve", tools, etcd, base, images @ ..] => {
             let plan = Plan {
                 state,
                 tools: PathBuf::from(tools),
                 etcd: PathBuf::from(etcd),
+                base: PathBuf::from(base),
                 images: images.iter().map(PathBuf::from).collect(),
                 simulator: Vec::new(),
             };

@@ -25,6 +25,7 @@ const CONTAINERD: &str = "/run/containerd/containerd.sock";
 pub(super) struct Node {
     guest: Guest,
     setup: Setup,
+    disk: PathBuf,
     kubelet: Mutex<Option<Process>>,
     imported: AtomicU32,
 }
@@ -41,7 +42,8 @@ struct Setup {
 }
 
 impl Node {
-    /// Boots a guest and starts containerd in it, with these image archives.
+    /// Boots a guest and starts containerd in it, on a copy of the disk
+    /// `template` if there is one.
     ///
     /// # Errors
     /// The guest did not boot, or what runs in it failed.
@@ -51,6 +53,7 @@ impl Node {
         name: &str,
         pods: &str,
         tools: &Path,
+        template: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let gateway = lab
             .cluster_address()
@@ -67,6 +70,9 @@ impl Node {
             gateway,
         };
         let disk = lab.disk(name, DISK_MEBIBYTES)?;
+        if let Some(template) = template {
+            copy_sparse(template, &disk)?;
+        }
         let options = GuestOptions::named(name)
             .memory(MEMORY_MEBIBYTES)
             .disk(&disk);
@@ -75,6 +81,7 @@ impl Node {
         let node = Self {
             guest,
             setup,
+            disk,
             kubelet: Mutex::default(),
             imported: AtomicU32::new(0),
         };
@@ -114,6 +121,19 @@ impl Node {
         let output = self.guest.run_within(&words, DEADLINE).await?;
         ensure!(output.success(), "ctr: {}", output.error_text());
         Ok(())
+    }
+
+    /// Keeps the disk as it is now for nodes to come, which need not import what is on it.
+    ///
+    /// # Errors
+    /// The filesystem cannot be held still, or the copy failed.
+    pub(super) async fn keep_disk(&self, template: &Path) -> anyhow::Result<()> {
+        let part = template.with_extension("part");
+        self.guest.script("fsfreeze --freeze /mnt/disk").await?;
+        let copied = copy_sparse(&self.disk, &part);
+        self.guest.script("fsfreeze --unfreeze /mnt/disk").await?;
+        copied?;
+        std::fs::rename(&part, template).with_context(|| format!("writing {}", template.display()))
     }
 
     /// Starts kubelet. Whether the API server answers does not matter.
@@ -220,4 +240,24 @@ fn script() -> anyhow::Result<PathBuf> {
         .join("../hack/kubernetes/node")
         .canonicalize()
         .context("looking for hack/kubernetes/node")
+}
+
+/// Copies a disk without its holes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no library call copies a sparse file; it takes a second and cannot hang"
+)]
+fn copy_sparse(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let output = std::process::Command::new("cp")
+        .arg("--sparse=always")
+        .args([from, to])
+        .output()
+        .context("running cp")?;
+    ensure!(
+        output.status.success(),
+        "copying {}: {}",
+        from.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
 }

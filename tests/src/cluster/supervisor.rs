@@ -40,7 +40,10 @@ pub struct Plan {
     pub tools: PathBuf,
     /// The program etcd.
     pub etcd: PathBuf,
-    /// Archives of images that every node gets.
+    /// The directory of the archives of images that every cluster needs. A disk with them
+    /// is kept there by the first cluster and copied by the others.
+    pub base: PathBuf,
+    /// Further archives of images that every node gets.
     pub images: Vec<PathBuf>,
     /// Further arguments of the simulator.
     pub simulator: Vec<String>,
@@ -315,12 +318,31 @@ async fn start_node(
     plan: &Plan,
     progress: Progress,
 ) -> anyhow::Result<Node> {
-    let node = Node::boot(lab, authority, name, pods, &plan.tools).await?;
+    let template = plan.base.join("node.disk");
+    let known = template.exists().then_some(template.as_path());
+    let node = Node::boot(lab, authority, name, pods, &plan.tools, known).await?;
     progress.say(&format!("{name} runs containerd"));
+    if known.is_none() {
+        for archive in archives(&plan.base)? {
+            node.import(&archive).await?;
+        }
+        if name == NODES[0].0 {
+            node.keep_disk(&template).await?;
+        }
+    }
     for archive in &plan.images {
         node.import(archive).await?;
     }
     progress.say(&format!("{name} has its images"));
     node.start_kubelet().await?;
     Ok(node)
+}
+
+fn archives(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
+    Ok(paths)
 }
