@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::sys::process::kill_group;
 
@@ -123,9 +123,16 @@ impl Runner {
         arguments: &[&str],
         within: Duration,
     ) -> Result<Output, CommandError> {
-        let mut running = self.start(program, arguments).await?;
-        let ended = timeout(within, running.finish()).await;
-        match ended {
+        let deadline = Instant::now() + within;
+        let late = || CommandError::TimedOut {
+            program: program.0,
+            arguments: owned(arguments),
+            seconds: within.as_secs(),
+        };
+        // A program that starts after its time is dropped there, and killed by that.
+        let started = timeout_at(deadline, self.start(program, arguments)).await;
+        let mut running = started.map_err(|_| late())??;
+        match timeout_at(deadline, running.finish()).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(source)) => Err(CommandError::Wait {
                 program: program.0,
@@ -134,11 +141,7 @@ impl Runner {
             Err(_) => {
                 running.kill();
                 let _ = timeout(Self::GRACE, running.child.wait()).await;
-                Err(CommandError::TimedOut {
-                    program: program.0,
-                    arguments: owned(arguments),
-                    seconds: within.as_secs(),
-                })
+                Err(late())
             }
         }
     }

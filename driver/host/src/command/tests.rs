@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rds_csi_core::kind::{Failure, Kind};
-use tokio::time::Instant;
 
 use super::*;
 
@@ -96,4 +95,25 @@ async fn all_missing_programs_are_named_at_once() {
     assert_eq!(runner.verify(&[TOOL]), Ok(()));
     let error = runner.run(BLKID, &[], LONG).await.unwrap_err();
     assert!(matches!(error, CommandError::Missing { .. }));
+}
+
+#[test]
+fn a_program_that_cannot_be_started_in_time_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let runner = runner(directory.path(), "exit 0");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        // As if the disk that the program lies on gave no answer.
+        let hanging = tokio::task::spawn_blocking(move || gate.recv());
+        let error = runner.run(TOOL, &[], Duration::from_millis(20)).await;
+        assert_eq!(error.unwrap_err().kind(), Kind::Timeout);
+        drop(release);
+        hanging.await.unwrap().unwrap_err();
+        runner.run(TOOL, &[], LONG).await.unwrap();
+    });
 }

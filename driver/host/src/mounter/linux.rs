@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nvme::DeviceNumber;
+use tokio::time::Instant;
 
 use crate::block::Device;
 use crate::linux::Linux;
@@ -44,6 +45,7 @@ impl Mounter for Linux {
             target: target.to_owned(),
             meant,
             options: options.to_vec(),
+            until: Instant::now() + LONG,
         };
         let root = self.root.clone();
         let timed_out = job.clone();
