@@ -77,7 +77,7 @@ pub struct PersistentVolume {
     pub is_filesystem: bool,
     /// `spec.accessModes`.
     pub access_modes: Vec<String>,
-    /// The claim that has it.
+    /// The claim that it is bound to.
     pub claim: Option<Claim>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,

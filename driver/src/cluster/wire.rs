@@ -132,18 +132,25 @@ struct ClaimRef {
     name: String,
 }
 
-/// A `status` of which nothing is read.
+/// A PersistentVolume's.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Unread {}
+#[serde(default)]
+pub(super) struct VolumeStatus {
+    phase: String,
+}
 
 impl Spec for VolumeSpec {
     type Kind = k8s_openapi::api::core::v1::PersistentVolume;
-    type Status = Unread;
+    type Status = VolumeStatus;
 }
 
 impl From<Object<VolumeSpec>> for PersistentVolume {
     fn from(object: Object<VolumeSpec>) -> Self {
-        let Object { meta, spec, .. } = object;
+        let Object {
+            meta, spec, status, ..
+        } = object;
+        // Who names a claim may only have been promised to it, or have been left by it.
+        let bound = status.phase == "Bound";
         let csi = spec.csi.unwrap_or_default();
         let claim = |claim: ClaimRef| Claim {
             namespace: claim.namespace,
@@ -157,7 +164,7 @@ impl From<Object<VolumeSpec>> for PersistentVolume {
             handle: csi.volume_handle,
             is_filesystem: spec.volume_mode.is_none_or(|mode| mode != "Block"),
             access_modes: spec.access_modes,
-            claim: spec.claim_ref.map(claim),
+            claim: spec.claim_ref.filter(|_| bound).map(claim),
             annotations: meta.annotations.unwrap_or_default(),
         }
     }
@@ -214,6 +221,10 @@ pub(super) struct PodSpec {
     pub(super) init_containers: Vec<Container>,
     pub(super) ephemeral_containers: Vec<Container>,
 }
+
+/// What is there or not, and otherwise not read.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Unread {}
 
 /// A volume of a pod.
 #[derive(Debug, Clone, Default, Deserialize)]

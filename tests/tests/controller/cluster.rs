@@ -54,6 +54,7 @@ async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
             "accessModes": [mode], "volumeMode": volume_mode,
             "claimRef": {"namespace": "ns", "name": "data"},
         },
+        "status": {"phase": "Bound"},
     }));
     volume
 }

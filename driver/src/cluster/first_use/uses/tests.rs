@@ -118,6 +118,8 @@ fn a_pod_leaves_a_note_once_it_has_mounted_the_volume(#[case] change: Value, #[c
 #[case::a_raw_device(json!({"spec": {"volumeMode": "Block"}}))]
 #[case::noted_already(json!({"metadata": {"annotations": {"rds.csi.srvlab.io/first-used": "x"}}}))]
 #[case::without_a_claim(json!({"spec": {"claimRef": null}}))]
+#[case::promised_to_the_claim_only(json!({"status": {"phase": "Available"}}))]
+#[case::left_by_an_earlier_claim_of_that_name(json!({"status": {"phase": "Released"}}))]
 #[case::no_csi_volume(json!({"spec": {"csi": null}}))]
 fn some_volumes_need_no_note(#[case] change: Value) {
     let mut uses = uses();
@@ -126,6 +128,16 @@ fn some_volumes_need_no_note(#[case] change: Value) {
     assert_eq!(uses.due(), None);
     uses.volume(Event::Apply(volume("pv", "data", &json!({}))));
     assert_eq!(uses.due().as_deref(), Some("pv"));
+}
+
+#[test]
+fn a_volume_that_an_earlier_claim_left_does_not_hide_that_of_the_next() {
+    let mut uses = uses();
+    uses.volume(Event::Apply(volume("pv-2", "data", &json!({}))));
+    let left = json!({"status": {"phase": "Released"}});
+    uses.volume(Event::Apply(volume("pv-1", "data", &left)));
+    uses.pod(Event::Apply(pod(&json!({}))));
+    assert_eq!(uses.due().as_deref(), Some("pv-2"));
 }
 
 #[test]
