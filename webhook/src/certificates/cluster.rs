@@ -10,84 +10,30 @@ use std::fmt;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingWebhook, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::core::params::GetParams;
 use kube::{Api, Client, Resource};
-use rds_csi_core::kind::{Failure, Kind};
 use serde_json::{Value, json};
 
+use super::Settings;
+use super::authority::ServiceNames;
 use super::secret::{Data, changes};
 use super::trust::Bundles;
+
+mod error;
+
+pub use error::ClusterError;
 
 /// For one request; retries of the client included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Marks a Secret as the webhook's. One that holds something and lacks it is not touched.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rds-csi-webhook");
 const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "rds-csi");
-
-/// Why the cluster could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The API server said no.
-    #[error("{doing}: the API server answers {code}: {message}")]
-    Refused {
-        /// What was tried.
-        doing: &'static str,
-        /// HTTP's.
-        code: u16,
-        /// Its words.
-        message: String,
-    },
-    /// No answer that proves anything.
-    #[error("{doing}")]
-    Unreachable {
-        /// What was tried.
-        doing: &'static str,
-        /// Why.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// No answer in time.
-    #[error("{doing}: no answer within {TIMEOUT:?}")]
-    TimedOut {
-        /// What was tried.
-        doing: &'static str,
-    },
-    /// Somebody else wrote in between.
-    #[error("{doing}: somebody else changed it in between")]
-    Conflict {
-        /// What was tried.
-        doing: &'static str,
-    },
-    /// A Secret of this name belongs to somebody else.
-    #[error("the Secret {0:?} exists and is not the webhook's: name another, or delete it")]
-    Foreign(String),
-    /// The answer is no Secret.
-    #[error("{doing}: the answer cannot be read")]
-    Malformed {
-        /// What was tried.
-        doing: &'static str,
-    },
-}
-
-impl Failure for ClusterError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Refused {
-                code: 401 | 403, ..
-            } => Kind::Denied,
-            Self::Refused { .. } | Self::Unreachable { .. } | Self::Malformed { .. } => {
-                Kind::Unreachable
-            }
-            Self::TimedOut { .. } => Kind::Timeout,
-            Self::Conflict { .. } => Kind::Busy,
-            Self::Foreign(_) => Kind::Conflict,
-        }
-    }
-}
 
 /// The Secret as it was seen.
 #[derive(Default)]
@@ -122,6 +68,7 @@ pub struct Cluster {
     namespace: String,
     secret: String,
     configuration: String,
+    names: ServiceNames,
 }
 
 impl fmt::Debug for Cluster {
@@ -136,14 +83,15 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The Secret and the configuration of these names.
+    /// The Secret and the configuration that the settings name.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, secret: &str, configuration: &str) -> Self {
+    pub fn new(client: Client, settings: &Settings) -> Self {
         Self {
             client,
-            namespace: namespace.to_owned(),
-            secret: secret.to_owned(),
-            configuration: configuration.to_owned(),
+            namespace: settings.namespace.clone(),
+            secret: settings.secret.clone(),
+            configuration: settings.configuration.clone(),
+            names: settings.names.clone(),
         }
     }
 
@@ -205,7 +153,8 @@ impl Cluster {
     }
 
     /// Reads the configuration; `None` where there is none, or one without webhooks, such
-    /// as an uninstallation leaves for a moment.
+    /// as an uninstallation leaves for a moment. One that calls anybody else is an error:
+    /// a bundle of ours would cut its webhooks off.
     pub async fn configuration(&self) -> Result<Option<SeenConfiguration>, ClusterError> {
         const DOING: &str = "reading the webhook's configuration";
         let configurations = self.configurations();
@@ -216,6 +165,11 @@ impl Cluster {
         let webhooks = found.webhooks.unwrap_or_default();
         if webhooks.is_empty() {
             return Ok(None);
+        }
+        if !webhooks.iter().all(|webhook| self.is_ours(webhook)) {
+            return Err(ClusterError::ForeignConfiguration(
+                self.configuration.clone(),
+            ));
         }
         let names = webhooks
             .iter()
@@ -250,6 +204,12 @@ impl Cluster {
         let (configurations, params) = (self.configurations(), PatchParams::default());
         let request = configurations.patch(&self.configuration, &params, &patch);
         bounded(DOING, request).await.map(drop)
+    }
+
+    fn is_ours(&self, webhook: &ValidatingWebhook) -> bool {
+        let service = webhook.client_config.service.as_ref();
+        let names = service.and_then(|found| ServiceNames::new(&found.name, &found.namespace));
+        names.as_ref() == Some(&self.names)
     }
 
     fn secrets(&self) -> Request {

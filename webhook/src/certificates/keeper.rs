@@ -75,12 +75,7 @@ impl Keeper {
         metrics: Metrics,
     ) -> Self {
         Self {
-            cluster: Cluster::new(
-                client,
-                &settings.namespace,
-                &settings.secret,
-                &settings.configuration,
-            ),
+            cluster: Cluster::new(client, &settings),
             settings,
             certificate,
             metrics,

@@ -90,6 +90,26 @@ async fn without_api_server_secret_or_configuration_it_waits_and_says_for_what()
 }
 
 #[tokio::test]
+async fn a_configuration_that_calls_somebody_else_is_left_alone() {
+    let lab = Lab::new().await;
+    let ours = lab.api.object(CONFIGURATION).unwrap();
+    let mut theirs = ours.clone();
+    theirs["webhooks"][1]["clientConfig"] =
+        json!({"service": {"name": "hook", "namespace": "other"}, "caBundle": "aHVudGVyMg=="});
+    lab.api.put(CONFIGURATION, theirs);
+    let before = lab.api.object(CONFIGURATION);
+    let replica = lab.replica(LONG).await;
+    eventually("it says so", async || {
+        let why = replica.admin("/readyz").await.1;
+        why.contains("calls another service than the webhook's")
+    })
+    .await;
+    assert_eq!(lab.api.object(CONFIGURATION), before);
+    lab.api.put(CONFIGURATION, ours);
+    lab.until_believed(&replica).await;
+}
+
+#[tokio::test]
 async fn a_secret_of_somebody_else_is_left_alone() {
     let lab = Lab::new().await;
     let theirs = json!({"metadata": {"name": "hook-tls"}, "data": {"password": "aHVudGVyMg=="}});
