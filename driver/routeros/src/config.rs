@@ -118,6 +118,10 @@ pub struct RdsConfig {
     pub connect_timeout: Duration,
     /// How long one command may take; after it the connection is closed.
     pub command_timeout: Duration,
+    /// How long after the end of a session another is opened that nobody asked for: a controller
+    /// that stands by asks for nothing, and must still know whether the device is there.
+    /// Commands do not wait for it.
+    pub idle_reconnect: Duration,
     /// How many bytes one command may print; after them the connection is closed.
     pub output_limit: usize,
     /// The directory whose files an inventory lists.
@@ -143,6 +147,7 @@ impl RdsConfig {
             host_keys,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(30),
+            idle_reconnect: Duration::from_secs(15),
             output_limit: 8 << 20,
             volume_directory: VolumeDirectory::default(),
             allow_old_version: false,

@@ -185,6 +185,21 @@ async fn a_session_that_the_device_ends_for_idleness_is_replaced_by_the_next_cal
 }
 
 #[tokio::test]
+async fn a_session_that_ends_while_nobody_asks_is_replaced_without_being_asked() {
+    let front = ssh_with(variants(&[]), |config| {
+        config.idle_reconnect = Duration::from_millis(50);
+    })
+    .await;
+    for connects in 1..4 {
+        link(&front.rds, |state| {
+            state.connected && state.connects == connects
+        })
+        .await;
+        front.sim.inject(Fault::CutConnections).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_closes_the_connection() {
     let front = ssh_with(variants(&[]), |config| {
         config.command_timeout = Duration::from_millis(300);

@@ -28,6 +28,11 @@ impl Backoff {
         wait
     }
 
+    /// The next attempt is due after this wait, though none has failed.
+    pub(super) fn wait(&mut self, wait: Duration) {
+        self.due = Some(Instant::now() + wait);
+    }
+
     /// An attempt succeeded.
     pub(super) fn reset(&mut self) {
         *self = Self::default();

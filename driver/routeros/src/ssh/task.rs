@@ -28,8 +28,8 @@ pub(super) struct Task {
     open: Option<(Session, Device)>,
     backoff: Backoff,
     last_error: Option<Arc<ConnectError>>,
-    /// Whether to connect without being asked: until the first success after a start or
-    /// a failure. A session that ends while idle is opened again by the next command.
+    /// Whether to connect without being asked: until the first success after a start, a
+    /// failure, or the end of a session.
     restless: bool,
     opened: u64,
     described: Option<Device>,
@@ -92,12 +92,30 @@ impl Task {
                 }
                 None => false,
             },
+            () = self.link.end(), if self.open.is_some() => {
+                self.forget_ended();
+                true
+            }
             () = sleep_until(due), if connects => {
                 // The failure is kept for whoever asks next.
                 drop(self.connected().await);
                 true
             }
         }
+    }
+
+    /// Lets go of a session that ended by itself, and sets when the next is opened. Not at
+    /// once: a device that ends every session would be asked without end.
+    fn forget_ended(&mut self) {
+        if !self.link.state().connected {
+            self.open = None;
+            self.rest();
+        }
+    }
+
+    fn rest(&mut self) {
+        self.restless = true;
+        self.backoff.wait(self.config.idle_reconnect);
     }
 
     async fn serve(&mut self, job: Job) {
@@ -169,6 +187,7 @@ impl Task {
         if let Some((session, _)) = self.open.take() {
             session.close().await;
             self.link.ended(self.opened);
+            self.rest();
         }
     }
 
