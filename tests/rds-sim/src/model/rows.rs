@@ -129,14 +129,12 @@ impl Model {
     /// In the order of a capture of 7.24.
     fn file_backed(&self, item: &Item, file: &FileBacked, row: &mut Row) {
         let mounted = self.on_mounted_pool(&file.file_path);
-        let inside = if mounted {
-            self.recognised(&file.file_path)
-        } else {
-            None
-        };
-        let inside_mounted = file.mount_filesystem && inside.is_some();
+        // Only what may be mounted is looked into: each query makes the rows of all items.
+        let inside = (mounted && file.mount_filesystem)
+            .then(|| self.recognised(&file.file_path))
+            .flatten();
         row.flags.push(if mounted { 'B' } else { 'E' });
-        if inside_mounted {
+        if inside.is_some() {
             row.flags.push('M');
         }
         if file.export {
@@ -148,11 +146,11 @@ impl Model {
             text("slot", &item.slot),
             text("slot-default", ""),
             text("parent", ""),
-            bare("fs", inside.filter(|_| inside_mounted).unwrap_or("-")),
+            bare("fs", inside.unwrap_or("-")),
             text("model", &file.file_path),
             number("size", file.size),
         ]);
-        if inside_mounted {
+        if inside.is_some() {
             properties.push(text("mount-point", &item.slot));
         }
         properties.extend([
