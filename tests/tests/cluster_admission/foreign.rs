@@ -1,0 +1,82 @@
+//! The objects of other drivers are none of the webhook's business: the API server keeps
+//! them away, so that an absent webhook can hold nobody else up.
+
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::Claim;
+use serde_json::{Value, json};
+
+use crate::ground::{close, counted, open};
+
+const OTHER: &str = "admission-other";
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": OTHER}, "provisioner": "other.example.com",
+        "parameters": {"anything": "goes"},
+    })
+}
+
+fn volume() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": OTHER},
+        "spec": {
+            "accessModes": ["ReadWriteMany"], "capacity": {"storage": "64Mi"},
+            "persistentVolumeReclaimPolicy": "Retain", "storageClassName": OTHER,
+            "csi": {"driver": "other.example.com", "volumeHandle": "theirs"},
+        },
+    })
+}
+
+/// What of the requests to the webhook could be about others' objects: those that it found
+/// to be so, and all about claims and classes, which are quiet here. Volumes of ours are
+/// not: they change by themselves, long after the test that made them.
+async fn asked(cluster: &Cluster) -> u64 {
+    let reviews = "rds_csi_webhook_reviews_total";
+    counted(cluster, "rds_csi_webhook_foreign_reviews_total", &[]).await
+        + counted(cluster, "rds_csi_webhook_rejected_requests_total", &[]).await
+        + counted(cluster, reviews, &["kind=\"PersistentVolumeClaim\""]).await
+        + counted(cluster, reviews, &["kind=\"StorageClass\""]).await
+}
+
+#[tokio::test]
+async fn what_is_of_another_driver_never_reaches_the_webhook() {
+    let (cluster, namespace) = open("admission-foreign").await;
+    let before = asked(&cluster).await;
+
+    // Created, bound to one another, changed and deleted: claims and volumes of a foreign
+    // class and of none, with modes that would be refused on a class of ours.
+    let claim = Claim::filesystem("theirs")
+        .of_class(OTHER)
+        .access("ReadWriteMany");
+    let mut classless = Claim::filesystem("classless").manifest();
+    classless["spec"]["storageClassName"] = json!("");
+    let objects = [class(), volume(), claim.manifest(), classless];
+    for object in &objects {
+        namespace.apply(object).await.unwrap();
+    }
+    namespace.bound("theirs").await.unwrap();
+    for kind in [
+        "pvc/theirs",
+        "pvc/classless",
+        &format!("pv/{OTHER}"),
+        &format!("sc/{OTHER}"),
+    ] {
+        namespace
+            .kubectl(&["label", kind, "changed=yes"])
+            .await
+            .unwrap();
+        namespace
+            .kubectl(&["delete", kind, "--timeout=150s"])
+            .await
+            .unwrap();
+    }
+    assert_eq!(asked(&cluster).await, before);
+
+    // The count is of what it seems to be: one request of ours is one more.
+    let ours = Claim::filesystem("ours").manifest();
+    let words = ["create", "--dry-run=server"];
+    namespace.kubectl_with(&words, &ours).await.unwrap();
+    assert_eq!(asked(&cluster).await, before + 1);
+    close(&cluster, namespace).await;
+}
