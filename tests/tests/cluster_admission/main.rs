@@ -8,6 +8,13 @@
     reason = "functions that only tests call panic where the tests do"
 )]
 
+mod api;
+mod away;
+mod certificates;
 mod claims;
+mod figures;
 mod foreign;
 mod ground;
+mod release;
+mod rights;
+mod rotation;

@@ -8,9 +8,12 @@
     reason = "functions that only tests call panic where the tests do"
 )]
 
+mod burst;
 mod exclusive;
 mod kinds;
 mod messages;
 mod moves;
+mod plugin;
 mod reclaim;
 mod stand;
+mod views;

@@ -232,6 +232,12 @@ pub(crate) fn mount(pod: &mut Value, mount: Value) {
     push(&mut pod["spec"]["containers"][0]["volumeMounts"], mount);
 }
 
+/// Makes a pod's container run a script of busybox's shell, once: it fails with it.
+pub(crate) fn run(pod: &mut Value, script: &str) {
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["containers"][0]["command"] = json!(["sh", "-euc", script]);
+}
+
 /// A block claim whose volume goes with it.
 pub(crate) fn raw(name: &str) -> Claim {
     Claim::block(name).of_class("rds-csi")

@@ -1,0 +1,70 @@
+//! While no webhook runs: the cluster goes on, the driver refuses the same things a little
+//! later, and whoever wants it stricter says so, kind by kind.
+
+use rds_csi_tests::cluster::namespace::Claim;
+use serde_json::json;
+
+use crate::ground::{
+    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, close, install, open, refusal,
+    scale_webhook, shared_filesystem,
+};
+
+#[tokio::test]
+async fn without_a_webhook_claims_are_served_and_the_driver_refuses_what_it_would_have() {
+    let (cluster, namespace) = open("admission-away").await;
+    install(&cluster, &json!({"admissionPolicy": {"enabled": false}})).await;
+    await_refusal(&namespace).await;
+    let said = refusal(&namespace, &shared_filesystem("shared")).await;
+    assert!(
+        said.contains(BY_WEBHOOK) && said.contains(DESTROYED),
+        "{said}"
+    );
+
+    scale_webhook(&cluster, 0).await;
+    namespace.apply(&shared_filesystem("shared")).await.unwrap();
+    namespace
+        .apply(&Claim::filesystem("good").manifest())
+        .await
+        .unwrap();
+    namespace.bound("good").await.unwrap();
+    let event = namespace.event("shared", DESTROYED, LONG).await.unwrap();
+    assert!(event.starts_with("ProvisioningFailed"), "{event}");
+    let claim = namespace.get("pvc", "shared").await.unwrap();
+    assert_eq!(claim["status"]["phase"], "Pending");
+
+    // What was admitted meanwhile can go, and comes no second time.
+    scale_webhook(&cluster, 2).await;
+    await_refusal(&namespace).await;
+    namespace.remove("pvc", "shared").await.unwrap();
+    let said = refusal(&namespace, &shared_filesystem("shared")).await;
+    assert!(said.contains(BY_WEBHOOK), "{said}");
+    close(&cluster, namespace).await;
+}
+
+#[tokio::test]
+async fn an_absent_webhook_stops_the_kinds_whose_failure_policy_says_so_and_no_other() {
+    let (cluster, namespace) = open("admission-strict").await;
+    let values = json!({"webhook": {"failurePolicy": {"persistentVolumeClaims": "Fail"}}});
+    install(&cluster, &values).await;
+    await_refusal(&namespace).await;
+    scale_webhook(&cluster, 0).await;
+
+    let claim = Claim::filesystem("good");
+    let said = refusal(&namespace, &claim.manifest()).await;
+    assert!(said.contains("failed calling webhook"), "{said}");
+    let dry = ["create", "--dry-run=server"];
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "admission-strict"}, "provisioner": DRIVER,
+    });
+    namespace.kubectl_with(&dry, &class).await.unwrap();
+    let theirs = claim.of_class("of-somebody-else").manifest();
+    namespace.kubectl_with(&dry, &theirs).await.unwrap();
+
+    scale_webhook(&cluster, 2).await;
+    await_refusal(&namespace).await;
+    let claim = Claim::filesystem("good").manifest();
+    namespace.apply(&claim).await.unwrap();
+    namespace.bound("good").await.unwrap();
+    close(&cluster, namespace).await;
+}

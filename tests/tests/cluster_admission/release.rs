@@ -1,0 +1,102 @@
+//! The release as helm sees it: its own test, and the way to another revision and back
+//! while a pod writes.
+
+use rds_csi_tests::cluster::DEADLINE;
+use rds_csi_tests::cluster::namespace::{Claim, MOUNT, Namespace, pod};
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::wait::until;
+use serde_json::json;
+
+use crate::ground::{await_webhooks, close, open};
+
+/// Counts in a file, each number down to the appliance before the next; any error ends it.
+const COUNT: &str = "trap 'exit 0' TERM
+    i=0
+    while :; do
+        i=$((i + 1))
+        echo $i >>/data/log
+        sync /data/log
+        usleep 100000
+    done";
+
+#[tokio::test]
+async fn the_test_of_the_release_passes_and_leaves_nothing() {
+    let (cluster, namespace) = open("admission-release").await;
+    let words = [
+        "test",
+        NAMESPACE,
+        "--namespace",
+        NAMESPACE,
+        "--timeout=170s",
+    ];
+    let said = cluster.helm(&words).await;
+    let product = Namespace::named(&cluster, NAMESPACE);
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => panic!("{error:#}\n{}", product.report().await),
+    };
+    assert!(said.contains("Succeeded"), "{said}");
+    until("nothing of it is left", DEADLINE, async || {
+        let pod = product.find("pod", "rds-csi-test").await?;
+        let claim = product.find("pvc", "rds-csi-test").await?;
+        Ok((pod.is_none() && claim.is_none()).then_some(()))
+    })
+    .await
+    .unwrap();
+    close(&cluster, namespace).await;
+}
+
+/// The last number, once it is larger than another.
+async fn counts_on(namespace: &Namespace, from: u64) -> u64 {
+    let last = async || {
+        let said = namespace.sh("writer", "tail -n 1 /data/log").await?;
+        anyhow::Ok(said.parse::<u64>()?)
+    };
+    until("the writer counts on", DEADLINE, async || {
+        Ok(Some(last().await?).filter(|last| *last > from + 5))
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_pod_writes_on_through_an_upgrade_and_the_way_back() {
+    let (cluster, namespace) = open("admission-rollback").await;
+    let claim = Claim::filesystem("data");
+    let mut writer = pod("writer", None, &claim);
+    writer["spec"]["restartPolicy"] = json!("Never");
+    writer["spec"]["containers"][0]["command"] = json!(["sh", "-euc", COUNT]);
+    namespace.apply(&claim.manifest()).await.unwrap();
+    namespace.apply(&writer).await.unwrap();
+    namespace.running("writer").await.unwrap();
+    until("the writer has begun", DEADLINE, async || {
+        let begun = namespace.sh("writer", &format!("ls {MOUNT}")).await?;
+        Ok(begun.contains("log").then_some(()))
+    })
+    .await
+    .unwrap();
+    let began = counts_on(&namespace, 0).await;
+
+    let debug = json!({"log": {"level": "debug"}});
+    cluster.install(&debug).await.unwrap();
+    let upgraded = counts_on(&namespace, began).await;
+    let words = [
+        "rollback",
+        NAMESPACE,
+        "--namespace",
+        NAMESPACE,
+        "--wait",
+        "--timeout=170s",
+    ];
+    cluster.helm(&words).await.unwrap();
+    await_webhooks(&cluster).await;
+    counts_on(&namespace, upgraded).await;
+
+    let writer = namespace.get("pod", "writer").await.unwrap();
+    assert_eq!(writer["status"]["phase"], "Running");
+    assert_eq!(writer["status"]["containerStatuses"][0]["restartCount"], 0);
+    let gaps = "awk '$1 != NR {print \"gap at\", NR}' /data/log";
+    assert_eq!(namespace.sh("writer", gaps).await.unwrap(), "");
+    namespace.remove("pod", "writer").await.unwrap();
+    close(&cluster, namespace).await;
+}

@@ -1,0 +1,155 @@
+//! An API server that restarts, is slow or refuses while volumes are made, and a device
+//! that cannot be reached meanwhile.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::Namespace;
+use rds_csi_tests::cluster::order::Order;
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::wait::until;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::books::{balanced, differences};
+use crate::ground::{LONG, all_bound, apply_claims, latency, numbered, on_whole_cluster};
+
+const API: &str = "kube-apiserver";
+const CLAIMS: usize = 50;
+/// So that 50 volumes take longer than the fault needs to begin.
+const COMMAND: Duration = Duration::from_millis(500);
+const REFUSAL: &str = "rds-csi-faults";
+
+/// Makes claims under a fault, and then asks that every one is served and nothing is left
+/// over; and the same for their end.
+async fn survives(
+    cluster: &Cluster,
+    name: &str,
+    fault: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let before = differences(cluster).await?;
+    let namespace = Namespace::new(cluster, name).await?;
+    let claims = numbered("claim", CLAIMS);
+    latency(cluster, COMMAND.as_millis().try_into()?).await?;
+    apply_claims(&namespace, &claims).await?;
+    fault().await?;
+    latency(cluster, 0).await?;
+    all_bound(&namespace, &claims).await?;
+    let books = balanced(cluster, &before).await?;
+    ensure!(books.volumes() >= CLAIMS, "{books:?}");
+    namespace.delete().await?;
+    balanced(cluster, &before).await.map(drop)
+}
+
+/// Cuts the device's SSH, waits until the controllers must have met that, and mends it.
+async fn cut_ssh(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.appliance().cut_ssh().await?;
+    sleep(Duration::from_secs(10)).await;
+    cluster.appliance().restore().await
+}
+
+#[tokio::test]
+async fn fifty_claims_outlast_restarts_of_the_api_server_and_a_cut_ssh() {
+    on_whole_cluster(async |cluster| {
+        survives(cluster, "faults-api-restart", async || {
+            for _ in 0..2 {
+                let part = API.to_owned();
+                cluster.order(Order::KillPart { part }).await?;
+                cut_ssh(cluster).await?;
+                let part = API.to_owned();
+                cluster.order(Order::StartPart { part }).await?;
+            }
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fifty_claims_outlast_an_api_server_that_answers_every_five_seconds() {
+    on_whole_cluster(async |cluster| {
+        survives(cluster, "faults-api-slow", async || {
+            let end = Instant::now() + Duration::from_secs(30);
+            while Instant::now() < end {
+                signal(cluster, "STOP").await?;
+                sleep(Duration::from_secs(5)).await;
+                signal(cluster, "CONT").await?;
+                sleep(Duration::from_millis(300)).await;
+            }
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
+
+async fn signal(cluster: &Cluster, signal: &str) -> anyhow::Result<()> {
+    let (part, signal) = (API.to_owned(), signal.to_owned());
+    cluster
+        .order(Order::SignalPart { part, signal })
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn fifty_claims_outlast_an_api_server_that_refuses_the_controller() {
+    on_whole_cluster(async |cluster| {
+        let result = survives(cluster, "faults-api-refuses", async || {
+            refuse(cluster).await?;
+            until("requests were refused", LONG, async || {
+                Ok((rejections(cluster).await? > 0).then_some(()))
+            })
+            .await?;
+            cut_ssh(cluster).await?;
+            allow(cluster).await
+        })
+        .await;
+        allow(cluster).await?;
+        result
+    })
+    .await;
+}
+
+/// Lets the API server answer 429 to everything that the controller's pods ask.
+async fn refuse(cluster: &Cluster) -> anyhow::Result<()> {
+    let version = "flowcontrol.apiserver.k8s.io/v1";
+    let account = json!({"name": "rds-csi-controller", "namespace": NAMESPACE});
+    let everything = json!({
+        "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"],
+        "clusterScope": true, "namespaces": ["*"],
+    });
+    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": version, "kind": "PriorityLevelConfiguration",
+         "metadata": {"name": REFUSAL},
+         "spec": {"type": "Limited", "limited": {
+             "nominalConcurrencyShares": 0, "borrowingLimitPercent": 0,
+             "limitResponse": {"type": "Reject"}}}},
+        {"apiVersion": version, "kind": "FlowSchema", "metadata": {"name": REFUSAL},
+         "spec": {
+             "matchingPrecedence": 10,
+             "priorityLevelConfiguration": {"name": REFUSAL},
+             "rules": [{
+                 "subjects": [{"kind": "ServiceAccount", "serviceAccount": account}],
+                 "resourceRules": [everything]}]}},
+    ]});
+    cluster.apply(&objects.to_string()).await.map(drop)
+}
+
+async fn allow(cluster: &Cluster) -> anyhow::Result<()> {
+    let objects = format!("flowschema/{REFUSAL} prioritylevelconfiguration/{REFUSAL}");
+    let mut words = vec!["delete", "--ignore-not-found"];
+    words.extend(objects.split(' '));
+    cluster.kubectl(&words).await.map(drop)
+}
+
+/// How many requests were refused, as the API server counts them.
+async fn rejections(cluster: &Cluster) -> anyhow::Result<u64> {
+    let metrics = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+    let lines = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_flowcontrol_rejected_requests_total") && line.contains(REFUSAL)
+    });
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    Ok(counts.sum())
+}

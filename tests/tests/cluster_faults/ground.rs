@@ -1,0 +1,114 @@
+//! What every test here begins and ends with: a whole cluster with the product in it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::wait::until;
+use serde_json::{Value, json};
+
+/// How long many claims or pods may take; guests are slow, and so is a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(420);
+
+/// Takes a test through a whole cluster and mends that afterwards, whatever happened. The
+/// test says by an error what is wrong; a panic would leave the cluster broken.
+pub(crate) async fn on_whole_cluster(test: impl AsyncFnOnce(&Cluster) -> anyhow::Result<()>) {
+    let cluster = Cluster::attach().await.unwrap();
+    mend(&cluster).await.unwrap();
+    cluster.ensure_installed().await.unwrap();
+    product_is_ready(&cluster).await.unwrap();
+    let result = Box::pin(test(&cluster)).await;
+    let mended = mend(&cluster).await;
+    result.unwrap();
+    mended.unwrap();
+}
+
+async fn mend(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.heal().await?;
+    device(cluster, json!({"op": "clear-faults"})).await?;
+    latency(cluster, 0).await
+}
+
+/// Asks the simulator; its refusal is an error.
+pub(crate) async fn device(cluster: &Cluster, request: Value) -> anyhow::Result<Value> {
+    let answer = cluster.appliance().control(request).await?;
+    anyhow::ensure!(answer["ok"] == true, "the simulator refused: {answer}");
+    Ok(answer)
+}
+
+/// Makes every command on the device take so long from now on.
+pub(crate) async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
+    let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
+    device(cluster, request).await.map(drop)
+}
+
+/// Waits until every pod of the product is ready.
+pub(crate) async fn product_is_ready(cluster: &Cluster) -> anyhow::Result<()> {
+    for workload in [
+        "daemonset/rds-csi-node",
+        "deployment/rds-csi-controller",
+        "deployment/rds-csi-webhook",
+    ] {
+        let words = [
+            "--namespace",
+            NAMESPACE,
+            "rollout",
+            "status",
+            workload,
+            "--timeout=170s",
+        ];
+        cluster.kubectl(&words).await?;
+    }
+    Ok(())
+}
+
+/// Applies many claims in one command.
+pub(crate) async fn apply_claims(namespace: &Namespace, names: &[String]) -> anyhow::Result<()> {
+    let claims: Vec<Value> = names
+        .iter()
+        .map(|name| Claim::filesystem(name).manifest())
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": claims});
+    namespace.apply(&list).await
+}
+
+/// Names of objects that only differ by a number.
+pub(crate) fn numbered(stem: &str, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{stem}-{number}"))
+        .collect()
+}
+
+/// The claims of a namespace that are bound.
+///
+/// An API server that is away is no error: the next look may find it.
+pub(crate) async fn bound(namespace: &Namespace) -> Vec<String> {
+    let words = ["get", "pvc", "--output=json", "--request-timeout=30s"];
+    let text = namespace.kubectl(&words).await.unwrap_or_default();
+    let list: Value = serde_json::from_str(&text).unwrap_or_default();
+    let claims = list["items"].as_array().into_iter().flatten();
+    claims
+        .filter(|claim| claim["status"]["phase"] == "Bound")
+        .filter_map(|claim| claim["metadata"]["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Waits until these claims of a namespace are bound.
+pub(crate) async fn all_bound(namespace: &Namespace, names: &[String]) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    let waited = until("the claims are bound", LONG, async || {
+        let bound = bound(namespace).await;
+        missing = names.iter().filter(|&name| !bound.contains(name)).collect();
+        Ok(missing.is_empty().then_some(()))
+    })
+    .await;
+    match waited {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let report = namespace.report().await;
+            Err(error).with_context(|| format!("not bound: {missing:?}\n{report}"))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The driver and kubelet come and go under pods that write: no pod may notice.
+
+use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::{DEADLINE, product};
+use rds_csi_tests::wait::until;
+use serde_json::json;
+
+use crate::stand::{Stand, pod_at, raw, run, with};
+
+/// Counts, ten times a second, in a file and on a device, each number down to the
+/// appliance before the next; any error ends the pod.
+const COUNT: &str = "trap 'exit 0' TERM
+    i=0
+    while :; do
+        i=$((i + 1))
+        echo $i >>/data/log
+        dd if=/data/log of=/data/copy bs=64k conv=fsync 2>/dev/null
+        printf '%012d' $i | dd of=/dev/raw bs=4k conv=fsync,notrunc 2>/dev/null
+        usleep 100000
+    done";
+/// The last number of the file, and whether none before it is missing.
+const LAST: &str = "tail -n 1 /data/log; awk '$1 != NR {print \"gap at\", NR}' /data/log";
+
+/// The writer of a node: it counts and never fails.
+async fn count(stand: &Stand) -> u64 {
+    let pod = stand.namespace.get("pod", "writer").await.unwrap();
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+    stand.sh("writer", LAST).await.parse().unwrap()
+}
+
+/// Waits until the writer has counted on by some: what it does still works.
+async fn goes_on(stand: &Stand, after: &str) {
+    let from = count(stand).await;
+    let what = format!("the writer counts on after {after}");
+    let on = until(&what, DEADLINE, async || {
+        Ok((count(stand).await > from + 10).then_some(()))
+    });
+    on.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back() {
+    let stand = Stand::open("work-plugin").await;
+    let product = Namespace::named(&stand.cluster, product::NAMESPACE);
+    let (data, device) = (Claim::filesystem("data"), raw("raw"));
+    let writer = pod_at("writer", Some("node-a"), &data, "/data");
+    let mut writer = with(writer, &device, "/dev/raw");
+    run(&mut writer, COUNT);
+    stand
+        .apply(&[data.manifest(), device.manifest(), writer])
+        .await;
+    stand.ready(&["writer"]).await;
+    goes_on(&stand, "its start").await;
+
+    let restart = ["rollout", "restart", "daemonset/rds-csi-node"];
+    product.kubectl(&restart).await.unwrap();
+    rolled_out(&product).await;
+    goes_on(&stand, "a restart of the plugin").await;
+
+    let patient = json!({"node": {"connectTimeout": "31s"}});
+    stand.cluster.install(&patient).await.unwrap();
+    rolled_out(&product).await;
+    goes_on(&stand, "an upgrade").await;
+    let back = ["rollback", product::NAMESPACE, "-n", product::NAMESPACE];
+    stand.cluster.helm(&back).await.unwrap();
+    rolled_out(&product).await;
+    goes_on(&stand, "a rollback").await;
+
+    let node = stand.cluster.node("node-a").unwrap();
+    node.restart_kubelet().await.unwrap();
+    goes_on(&stand, "a restart of kubelet").await;
+
+    // All is as it was: another pod on the node gets the same volume, and the node lets go.
+    stand
+        .apply(&[pod_at("second", Some("node-a"), &data, "/data")])
+        .await;
+    stand.ready(&["second"]).await;
+    let counted = count(&stand).await;
+    stand.remove(&["pod/writer", "pod/second"]).await;
+    let reader = pod_at("reader", Some("node-b"), &data, "/data");
+    stand.apply(&[with(reader, &device, "/dev/raw")]).await;
+    stand.ready(&["reader"]).await;
+    let last: u64 = stand.sh("reader", LAST).await.parse().unwrap();
+    let raw = stand.sh("reader", "head -c 12 /dev/raw").await;
+    let raw: u64 = raw.parse().unwrap();
+    assert!(last >= counted && last - raw <= 1, "{counted} {last} {raw}");
+    stand.close().await;
+}
+
+/// Waits until every node has the plugin that it should have.
+async fn rolled_out(product: &Namespace) {
+    let words = [
+        "rollout",
+        "status",
+        "daemonset/rds-csi-node",
+        "--timeout=170s",
+    ];
+    let done = product.kubectl(&words).await;
+    if let Err(error) = done {
+        panic!("{error:#}\n{}", product.report().await);
+    }
+}

@@ -1,0 +1,255 @@
+//! Figures of the product in a real cluster: what a person waits for, and whose time it is.
+//!
+//! `hack/bench cluster` runs this. Figures of time mean little on a busy machine. When
+//! something happened is what the API server's audit log says, to the microsecond.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::jiff::Timestamp;
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::wait::until;
+use serde_json::{Value, json};
+
+const BURST: usize = 100;
+const ROUND_TRIP_MS: u64 = 50;
+const BURST_BOUND: f64 = 30.0;
+const REPEATS: usize = 20;
+const NODE: &str = "node-a";
+const DEADLINE: Duration = Duration::from_secs(600);
+
+async fn cluster() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::attach().await?;
+    cluster.heal().await?;
+    cluster.ensure_installed().await?;
+    Ok(cluster)
+}
+
+#[tokio::test]
+async fn a_hundred_claims_at_once_are_bound_in_under_thirty_seconds() {
+    let cluster = cluster().await.unwrap();
+    let result = burst(&cluster).await;
+    latency(&cluster, 0).await.unwrap();
+    let (seconds, driver) = result.unwrap();
+    println!(
+        "{BURST} claims at once, {ROUND_TRIP_MS} ms a round trip: {seconds:.1} s (at most {BURST_BOUND} s)"
+    );
+    println!(
+        "    CreateVolume took {driver:.1} s on average, {:.0} % of that",
+        100.0 * driver / seconds
+    );
+    assert!(seconds <= BURST_BOUND);
+}
+
+/// Seconds from the first claim to the last bound one, and of the average CreateVolume.
+async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
+    let namespace = Namespace::new(cluster, "figures-burst").await?;
+    let before = durations(cluster, "controller", "CreateVolume").await?;
+    latency(cluster, ROUND_TRIP_MS).await?;
+    let claims: Vec<Value> = (0..BURST)
+        .map(|number| Claim::filesystem(&format!("claim-{number}")).manifest())
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": claims});
+    namespace.apply(&list).await?;
+    until("all are bound", DEADLINE, async || {
+        let list = cluster
+            .get(&["--namespace", namespace.name(), "pvc"])
+            .await?;
+        let claims = list["items"].as_array().context("no list of claims")?;
+        let bound = |claim: &&Value| claim["status"]["phase"] == "Bound";
+        Ok((claims.iter().filter(bound).count() == BURST).then_some(()))
+    })
+    .await?;
+    let after = durations(cluster, "controller", "CreateVolume").await?;
+    let audit = Audit::read(cluster, namespace.name())?;
+    let began = audit.first("create", "persistentvolumeclaims", None)?;
+    let ended = audit.last("update", "persistentvolumeclaims", Some("status"))?;
+    let calls = after.calls - before.calls;
+    ensure!(calls > 0.0, "no CreateVolume was counted");
+    namespace.delete().await?;
+    Ok((
+        seconds(began, ended),
+        (after.seconds - before.seconds) / calls,
+    ))
+}
+
+#[tokio::test]
+async fn a_pod_with_a_new_claim_runs_soon() {
+    let cluster = cluster().await.unwrap();
+    let mut stages = BTreeMap::<&str, Vec<f64>>::new();
+    for _ in 0..REPEATS {
+        for (stage, seconds) in stages_of_a_pod(&cluster).await.unwrap() {
+            stages.entry(stage).or_default().push(seconds);
+        }
+    }
+    println!("claim created to pod running, median of {REPEATS}, seconds:");
+    for stage in ["bind", "attach", "stage", "publish", "start", "all"] {
+        println!(
+            "    {stage:<8} {:6.2}",
+            median(stages.remove(stage).unwrap())
+        );
+    }
+}
+
+/// A pod with a new claim, and how long each stage of its way took.
+async fn stages_of_a_pod(cluster: &Cluster) -> anyhow::Result<[(&'static str, f64); 6]> {
+    let namespace = Namespace::new(cluster, "figures-pod").await?;
+    let claim = Claim::filesystem("claim");
+    let before = (
+        durations(cluster, "node", "NodeStageVolume").await?,
+        durations(cluster, "node", "NodePublishVolume").await?,
+    );
+    let pod = pod("pod", Some(NODE), &claim);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [claim.manifest(), pod]});
+    namespace.apply(&list).await?;
+    let volume = namespace.bound("claim").await?;
+    namespace.running("pod").await?;
+    let stage = durations(cluster, "node", "NodeStageVolume").await?.seconds - before.0.seconds;
+    let publish = durations(cluster, "node", "NodePublishVolume")
+        .await?
+        .seconds
+        - before.1.seconds;
+    let attachment = attachment(cluster, &volume).await?;
+    let audit = Audit::read(cluster, namespace.name())?;
+    let created = audit.first("create", "persistentvolumeclaims", None)?;
+    let bound = audit.last("update", "persistentvolumeclaims", Some("status"))?;
+    let running = audit.last("patch", "pods", Some("status"))?;
+    let attached = Audit::of_object(cluster, &attachment)?.last(
+        "patch",
+        "volumeattachments",
+        Some("status"),
+    )?;
+    namespace.delete().await?;
+    let all = seconds(created, running);
+    Ok([
+        ("bind", seconds(created, bound)),
+        ("attach", seconds(bound, attached)),
+        ("stage", stage),
+        ("publish", publish),
+        ("start", seconds(attached, running) - stage - publish),
+        ("all", all),
+    ])
+}
+
+async fn attachment(cluster: &Cluster, volume: &str) -> anyhow::Result<String> {
+    let list = cluster.get(&["volumeattachments"]).await?;
+    let all = list["items"].as_array().into_iter().flatten();
+    let mut ours = all.filter(|one| one["spec"]["source"]["persistentVolumeName"] == volume);
+    let ours = ours.next().context("the volume is not attached")?;
+    let name = ours["metadata"]["name"].as_str().context("no name")?;
+    Ok(name.to_owned())
+}
+
+/// What the API server wrote down of requests that succeeded.
+struct Audit(Vec<Value>);
+
+impl Audit {
+    fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        Self::filtered(cluster, "namespace", namespace)
+    }
+
+    fn of_object(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
+        Self::filtered(cluster, "name", name)
+    }
+
+    fn filtered(cluster: &Cluster, field: &str, value: &str) -> anyhow::Result<Self> {
+        let lines = cluster.audit()?.into_iter();
+        let ours = lines.filter(|line| {
+            line["objectRef"][field] == value && line["responseStatus"]["code"].as_u64() < Some(300)
+        });
+        Ok(Self(ours.collect()))
+    }
+
+    fn first(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Timestamp> {
+        let times = self.times(verb, kind, part)?;
+        times
+            .first()
+            .copied()
+            .with_context(|| format!("no {verb} of {kind}"))
+    }
+
+    fn last(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Timestamp> {
+        let times = self.times(verb, kind, part)?;
+        times
+            .last()
+            .copied()
+            .with_context(|| format!("no {verb} of {kind}"))
+    }
+
+    /// When such requests were answered since the namespace was made, in order.
+    fn times(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Vec<Timestamp>> {
+        let made = |line: &Value| {
+            line["verb"] == "create" && line["objectRef"]["resource"] == "namespaces"
+        };
+        let from = self.0.iter().rposition(made).unwrap_or_default();
+        let ours = self.0.iter().skip(from).filter(|line| {
+            line["verb"] == verb
+                && line["objectRef"]["resource"] == kind
+                && line["objectRef"]["subresource"].as_str() == part
+        });
+        let mut times = ours
+            .map(|line| {
+                Ok(line["stageTimestamp"]
+                    .as_str()
+                    .context("no time")?
+                    .parse()?)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        times.sort_unstable();
+        Ok(times)
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// What the driver measured of one kind of call, over all pods of a role.
+#[derive(Default)]
+struct Durations {
+    calls: f64,
+    seconds: f64,
+}
+
+async fn durations(cluster: &Cluster, role: &str, rpc: &str) -> anyhow::Result<Durations> {
+    let selector = format!("app.kubernetes.io/component={role}");
+    let words = ["--namespace", NAMESPACE, "pods", "--selector", &selector];
+    let list = cluster.get(&words).await?;
+    let pods = list["items"].as_array().into_iter().flatten();
+    let mut all = Durations::default();
+    for pod in pods.filter_map(|pod| pod["metadata"]["name"].as_str()) {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9808/proxy/metrics");
+        let metrics = cluster.kubectl(&["get", "--raw", &path]).await?;
+        all.calls += value(
+            &metrics,
+            &format!("rds_csi_rpc_duration_seconds_count{{rpc=\"{rpc}\"}}"),
+        );
+        all.seconds += value(
+            &metrics,
+            &format!("rds_csi_rpc_duration_seconds_sum{{rpc=\"{rpc}\"}}"),
+        );
+    }
+    Ok(all)
+}
+
+/// A series that is absent has not counted anything yet.
+fn value(metrics: &str, series: &str) -> f64 {
+    let mut values = metrics.lines().filter_map(|line| line.strip_prefix(series));
+    let value = values.next().and_then(|text| text.trim().parse().ok());
+    value.unwrap_or_default()
+}
+
+async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
+    let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
+    let answer = cluster.appliance().control(request).await?;
+    ensure!(answer["ok"] == true, "the simulator refused: {answer}");
+    Ok(())
+}
