@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -31,15 +32,28 @@ impl WebhookProcess {
     /// # Errors
     /// It did not start, or ended.
     pub async fn start(storage_classes: &str) -> anyhow::Result<Self> {
+        Self::with("--storage-classes", storage_classes).await
+    }
+
+    /// Starts it with the storage classes of a cluster and waits until it listens.
+    ///
+    /// # Errors
+    /// It did not start, or ended.
+    pub async fn in_cluster(kubeconfig: &str) -> anyhow::Result<Self> {
+        Self::with("--kubeconfig", kubeconfig).await
+    }
+
+    /// Starts it with a flag that takes a file with this text.
+    async fn with(flag: &str, text: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for the webhook")?;
         let path = |name: &str| directory.path().join(name);
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()])
             .context("making a certificate")?;
         std::fs::write(path("tls.crt"), made.cert.pem())?;
         std::fs::write(path("tls.key"), made.signing_key.serialize_pem())?;
-        std::fs::write(path("classes.yaml"), storage_classes)?;
-        let [certificate, key, classes] =
-            ["tls.crt", "tls.key", "classes.yaml"].map(|name| path(name).display().to_string());
+        std::fs::write(path("source.yaml"), text)?;
+        let [certificate, key, source] =
+            ["tls.crt", "tls.key", "source.yaml"].map(|name| path(name).display().to_string());
         let words = [
             "serve",
             "--listen",
@@ -52,8 +66,8 @@ impl WebhookProcess {
             &certificate,
             "--tls-key",
             &key,
-            "--storage-classes",
-            &classes,
+            flag,
+            &source,
         ];
         let child =
             ChildProcess::start("rds-csi-webhook", &words.map(str::to_owned), &path("log"))?;
@@ -74,6 +88,12 @@ impl WebhookProcess {
         self.address
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -85,6 +105,15 @@ impl WebhookProcess {
     /// # Errors
     /// No connection, a certificate of somebody else, or no answer of status 200.
     pub async fn review(&self, review: &Value) -> anyhow::Result<Value> {
+        let answer = self.connect().await?.review(&review.to_string()).await?;
+        Ok(answer["response"].clone())
+    }
+
+    /// Opens a TLS connection for one review after another.
+    ///
+    /// # Errors
+    /// No connection, or a certificate of somebody else.
+    pub async fn connect(&self) -> anyhow::Result<Reviews> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -96,31 +125,14 @@ impl WebhookProcess {
             .await
             .context("connecting to the webhook")?;
         let name = ServerName::try_from(NAME)?;
-        let mut stream = TlsConnector::from(Arc::new(config))
+        tcp.set_nodelay(true)?;
+        let stream = TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
             .await
             .context("the TLS handshake")?;
-        let body = review.to_string();
-        let head = format!(
-            "POST /validate HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .await
-            .context("reading the answer")?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .context("an answer without a body")?;
-        ensure!(
-            head.starts_with("HTTP/1.1 200"),
-            "the webhook answered {head}: {body}"
-        );
-        let answer: Value = serde_json::from_str(body).context("reading the review")?;
-        Ok(answer["response"].clone())
+        Ok(Reviews {
+            stream: BufReader::new(stream),
+        })
     }
 
     /// Ends it in order.
@@ -135,6 +147,50 @@ impl WebhookProcess {
             self.output()
         );
         Ok(())
+    }
+}
+
+/// A connection to the webhook.
+#[derive(Debug)]
+pub struct Reviews {
+    stream: BufReader<TlsStream<TcpStream>>,
+}
+
+impl Reviews {
+    /// Sends an AdmissionReview and gives the one that comes back.
+    ///
+    /// # Errors
+    /// The connection ended, or the answer is not of status 200.
+    pub async fn review(&mut self, body: &str) -> anyhow::Result<Value> {
+        let request = format!(
+            "POST /validate HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        self.stream.flush().await?;
+        let (mut status, mut length) = (String::new(), 0);
+        self.stream.read_line(&mut status).await?;
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.parse()?;
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream
+            .read_exact(&mut answer)
+            .await
+            .context("reading the answer")?;
+        ensure!(
+            status.starts_with("HTTP/1.1 200"),
+            "the webhook answered {status}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        serde_json::from_slice(&answer).context("reading the review")
     }
 }
 
