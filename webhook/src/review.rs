@@ -154,7 +154,7 @@ fn reviewed_kind(request: &wire::Request<'_>) -> ReviewedKind {
 }
 
 /// A string of a client for the log: not too long, and on one line.
-fn loggable(text: &str) -> String {
+pub(crate) fn loggable(text: &str) -> String {
     const LONGEST: usize = 512;
     text.chars()
         .take(LONGEST)

@@ -29,7 +29,7 @@ use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::metrics::Metrics;
-use crate::review::Reviewer;
+use crate::review::{Reviewer, loggable};
 
 /// Where the API server posts reviews.
 pub const REVIEW_PATH: &str = "/validate";
@@ -128,7 +128,8 @@ async fn validate(State(reviewer): State<Arc<Reviewer>>, request: Request) -> Re
     match reviewer.review(&body) {
         Ok(answer) => Json(answer).into_response(),
         Err(failure) => {
-            let message = Chain(&failure).to_string();
+            // What could not be read is quoted whole by the reader of JSON.
+            let message = loggable(&Chain(&failure).to_string());
             tracing::warn!(error = %message, "refused a request that is no review");
             error(StatusCode::BAD_REQUEST, &message)
         }

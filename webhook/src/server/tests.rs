@@ -48,6 +48,46 @@ async fn a_review_that_takes_too_long_is_ended() {
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
 }
 
+/// The reader of JSON quotes the string that it did not expect, whatever its length.
+#[tokio::test]
+async fn a_refusal_does_not_repeat_a_large_review() {
+    let request = |pointer: &str, value: Value| {
+        let mut review = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "1",
+                "kind": {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"},
+                "operation": "CREATE",
+                "object": {"metadata": {"name": "a"}, "spec": {"accessModes": []}},
+            },
+        });
+        *review.pointer_mut(pointer).unwrap() = value;
+        Request::post(REVIEW_PATH)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(review.to_string()))
+            .unwrap()
+    };
+    let reviewer = Reviewer::new(
+        Default::default(),
+        crate::storage_classes::StorageClassStore::default(),
+        Metrics::default(),
+    );
+    let router = review_router(Arc::new(reviewer), &Limits::default(), &Metrics::default());
+    for pointer in [
+        "/apiVersion",
+        "/request",
+        "/request/kind",
+        "/request/object/spec/accessModes",
+    ] {
+        let large = request(pointer, Value::from("line\n".repeat(200_000)));
+        let (status, body) = ask(router.clone(), large).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{pointer}");
+        let message = body["message"].as_str().unwrap();
+        assert!((1..2048).contains(&message.len()), "{}", message.len());
+    }
+}
+
 #[test]
 fn content_types_are_compared_without_their_parameters() {
     let judged = |value: &str| {
