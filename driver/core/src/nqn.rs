@@ -57,6 +57,15 @@ impl Nqn {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this can be the name of a volume's subsystem: whatever the prefix, it ends
+    /// in a colon and the whole id.
+    #[must_use]
+    pub fn is_of(&self, id: &VolumeId) -> bool {
+        self.0
+            .strip_suffix(id.as_str())
+            .is_some_and(|prefix| prefix.ends_with(':'))
+    }
 }
 
 /// What volume NQNs start with: everything up to and including the last colon.
@@ -157,6 +166,26 @@ mod tests {
             "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"
         );
         assert_eq!(nqn.as_str().parse(), Ok(nqn));
+    }
+
+    #[test]
+    fn a_name_is_of_the_volume_whose_whole_id_ends_it() {
+        let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
+        let is_of = |text: &str| text.parse::<Nqn>().unwrap().is_of(&id);
+        assert!(is_of(
+            "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"
+        ));
+        assert!(is_of(
+            "nqn.2020-01.org.example:x:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"
+        ));
+        for near in [
+            "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhya",
+            "nqn.2000-02.com.mikrotik:xpvc-bvhguhbpbnhx5gsxb5fgwhjmhy",
+            "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjm",
+            "nqn.2000-02.com.mikrotik:pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ] {
+            assert!(!is_of(near), "{near}");
+        }
     }
 
     #[test]

@@ -64,12 +64,24 @@ pub fn review(
 
 /// The handle must be an id of ours and the attributes what a node can connect with.
 fn judge_source(csi: &CSIPersistentVolumeSource, verdict: &mut Verdict) {
-    if let Err(error) = csi.volume_handle.parse::<VolumeId>() {
-        verdict.deny("spec.csi.volumeHandle", Chain(&error).to_string());
+    let id = csi.volume_handle.parse::<VolumeId>();
+    if let Err(error) = &id {
+        verdict.deny("spec.csi.volumeHandle", Chain(error).to_string());
     }
     let attributes = csi.volume_attributes.clone().unwrap_or_default();
-    if let Err(error) = VolumeContext::parse(&attributes) {
-        verdict.deny("spec.csi.volumeAttributes", Chain(&error).to_string());
+    match (VolumeContext::parse(&attributes), id) {
+        (Err(error), _) => {
+            verdict.deny("spec.csi.volumeAttributes", Chain(&error).to_string());
+        }
+        // The node connects by the NQN and never to that of another volume.
+        (Ok(context), Ok(id)) if !context.nqn.is_of(&id) => verdict.deny(
+            "spec.csi.volumeAttributes[nqn]",
+            format!(
+                "{} is not the NQN of volume {id}: it ends in another id than volumeHandle",
+                context.nqn
+            ),
+        ),
+        _ => {}
     }
 }
 
