@@ -9,6 +9,7 @@ mod code;
 mod crates;
 mod layout;
 mod manifest;
+mod pure;
 mod shape;
 mod walls;
 mod words;
@@ -93,6 +94,7 @@ fn check(file: &Tracked) -> Vec<Violation> {
         found.extend(words::check_code(path, &code));
         found.extend(walls::check(path, &code));
         found.extend(blocking::check(path, &code));
+        found.extend(pure::check(path, &code));
         found.extend(shape::check(path, text));
     }
     found
@@ -220,6 +222,8 @@ mod tests {
         let bad = "use russh;\nfn a() { todo!() } // FIX\u{4d}E\n";
         assert_eq!(whats(&file("driver/src/a.rs", bad)), 4);
         assert_eq!(whats(&file("driver/Cargo.toml", "[package]\n")), 1);
+        let impure = "//! A.\nuse std::fs;\n";
+        assert_eq!(whats(&file("driver/core/src/a.rs", impure)), 1);
         let binary = Tracked {
             path: "a.rs".to_owned(),
             text: None,

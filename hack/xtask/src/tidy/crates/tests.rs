@@ -71,6 +71,18 @@ fn a_runtime_under_core_is_found_with_the_way_to_it() {
 }
 
 #[test]
+fn what_core_names_is_known_to_be_pure() {
+    let found = found(&[
+        ("rds-csi-core", "mio", None),
+        ("rds-csi-webhook", "mio", None),
+    ]);
+    assert_eq!(
+        found,
+        ["rds-csi-core/Cargo.toml: rds-csi-core depends on mio, keep this crate free of it"]
+    );
+}
+
+#[test]
 fn tests_and_build_scripts_may_use_what_they_like() {
     let edges = [
         ("rds-csi-core", "tokio", Some("dev")),
