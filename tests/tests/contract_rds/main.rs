@@ -8,6 +8,7 @@
 
 mod faults;
 mod fronts;
+mod keys;
 mod language;
 mod operations;
 mod session;
