@@ -15,6 +15,7 @@ mod foreign;
 mod harness;
 mod life;
 mod listing;
+mod logs;
 mod outage;
 mod pool;
 mod sizes;
