@@ -12,3 +12,4 @@ mod keys;
 mod language;
 mod operations;
 mod session;
+mod strangers;
