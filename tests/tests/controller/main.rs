@@ -10,6 +10,7 @@ mod absurd;
 mod attachments;
 mod cluster;
 mod cuts;
+mod devices;
 mod fields;
 mod foreign;
 mod harness;
