@@ -117,8 +117,11 @@ fn complete(
     if !desired.range.admits(disk.size) {
         return different("size", disk.size.to_string(), desired.size.to_string());
     }
-    let offered =
-        item.nqn.as_deref() == Some(desired.nqn.as_str()) && item.port == Some(desired.port);
+    // An export for one host is no volume for whichever node it will be attached to.
+    let host = item.allowed_host.as_deref().unwrap_or_default();
+    let offered = item.nqn.as_deref() == Some(desired.nqn.as_str())
+        && item.port == Some(desired.port)
+        && host.is_empty();
     match (item.exported, offered && !disk.mount_filesystem) {
         (true, true) => Ok(Vec::new()),
         (false, true) => Ok(vec![Step::Export]),
@@ -136,11 +139,12 @@ fn complete(
         (true, false) => different(
             "export",
             format!(
-                "{} port {}",
+                "{} port {} for {}",
                 item.nqn.as_deref().unwrap_or("-"),
-                item.port.unwrap_or_default()
+                item.port.unwrap_or_default(),
+                if host.is_empty() { "any host" } else { host },
             ),
-            format!("{} port {}", desired.nqn, desired.port),
+            format!("{} port {} for any host", desired.nqn, desired.port),
         ),
     }
 }

@@ -116,6 +116,7 @@ fn take(inventory: &mut Inventory, desired: &Desired, step: &Step) {
             );
             (item.nqn, item.port, disk.mount_filesystem) =
                 (Some(nqn.to_string()), Some(*port), false);
+            item.allowed_host = Some(String::new());
         }
         (Step::Export, _) => item.exported = true,
         (Step::Unexport, _) => item.exported = false,
@@ -161,6 +162,20 @@ fn a_volume_that_a_crash_left_half_made_is_completed() {
         }
         assert_eq!(inventory, made(), "after {done} steps");
     }
+}
+
+#[test]
+fn an_offer_to_one_host_is_made_to_all_before_it_is_exported() {
+    let mut inventory = empty();
+    let steps = create(&inventory, &desired(), SPACE).unwrap();
+    for step in &steps[..2] {
+        take(&mut inventory, &desired(), step);
+    }
+    inventory.items[0].allowed_host = Some("nqn.2014-08.org.nvmexpress:uuid:x".into());
+    assert_eq!(
+        create(&inventory, &desired(), SPACE).as_deref(),
+        Ok(&steps[1..])
+    );
 }
 
 #[test]
@@ -226,6 +241,11 @@ const NOT_THE_VOLUME: &[(&str, Change, Kind)] = &[
     (
         "another port",
         |i| i.items[0].port = Some(4421),
+        Kind::Exists,
+    ),
+    (
+        "for one host only",
+        |i| i.items[0].allowed_host = Some("nqn.2014-08.org.nvmexpress:uuid:x".into()),
         Kind::Exists,
     ),
     (
@@ -395,12 +415,13 @@ fn only_a_whole_volume_is_usable_or_created() {
         file_exists: !inventory.files.is_empty(),
     };
     assert_eq!(created(&read_back(&made()), &desired()), Ok(Bytes::gib(1)));
-    let broken: [(Change, Kind); 5] = [
+    let broken: [(Change, Kind); 6] = [
         (|i| i.items.clear(), Kind::NotFound),
         (|i| i.files.clear(), Kind::Unreachable),
         (|i| i.items[0].exported = false, Kind::Unreachable),
         (|i| i.items[0].comment.clear(), Kind::Exists),
         (|i| i.items[0].nqn = None, Kind::Exists),
+        (|i| i.items[0].allowed_host = Some("x".into()), Kind::Exists),
     ];
     for (change, kind) in broken {
         let mut inventory = made();
