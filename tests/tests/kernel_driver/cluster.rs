@@ -33,10 +33,20 @@ impl Cluster {
     }
 
     pub(crate) async fn boot_with(nodes: &[&str], multipath: bool) -> Self {
+        Self::boot_on(&[], nodes, multipath).await
+    }
+
+    /// With an appliance that has these switches, each `name=value`.
+    pub(crate) async fn boot_on(switches: &[&str], nodes: &[&str], multipath: bool) -> Self {
         let lab = Lab::new().unwrap();
-        let appliance = Appliance::start(&lab, ApplianceOptions::default())
-            .await
-            .unwrap();
+        let options = ApplianceOptions {
+            arguments: switches
+                .iter()
+                .flat_map(|switch| ["--variant".to_owned(), (*switch).to_owned()])
+                .collect(),
+            ..ApplianceOptions::default()
+        };
+        let appliance = Appliance::start(&lab, options).await.unwrap();
         let controller = ControllerProcess::start(&lab, &appliance, &[])
             .await
             .unwrap();

@@ -19,7 +19,17 @@ async fn measured(node: &Node, volume: &Volume, pod: &Pod) -> i64 {
 
 #[tokio::test]
 async fn volumes_grow_under_a_pod_and_keep_its_data() {
-    let cluster = Cluster::boot(&["node-a"]).await;
+    volumes_grow("resize-notice=rescan").await;
+}
+
+/// The kernel may have read the new size before the plugin asks it to.
+#[tokio::test]
+async fn volumes_grow_on_a_device_that_announces_it() {
+    volumes_grow("resize-notice=event").await;
+}
+
+async fn volumes_grow(switch: &str) {
+    let cluster = Cluster::boot_on(&[switch], &["node-a"], true).await;
     let (controller, node) = (cluster.controller(), cluster.node());
     for (claim, size) in [
         (Claim::filesystem("grow-ext4", 64, "ext4"), 256 * MIB),
