@@ -147,7 +147,8 @@ pub struct ControllerArgs {
         value_delimiter = ','
     )]
     pub rds_host_key: Vec<String>,
-    /// File with such keys, one per line, as ssh-keyscan prints them; read at start
+    /// File with such keys of the device alone, one per line, as ssh-keyscan prints them;
+    /// read at start
     #[arg(long, env = "RDS_CSI_RDS_HOST_KEY_FILE", value_name = "FILE")]
     pub rds_host_key_file: Option<String>,
     /// How long a connect to the device may take, 1s to 5m

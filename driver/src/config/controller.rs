@@ -174,7 +174,34 @@ fn read_host_key_file(path: &str) -> Result<Vec<HostKey>, String> {
     if keys.is_empty() {
         return Err("it holds no key".to_owned());
     }
+    if keys.len() > MOST_HOST_KEYS || names_other_hosts(&text) {
+        return Err(format!(
+            "it holds {} keys, of more than one host as it seems: each of them could pass for \
+             the device, so keep the device's own lines alone",
+            keys.len()
+        ));
+    }
     Ok(keys)
+}
+
+/// A device has one key of each type, and each twice while they are exchanged. Hashed
+/// names of known_hosts do not tell whether they are of one host.
+const MOST_HOST_KEYS: usize = 8;
+
+/// Whether lines of a known_hosts file name hosts that have no name in common.
+fn names_other_hosts(text: &str) -> bool {
+    let mut first = None;
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with(['#', '|']))
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, rest)| rest.trim_start().parse::<HostKey>().is_ok())
+        .any(|(column, _)| {
+            let first = first.get_or_insert(column);
+            !column
+                .split(',')
+                .any(|name| first.split(',').any(|known| known == name))
+        })
 }
 
 fn nvme_address(

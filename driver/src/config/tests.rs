@@ -237,6 +237,28 @@ fn a_bad_value_names_its_flag(#[case] arg: &str) {
     assert_eq!(problem.value.as_deref(), Some(value));
 }
 
+/// Every key of such a file would be pinned to the device.
+#[rstest]
+#[case::of_one_name(&["10.0.0.1", "10.0.0.1"], true)]
+#[case::without_names(&["", ""], true)]
+#[case::with_a_name_in_common(&["rds,10.0.0.1", "10.0.0.1"], true)]
+#[case::hashed(&["|1|a=|b=", "|1|c=|d="], true)]
+#[case::of_two_hosts(&["10.0.0.1", "github.com"], false)]
+#[case::of_many_hashed(&["|1|a=|b="; 9], false)]
+fn a_file_of_host_keys_is_the_devices_alone(#[case] names: &[&str], #[case] taken: bool) {
+    let files = files();
+    let lines: Vec<_> = names
+        .iter()
+        .map(|name| format!("{name} {HOST_KEY}").trim().to_owned())
+        .collect();
+    fs::write(&files.host_keys, lines.join("\n")).unwrap();
+    let read = controller(&files, &[]);
+    assert_eq!(read.is_ok(), taken, "{read:?}");
+    if let Err(error) = read {
+        assert_eq!(flags(&error), ["rds-host-key-file"]);
+    }
+}
+
 #[rstest]
 #[case("1", 100)]
 #[case("1.0", 100)]
