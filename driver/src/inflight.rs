@@ -1,9 +1,10 @@
 //! At most one operation per volume at a time.
 //!
 //! A second one is refused, not queued: the orchestrator asks again with a backoff,
-//! while a queue would eat the deadline of everyone in it. The key is the CSI name for
-//! CreateVolume and the volume id for everything else. A guard must live as long as the
-//! operation works on the volume, whatever its caller does: see [`crate::detach`].
+//! while a queue would eat the deadline of everyone in it. The key is the volume's id, for
+//! CreateVolume too: the id is a function of the CSI name, so a volume that is being made
+//! is not deleted meanwhile. A guard must live as long as the operation works on the
+//! volume, whatever its caller does: see [`crate::detach`].
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ pub(crate) struct VolumeGuard {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("another operation on {key} is under way; it is safe to ask again")]
 pub(crate) struct Busy {
-    /// The volume's name or id.
+    /// The volume's id.
     pub(crate) key: String,
 }
 

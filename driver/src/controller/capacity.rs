@@ -17,8 +17,8 @@ pub(crate) struct Capacity {
 }
 
 impl Controller {
-    /// What may still be promised to a StorageClass that a create would take. A pool that is degraded or not mounted has nothing
-    /// to give now.
+    /// What may still be promised to a StorageClass that a create would take. A pool that
+    /// is degraded or not mounted has nothing to give now.
     pub(crate) async fn capacity(
         &self,
         parameters: &StorageClassParameters,
