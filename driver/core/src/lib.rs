@@ -23,6 +23,7 @@ pub mod nvme;
 pub mod parameters;
 pub mod provision;
 pub mod publish;
+pub mod session;
 pub mod stage;
 pub mod volume_id;
 pub mod volume_name;

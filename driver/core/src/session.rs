@@ -1,0 +1,314 @@
+//! What has become of a staged volume's session, and what that means.
+//!
+//! The kernel reconnects by itself for as long as the loss time lasts, and then, or when
+//! the device tells it not to retry, it removes the controller for ever. This module
+//! judges one look at a session ([`sight`]) and follows it through its states
+//! ([`Watch`]); whoever looks does what the states ask for.
+//!
+//! ```text
+//!                  controllers, none of them does I/O
+//!        ┌────────────────────────────────────────────────┐
+//!        │                                                ▼
+//!    ┌───┴──┐        the same device is live        ┌────────────┐
+//!    │ Live │◄──────────────────────────────────────┤ Connecting │  the kernel retries:
+//!    └───┬──┘◄─────────────────┐                    └─────┬──────┘  wait
+//!        │                     │                          │
+//!        │ no controller   ┌───┴─────┐   no controller    │
+//!        ├────────────────►│ Removed │◄───────────────────┤
+//!        │                 └───┬─────┘                    │
+//!        │                     │ connect anew: then the   │
+//!        │                     │ volume is live, or …     │
+//!        │                     ▼                          │
+//!        │                 ┌─────────┐  something that is │
+//!        └────────────────►│ Foreign │◄───────────────────┘
+//!                          └─────────┘  not the volume: touch nothing, report
+//!
+//!    Unknown, from and to every state: a look failed; look again
+//! ```
+//!
+//! Pure: time comes in as a number, and nothing here waits or connects. A look that
+//! failed is never taken for a session that is gone.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::bytes::Bytes;
+use crate::nqn::Nqn;
+use crate::nvme::{Namespace, Subsystem};
+
+pub mod backoff;
+
+/// What makes a session the staged volume's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Where it goes.
+    pub address: IpAddr,
+    /// The TCP port there.
+    pub port: u16,
+    /// Under which host NQN this node opens sessions.
+    pub host: Nqn,
+    /// The namespace's identifier when the volume was staged, where the kernel showed one.
+    pub wwid: Option<String>,
+    /// The namespace's size then. It may have grown since.
+    pub size: Bytes,
+}
+
+/// What one look at a session shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// The volume's device, and it does I/O as far as the kernel knows.
+    Live(Namespace),
+    /// Controllers, but no device that does I/O; in words, what there is.
+    Waiting(String),
+    /// No controller.
+    Absent,
+    /// Something is connected under the volume's NQN that is not the volume that was
+    /// staged; in words, why.
+    Foreign(String),
+    /// The look failed; in words, how.
+    Unknown(String),
+}
+
+/// Judges a complete reading of the volume's subsystem, or the words of a failed one.
+#[must_use]
+pub fn sight(expected: &Expected, reading: Result<Option<&Subsystem>, String>) -> Sight {
+    let subsystem = match reading {
+        Err(words) => return Sight::Unknown(words),
+        // Without controllers a subsystem lingers only because its device is still held.
+        Ok(None) => return Sight::Absent,
+        Ok(Some(subsystem)) if subsystem.controllers.is_empty() => return Sight::Absent,
+        Ok(Some(subsystem)) => subsystem,
+    };
+    if let Some(words) = stranger(expected, subsystem) {
+        return Sight::Foreign(words);
+    }
+    match subsystem.namespaces.as_slice() {
+        [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
+            match other_device(expected, namespace) {
+                Some(words) => Sight::Foreign(words),
+                None => Sight::Live(namespace.clone()),
+            }
+        }
+        [] | [_] => Sight::Waiting(states(subsystem)),
+        more => Sight::Foreign(format!("{} namespaces instead of one", more.len())),
+    }
+}
+
+/// Why a controller is not one that this node opened for the volume.
+fn stranger(expected: &Expected, subsystem: &Subsystem) -> Option<String> {
+    let wanted = (expected.address, expected.port);
+    subsystem.controllers.iter().find_map(|controller| {
+        let (name, host) = (&controller.name, controller.host_nqn.as_deref());
+        match controller.address {
+            Some((address, port)) if (address, port) != wanted => Some(format!(
+                "{name} is connected at {address}:{port}, the volume at {}:{}",
+                wanted.0, wanted.1
+            )),
+            _ if host.is_some_and(|host| host != expected.host.as_str()) => Some(format!(
+                "{name} is connected as {}, this node is {}",
+                host.unwrap_or_default(),
+                expected.host
+            )),
+            _ => None,
+        }
+    })
+}
+
+/// Why a namespace is not the one that was staged. Names that the kernel makes up from
+/// serial numbers say nothing about content and are not compared.
+fn other_device(expected: &Expected, namespace: &Namespace) -> Option<String> {
+    let is_identity = |wwid: &&String| wwid.starts_with("uuid.") || wwid.starts_with("eui.");
+    let staged = expected.wwid.as_ref().filter(is_identity);
+    let found = namespace.wwid.as_ref().filter(is_identity);
+    if let (Some(staged), Some(found)) = (staged, found)
+        && staged != found
+    {
+        return Some(format!(
+            "{} is {found}, and {staged} was staged",
+            namespace.name
+        ));
+    }
+    (namespace.size < expected.size).then(|| {
+        format!(
+            "{} has {}, and {} were staged",
+            namespace.name, namespace.size, expected.size
+        )
+    })
+}
+
+fn states(subsystem: &Subsystem) -> String {
+    let mut words: Vec<String> = subsystem
+        .controllers
+        .iter()
+        .map(|controller| format!("{} {}", controller.name, controller.state))
+        .collect();
+    if subsystem.namespaces.is_empty() {
+        words.push("no namespace".to_owned());
+    }
+    words.join(", ")
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// It does I/O.
+    Live,
+    /// The kernel is trying to connect it again.
+    Connecting,
+    /// The kernel has given it up.
+    Removed,
+    /// Something else is connected in its place.
+    Foreign,
+    /// It could not be looked at.
+    Unknown,
+}
+
+impl State {
+    /// Every state, for metrics that show them all.
+    pub const ALL: [Self; 5] = [
+        Self::Live,
+        Self::Connecting,
+        Self::Removed,
+        Self::Foreign,
+        Self::Unknown,
+    ];
+
+    /// One lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Connecting => "connecting",
+            Self::Removed => "removed",
+            Self::Foreign => "foreign",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<&Sight> for State {
+    fn from(sight: &Sight) -> Self {
+        match sight {
+            Sight::Live(_) => Self::Live,
+            Sight::Waiting(_) => Self::Connecting,
+            Sight::Absent => Self::Removed,
+            Sight::Foreign(_) => Self::Foreign,
+            Sight::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
+/// A session that changed its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// From where.
+    pub from: State,
+    /// To where.
+    pub to: State,
+    /// What was seen, in words; empty where the state says it all.
+    pub seen: String,
+    /// What it means to whoever uses the volume.
+    pub change: Change,
+}
+
+/// What a transition means to whoever uses the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// I/O waits or fails from now on.
+    Lost,
+    /// I/O works again, after so long. Consumers of another device are not served by
+    /// that alone: they are to be recovered.
+    Restored {
+        /// How long it did not, as far as was seen.
+        after: Duration,
+    },
+    /// The loss goes on in another way, or only the look at it has changed.
+    Same,
+}
+
+/// One session, followed from look to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    state: State,
+    /// Since when the state is what it is.
+    since: Duration,
+    /// Since when I/O is known not to work.
+    lost: Option<Duration>,
+}
+
+impl Watch {
+    /// A session that was staged just now, or found staged by a new process, at a time
+    /// of the caller's clock. It counts as live until a look shows otherwise.
+    #[must_use]
+    pub const fn new(now: Duration) -> Self {
+        Self {
+            state: State::Live,
+            since: now,
+            lost: None,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// For how long it has stood there.
+    #[must_use]
+    pub fn in_state_for(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+
+    /// For how long I/O has not worked; `None` where it does, or where nobody knows.
+    #[must_use]
+    pub fn lost_for(&self, now: Duration) -> Option<Duration> {
+        self.lost.map(|lost| now.saturating_sub(lost))
+    }
+
+    /// Takes in one look. `None` where the state is what it was.
+    ///
+    /// A failed look changes nothing about what is known of I/O: it neither loses a
+    /// volume nor restores one.
+    pub fn look(&mut self, sight: &Sight, now: Duration) -> Option<Transition> {
+        let (from, to) = (self.state, State::from(sight));
+        if from == to {
+            return None;
+        }
+        (self.state, self.since) = (to, now);
+        let change = match (to, self.lost) {
+            (State::Unknown, _) | (State::Live, None) => Change::Same,
+            (State::Live, Some(lost)) => {
+                self.lost = None;
+                let after = now.saturating_sub(lost);
+                Change::Restored { after }
+            }
+            (State::Connecting | State::Removed | State::Foreign, None) => {
+                self.lost = Some(now);
+                Change::Lost
+            }
+            (State::Connecting | State::Removed | State::Foreign, Some(_)) => Change::Same,
+        };
+        let seen = match sight {
+            Sight::Live(namespace) => namespace.name.clone(),
+            Sight::Waiting(words) | Sight::Foreign(words) | Sight::Unknown(words) => words.clone(),
+            Sight::Absent => String::new(),
+        };
+        Some(Transition {
+            from,
+            to,
+            seen,
+            change,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
