@@ -5,6 +5,7 @@
 //! mounted on one node only, because two kernels that mount one ext4 or XFS destroy it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::filesystem::{FsType, FsTypeError};
 use crate::kind::{Failure, Kind};
@@ -30,6 +31,17 @@ pub enum AccessMode {
 }
 
 impl AccessMode {
+    /// Every mode.
+    pub const ALL: [Self; 7] = [
+        Self::SingleNodeWriter,
+        Self::SingleNodeReaderOnly,
+        Self::MultiNodeReaderOnly,
+        Self::MultiNodeSingleWriter,
+        Self::MultiNodeMultiWriter,
+        Self::SingleNodeSingleWriter,
+        Self::SingleNodeMultiWriter,
+    ];
+
     /// Whether more than one node is meant.
     #[must_use]
     pub const fn is_multi_node(self) -> bool {
@@ -51,6 +63,17 @@ impl fmt::Display for AccessMode {
             Self::SingleNodeSingleWriter => "SINGLE_NODE_SINGLE_WRITER",
             Self::SingleNodeMultiWriter => "SINGLE_NODE_MULTI_WRITER",
         })
+    }
+}
+
+impl FromStr for AccessMode {
+    type Err = AccessError;
+
+    /// CSI's own name of a mode, as [`AccessMode`] displays it.
+    fn from_str(text: &str) -> Result<Self, AccessError> {
+        let mut modes = Self::ALL.into_iter();
+        let mode = modes.find(|mode| mode.to_string() == text);
+        mode.ok_or_else(|| AccessError::UnknownMode(text.chars().take(32).collect()))
     }
 }
 

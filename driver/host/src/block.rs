@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::{Content, FsType};
 use rds_csi_core::nqn::Nqn;
-use rds_csi_core::nvme::Namespace;
+use rds_csi_core::nvme::{DeviceNumber, Namespace};
 use uuid::Uuid;
 
 mod blkid;
@@ -124,6 +124,11 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
 
     /// Space of the filesystem mounted at the path.
     async fn stats(&self, path: &Path) -> Result<Stats, StatsError>;
+
+    /// Whether the kernel has a block device of this number. A number cannot be given
+    /// away while a mount holds it, so one of a mount that is not there is dead for good.
+    /// Numbers of filesystems without a device (major 0) are always there.
+    async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError>;
 
     /// Everybody who uses the device; empty only if all checks succeeded. A process that
     /// merely has the device open is not seen: Linux has no such list.

@@ -11,9 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rds_csi_core::bytes::Bytes;
 use rds_csi_core::mount::Mount;
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::{Controller, ControllerState, DeviceNumber, Namespace};
@@ -194,14 +192,9 @@ impl Kernel {
 }
 
 impl Attached {
-    fn new(
-        kernel: &Kernel,
-        controller: Controller,
-        nqn: &Nqn,
-        size: Bytes,
-        delay: Duration,
-    ) -> Self {
+    fn new(kernel: &Kernel, controller: Controller, nqn: &Nqn, target: &array::Target) -> Self {
         let number = kernel.free_number();
+        let identity = format!("{nqn} {}", target.replaced);
         Self {
             nqn: nqn.to_string(),
             namespace: Namespace {
@@ -209,15 +202,15 @@ impl Attached {
                 name: format!("nvme{}n1", number.minor + 100),
                 nsid: 1,
                 number,
-                size,
+                size: target.size,
                 wwid: Some(format!(
                     "uuid.{}",
-                    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, nqn.as_str().as_bytes())
+                    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, identity.as_bytes())
                 )),
                 read_only: false,
             },
             controller,
-            appears: Instant::now() + delay,
+            appears: Instant::now() + target.delay,
         }
     }
 }

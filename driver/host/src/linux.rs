@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::command::Runner;
+use crate::nvme::Pulse;
 use crate::sys::Root;
 use crate::sys::calls::Calls;
 
@@ -21,6 +22,8 @@ pub struct Linux {
     /// Connecting and disconnecting change one table of the kernel: one at a time, so
     /// that a look before either still holds when it acts.
     pub(crate) connections: Arc<Mutex<()>>,
+    /// What the last call of [`crate::nvme::NvmeHost::changed`] saw.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 impl Linux {
@@ -35,6 +38,7 @@ impl Linux {
             calls: Calls::new(Self::MAX_HANGING),
             runner: Arc::new(runner),
             connections: Arc::new(Mutex::new(())),
+            pulse: Arc::default(),
         }
     }
 }

@@ -16,10 +16,12 @@ use tokio::time::Instant;
 mod error;
 mod fabrics;
 mod linux;
+mod pulse;
 mod seen;
 mod sysfs;
 
 pub use error::{ConnectError, NvmeError};
+pub(crate) use pulse::Pulse;
 pub use seen::Seen;
 pub(crate) use sysfs::{read as read_attribute, sectors};
 
@@ -36,6 +38,17 @@ pub trait NvmeHost: Send + Sync + fmt::Debug {
 
     /// The subsystem of exactly this NQN; `None` only after a complete reading.
     async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError>;
+
+    /// The subsystems among these that are not as they were at the call before: the very
+    /// same controllers in the same state, and the same namespace of the same size. Each
+    /// with a fresh reading, as [`NvmeHost::subsystem`] gives it. What is asked about for
+    /// the first time is among them, and so is what is absent or incomplete. A subsystem
+    /// that is as it was costs two reads: this is for watching many, again and again.
+    async fn changed(&self, nqns: &[Nqn]) -> Result<Vec<(Nqn, Option<Subsystem>)>, NvmeError>;
+
+    /// Whether somebody accepts TCP connections at the target's address, within
+    /// `within`. Nothing is sent. It says nothing about the subsystem.
+    async fn answers(&self, target: &Target, within: Duration) -> bool;
 
     /// Deletes every controller of exactly this NQN and waits until none is left. An
     /// unknown NQN is success.

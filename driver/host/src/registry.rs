@@ -11,11 +11,19 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rds_csi_core::access::Access;
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::context::VolumeContext;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
-use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+mod stored;
+
+use stored::Stored;
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +36,45 @@ pub struct Session {
     pub address: IpAddr,
     /// The TCP port.
     pub port: u16,
-    /// The staging path, where one is known.
+    /// The staging path, once the volume was staged.
     pub staged_at: Option<PathBuf>,
+    /// How it was staged: enough to tell its device from another and to do it again.
+    /// Absent until then, and where an older version of this driver staged it.
+    pub staging: Option<Staging>,
     /// When it was recorded, in seconds since 1970.
     pub opened: u64,
     /// The targets at which the volume is published as a raw device or read-only, and
     /// whether each is read-only. Written before a target is made, so one here may not exist.
     pub targets: BTreeMap<PathBuf, bool>,
+    /// The targets that are to get the volume's new device, after the one that they had
+    /// was lost, and whether each is read-only. Written before anything of the old one is
+    /// taken away, and absent again once every target has the new one.
+    pub recovery: Option<BTreeMap<PathBuf, bool>>,
+}
+
+impl Session {
+    /// Takes a target out; whether it was there.
+    pub fn forget_target(&mut self, target: &Path) -> bool {
+        let recorded = self.targets.remove(target).is_some();
+        let waiting = self.recovery.as_mut();
+        waiting.is_some_and(|targets| targets.remove(target).is_some()) || recorded
+    }
+}
+
+/// How a volume was staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staging {
+    /// In which boot of the machine (`/proc/sys/kernel/random/boot_id`): after another
+    /// one nothing of it is left.
+    pub boot: String,
+    /// For which access.
+    pub access: Access,
+    /// What the PersistentVolume said.
+    pub context: VolumeContext,
+    /// The namespace's size.
+    pub size: Bytes,
+    /// The namespace's identifier, where the kernel showed one.
+    pub wwid: Option<String>,
 }
 
 /// Why the record could not be read or changed.
@@ -82,19 +122,8 @@ impl Failure for RegistryError {
 #[derive(Debug, Clone)]
 pub struct Registry {
     directory: PathBuf,
-}
-
-/// A session as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stored {
-    volume: String,
-    nqn: String,
-    address: IpAddr,
-    port: u16,
-    staged_at: Option<PathBuf>,
-    opened: u64,
-    #[serde(default)]
-    targets: BTreeMap<PathBuf, bool>,
+    /// How many changes this process has made.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Registry {
@@ -104,7 +133,14 @@ impl Registry {
     pub fn new(state_directory: &Path) -> Self {
         Self {
             directory: state_directory.join("sessions"),
+            changes: Arc::new(watch::Sender::new(0)),
         }
+    }
+
+    /// Tells of every change that this process makes to any record.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Writes or replaces the record of a volume; it is on the disk when this returns.
@@ -140,20 +176,32 @@ impl Registry {
     /// Removes the record of a volume. Absent is success.
     pub async fn remove(&self, volume: &VolumeId) -> Result<(), RegistryError> {
         let directory = self.directory.clone();
-        self.blocking(self.path(volume), move |path| {
+        let removed = self.blocking(self.path(volume), move |path| {
             match fs::remove_file(path) {
                 Ok(()) => File::open(&directory).and_then(|directory| directory.sync_all()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),
             }
             .map_err(|source| write_error(path, source))
-        })
-        .await
+        });
+        removed.await.inspect(|()| self.changed())
     }
 
     /// Every record, in the order of volume ids. One damaged file fails it all.
     pub async fn all(&self) -> Result<Vec<Session>, RegistryError> {
+        let (sessions, damaged) = self.readable().await?;
+        damaged.into_iter().next().map_or(Ok(sessions), Err)
+    }
+
+    /// The records that can be read, in the order of volume ids, and what is wrong with
+    /// the others. For whoever looks after many volumes: one damaged file is no reason to
+    /// leave the rest alone.
+    pub async fn readable(&self) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
         self.blocking(self.directory.clone(), read_all).await
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     fn path(&self, volume: &VolumeId) -> PathBuf {
@@ -174,15 +222,7 @@ impl Registry {
     /// A crash leaves the old record or the new one: the text goes to a hidden file,
     /// which then takes the name.
     fn write(&self, path: &Path, session: &Session) -> Result<(), RegistryError> {
-        let stored = Stored {
-            volume: session.volume.to_string(),
-            nqn: session.nqn.to_string(),
-            address: session.address,
-            port: session.port,
-            staged_at: session.staged_at.clone(),
-            opened: session.opened,
-            targets: session.targets.clone(),
-        };
+        let stored = Stored::from(session);
         let draft = self.directory.join(format!(".{}", session.volume));
         let open = |path: &Path| {
             OpenOptions::new()
@@ -206,6 +246,7 @@ impl Registry {
             file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
             file.sync_all()?;
             fs::rename(&draft, path)?;
+            self.changed();
             File::open(&self.directory)?.sync_all()
         };
         write().map_err(|source| write_error(path, source))
@@ -226,32 +267,39 @@ fn write_error(path: &Path, source: io::Error) -> RegistryError {
     }
 }
 
-fn read_all(directory: &Path) -> Result<Vec<Session>, RegistryError> {
+fn read_all(directory: &Path) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
     let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(read_error(directory, error)),
     };
-    let mut sessions = Vec::new();
+    let (mut sessions, mut wrong) = (Vec::new(), Vec::new());
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') {
             // A draft that a crash left; its record never took effect.
             continue;
         }
-        let damaged = |reason: String| RegistryError::Damaged {
-            path: entry.path(),
-            reason,
-        };
-        let volume: VolumeId = name
-            .strip_suffix(".json")
-            .ok_or_else(|| damaged("its name does not end in .json".to_owned()))?
-            .parse()
-            .map_err(|error| damaged(format!("its name: {error}")))?;
-        sessions.extend(read(&entry.path(), &volume)?);
+        match read_named(&entry.path(), &name) {
+            Ok(session) => sessions.extend(session),
+            Err(error) => wrong.push(error),
+        }
     }
     sessions.sort_by(|a, b| a.volume.cmp(&b.volume));
-    Ok(sessions)
+    Ok((sessions, wrong))
+}
+
+fn read_named(path: &Path, name: &str) -> Result<Option<Session>, RegistryError> {
+    let damaged = |reason: String| RegistryError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let volume: VolumeId = name
+        .strip_suffix(".json")
+        .ok_or_else(|| damaged("its name does not end in .json".to_owned()))?
+        .parse()
+        .map_err(|error| damaged(format!("its name: {error}")))?;
+    read(path, &volume)
 }
 
 fn read(path: &Path, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
@@ -260,27 +308,17 @@ fn read(path: &Path, volume: &VolumeId) -> Result<Option<Session>, RegistryError
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read_error(path, error)),
     };
-    let damaged = |reason: String| RegistryError::Damaged {
+    let session = serde_json::from_slice::<Stored>(&bytes)
+        .map_err(|error| error.to_string())
+        .and_then(Session::try_from);
+    let damaged = |reason| RegistryError::Damaged {
         path: path.to_owned(),
         reason,
     };
-    let stored: Stored =
-        serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if stored.volume != volume.as_str() {
-        return Err(damaged(format!("it is about volume {:?}", stored.volume)));
+    match session.map_err(damaged)? {
+        session if session.volume == *volume => Ok(Some(session)),
+        other => Err(damaged(format!("it is about volume {}", other.volume))),
     }
-    Ok(Some(Session {
-        volume: volume.clone(),
-        nqn: stored
-            .nqn
-            .parse()
-            .map_err(|error| damaged(format!("{error}")))?,
-        address: stored.address,
-        port: stored.port,
-        staged_at: stored.staged_at,
-        opened: stored.opened,
-        targets: stored.targets,
-    }))
 }
 
 #[cfg(test)]

@@ -58,6 +58,15 @@ impl Root {
     }
 }
 
+/// Which boot of this machine it is, as `random/boot_id` says: another one after every
+/// start of the kernel.
+///
+/// # Errors
+/// procfs cannot be read.
+pub fn boot_id(root: &Root) -> io::Result<String> {
+    files::attribute(&root.proc.join("sys/kernel/random/boot_id"))
+}
+
 /// Why a system call gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::{Content, FsType};
+use rds_csi_core::nvme::DeviceNumber;
 use uuid::Uuid;
 
 use crate::block::{
@@ -118,6 +119,21 @@ impl BlockDevices for Linux {
             .await
             .map_err(|source| StatsError::Statvfs {
                 path: path.to_owned(),
+                source,
+            })
+    }
+
+    async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError> {
+        if number.major == 0 {
+            return Ok(true);
+        }
+        let path = self.root.sys.join("dev/block").join(number.to_string());
+        let read = path.clone();
+        self.calls
+            .io("stat", &path, SHORT, move || read.try_exists())
+            .await
+            .map_err(|source| DeviceError::Call {
+                device: number.to_string(),
                 source,
             })
     }

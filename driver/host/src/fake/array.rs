@@ -48,6 +48,8 @@ pub(super) struct Target {
     pub(super) is_exported: bool,
     pub(super) is_reachable: bool,
     pub(super) delay: Duration,
+    /// How often another namespace was put in this one's place.
+    pub(super) replaced: u32,
 }
 
 /// The targets that hosts can connect to. Clones are the same array.
@@ -75,6 +77,7 @@ impl Array {
             is_exported: true,
             is_reachable: true,
             delay: Duration::ZERO,
+            replaced: 0,
         };
         self.lock().insert(nqn.to_string(), target);
     }
@@ -93,6 +96,12 @@ impl Array {
     /// Whether new connections are answered at all.
     pub fn set_reachable(&self, nqn: &Nqn, is_reachable: bool) {
         self.change(nqn, |target| target.is_reachable = is_reachable);
+    }
+
+    /// Puts a namespace of another identity in the place of this one, for connections from
+    /// now on.
+    pub fn replace(&self, nqn: &Nqn) {
+        self.change(nqn, |target| target.replaced += 1);
     }
 
     /// How long after a connection the namespace appears.

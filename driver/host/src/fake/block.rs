@@ -5,7 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::{Content, FsType};
-use rds_csi_core::nvme::ControllerState;
+use rds_csi_core::nvme::{ControllerState, DeviceNumber};
 use uuid::Uuid;
 
 use crate::block::{
@@ -104,6 +104,13 @@ impl BlockDevices for FakeHost {
                 used_inodes: 11,
                 available_inodes: 989,
             })
+        })
+        .await
+    }
+
+    async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError> {
+        self.call("exists", |kernel| {
+            Ok(number.major == 0 || kernel.by_number(number).is_some())
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! [`NvmeHost`] of the model.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::{Controller, ControllerState, Subsystem, Target};
@@ -28,6 +30,25 @@ impl NvmeHost for FakeHost {
                 .find(|subsystem| subsystem.nqn == nqn.as_str()))
         })
         .await
+    }
+
+    /// Tells of every one every time, which is allowed and makes no test depend on what
+    /// was asked before.
+    async fn changed(&self, nqns: &[Nqn]) -> Result<Vec<(Nqn, Option<Subsystem>)>, NvmeError> {
+        self.call("changed", |kernel| {
+            let mut found = kernel.subsystems();
+            let mut reading = |nqn: &Nqn| {
+                let at = found.iter().position(|found| found.nqn == nqn.as_str())?;
+                Some(found.swap_remove(at))
+            };
+            Ok(nqns.iter().map(|nqn| (nqn.clone(), reading(nqn))).collect())
+        })
+        .await
+    }
+
+    async fn answers(&self, target: &Target, _within: Duration) -> bool {
+        let target = self.array.get(target.nqn.as_str());
+        target.is_some_and(|target| target.is_reachable)
     }
 
     async fn disconnect(&self, nqn: &Nqn) -> Result<(), NvmeError> {
@@ -89,7 +110,7 @@ impl FakeHost {
             host_nqn: Some(target.host.nqn.to_string()),
         };
         let name = controller.name.clone();
-        let attached = Attached::new(kernel, controller, &nqn, exported.size, exported.delay);
+        let attached = Attached::new(kernel, controller, &nqn, &exported);
         kernel.attached.push(attached);
         Ok(name)
     }

@@ -6,6 +6,10 @@ use rds_csi_core::nqn::HostIdentity;
 use rds_csi_core::nvme::{Subsystem, Target, Tuning};
 use uuid::Uuid;
 
+use std::time::Duration;
+
+use rds_csi_core::bytes::Bytes;
+
 use super::*;
 use crate::block::{BlockDevices, Device, FormatError, Holder};
 use crate::mounter::{Meant, Mounter, Mounting, PathState, Unmount};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::{Controller, ControllerState, Subsystem, Target};
-use tokio::time::Instant;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 use crate::linux::Linux;
 use crate::nvme::{ConnectError, NvmeError, NvmeHost, fabrics, sysfs};
@@ -54,6 +55,20 @@ impl NvmeHost for Linux {
             })
             .await
             .map_err(NvmeError::Read)?
+    }
+
+    async fn changed(&self, nqns: &[Nqn]) -> Result<Vec<(Nqn, Option<Subsystem>)>, NvmeError> {
+        let (root, pulse, nqns) = (self.root.clone(), self.pulse.clone(), nqns.to_vec());
+        let path = self.root.sys.join("class/nvme");
+        self.calls
+            .run("read", &path, SHORT, move || pulse.changed(&root, &nqns))
+            .await
+            .map_err(NvmeError::Read)?
+    }
+
+    async fn answers(&self, target: &Target, within: Duration) -> bool {
+        let connecting = TcpStream::connect((target.address, target.port));
+        matches!(timeout(within, connecting).await, Ok(Ok(_)))
     }
 
     async fn disconnect(&self, nqn: &Nqn) -> Result<(), NvmeError> {

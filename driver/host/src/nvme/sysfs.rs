@@ -6,6 +6,7 @@
 //! controller. Numbers in names have no meaning. Anything may vanish between listing
 //! and reading; that is "gone", and every other failure is an error.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -35,14 +36,25 @@ pub(super) fn subsystems(root: &Root) -> Result<Vec<Subsystem>, NvmeError> {
 /// The subsystem of exactly this NQN. Of all others no more than the NQN is read: a node
 /// may have hundreds.
 pub(super) fn subsystem(root: &Root, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {
-    let found = read_all(root, |other| other == nqn.as_str())?;
-    // The kernel makes a second subsystem of one NQN where hosts or identifiers differ;
-    // to the caller they are one name.
-    Ok(found.into_iter().reduce(|mut all, more| {
-        all.controllers.extend(more.controllers);
-        all.namespaces.extend(more.namespaces);
-        all
-    }))
+    Ok(named(root, &[nqn])?.remove(nqn.as_str()))
+}
+
+/// The subsystems of exactly these NQNs, by NQN, in one pass over all.
+pub(super) fn named(root: &Root, nqns: &[&Nqn]) -> Result<BTreeMap<String, Subsystem>, NvmeError> {
+    let wanted: BTreeSet<&str> = nqns.iter().map(|nqn| nqn.as_str()).collect();
+    let mut named: BTreeMap<String, Subsystem> = BTreeMap::new();
+    for found in read_all(root, |nqn| wanted.contains(nqn))? {
+        // The kernel makes a second subsystem of one NQN where hosts or identifiers differ;
+        // to the caller they are one name.
+        match named.get_mut(&found.nqn) {
+            None => drop(named.insert(found.nqn.clone(), found)),
+            Some(all) => {
+                all.controllers.extend(found.controllers);
+                all.namespaces.extend(found.namespaces);
+            }
+        }
+    }
+    Ok(named)
 }
 
 fn read_all(root: &Root, wanted: impl Fn(&str) -> bool) -> Result<Vec<Subsystem>, NvmeError> {

@@ -1,5 +1,8 @@
 //! Records that outlive the plugin, and damaged ones.
 
+use rds_csi_core::access::AccessMode;
+use rds_csi_core::nvme::Tuning;
+
 use super::*;
 
 const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
@@ -11,22 +14,93 @@ fn session() -> Session {
         address: "192.0.2.7".parse().unwrap(),
         port: 4420,
         staged_at: Some("/staging".into()),
+        staging: Some(Staging {
+            boot: "b0a1".to_owned(),
+            access: Access::filesystem(
+                AccessMode::SingleNodeMultiWriter,
+                "xfs",
+                &["noatime".to_owned()],
+            )
+            .unwrap(),
+            context: context(),
+            size: Bytes::gib(1),
+            wwid: Some("uuid.1".to_owned()),
+        }),
         opened: 1_700_000_000,
         targets: BTreeMap::from([("/target".into(), true)]),
+        recovery: Some(BTreeMap::from([("/pod".into(), false)])),
+    }
+}
+
+fn context() -> VolumeContext {
+    VolumeContext {
+        nvme_address: "192.0.2.7".parse().unwrap(),
+        nvme_port: 4420,
+        nqn: format!("nqn.2000-02.com.mikrotik:{ID}").parse().unwrap(),
+        volume_directory: Default::default(),
+        tuning: Tuning {
+            reconnect_delay: 2,
+            ..Tuning::default()
+        },
+        migration_timeout_seconds: None,
     }
 }
 
 #[tokio::test]
-async fn a_record_from_before_targets_were_kept_is_read() {
+async fn a_record_of_an_older_version_says_less_and_is_read() {
     let base = tempfile::tempdir().unwrap();
     let registry = Registry::new(base.path());
     registry.record(&session()).await.unwrap();
     let path = registry.path(&session().volume);
     let mut stored: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    stored.as_object_mut().unwrap().remove("targets").unwrap();
+    for field in ["staging", "targets", "recovery"] {
+        stored.as_object_mut().unwrap().remove(field).unwrap();
+    }
     fs::write(&path, stored.to_string()).unwrap();
-    let found = registry.get(&session().volume).await.unwrap().unwrap();
-    assert_eq!(found.targets, BTreeMap::new());
+    let older = Session {
+        staging: None,
+        targets: BTreeMap::new(),
+        recovery: None,
+        ..session()
+    };
+    assert_eq!(registry.get(&older.volume).await.unwrap(), Some(older));
+}
+
+#[tokio::test]
+async fn every_access_is_read_as_it_was_written() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    for mode in AccessMode::ALL {
+        let accesses = [
+            Access::block(mode),
+            Access::filesystem(mode, "ext4", &[]),
+            Access::filesystem(mode, "xfs", &["discard".to_owned(), "nouuid".to_owned()]),
+        ];
+        for access in accesses.into_iter().flatten() {
+            let mut session = session();
+            session.staging.as_mut().unwrap().access = access;
+            registry.record(&session).await.unwrap();
+            let found = registry.get(&session.volume).await.unwrap();
+            assert_eq!(found, Some(session));
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_are_told_and_a_damaged_record_hides_no_other() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    let mut changes = registry.clone().changes();
+    assert!(!changes.has_changed().unwrap());
+    registry.record(&session()).await.unwrap();
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    let other = format!("{}.json", ID.replace("bvhg", "aaaa"));
+    fs::write(base.path().join("sessions").join(other), "{").unwrap();
+    let (sessions, damaged) = registry.readable().await.unwrap();
+    assert_eq!((sessions, damaged.len()), (vec![session()], 1));
+    registry.remove(&session().volume).await.unwrap();
+    assert!(changes.has_changed().unwrap());
 }
 
 #[tokio::test]

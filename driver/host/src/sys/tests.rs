@@ -87,6 +87,8 @@ fn session() -> Session {
         address: "192.0.2.7".parse().unwrap(),
         port: 4420,
         staged_at: None,
+        staging: None,
+        recovery: None,
         opened: 0,
         targets: Default::default(),
     }
