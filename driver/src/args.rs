@@ -207,6 +207,12 @@ pub struct NodeArgs {
     /// [required]
     #[arg(long, env = "RDS_CSI_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
+    /// Whom to ask, before a volume that the kernel gave up is connected anew, whether it is still
+    /// this node's, and to tell what happens to it: "kubernetes", the API server that $KUBECONFIG
+    /// or the service account of the pod leads to; or "none", for trying without a cluster: every
+    /// volume that is recorded here then counts as this node's [required]
+    #[arg(long, env = "RDS_CSI_CLUSTER", value_name = "MODE")]
+    pub cluster: Option<String>,
     /// Directory on the host for the record of NVMe sessions; must outlive the pod
     #[arg(
         long,

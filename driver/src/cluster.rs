@@ -13,6 +13,14 @@
 //! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
 //! | core | `pods` | `list`, `watch` | seeing the first use |
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
+//!
+//! And that of the nodes, which asks only once the kernel has given up a volume:
+//!
+//! | API group | resource | verbs | for |
+//! |---|---|---|---|
+//! | `storage.k8s.io` | `volumeattachments` | `get` | whether the volume is still this node's |
+//! | core | `persistentvolumes` | `get` | whose claim is to be told |
+//! | `events.k8s.io` | `events` | `create` | telling it |
 
 mod api_server;
 mod calls;
@@ -20,6 +28,7 @@ mod client;
 #[cfg(test)]
 pub(crate) mod fake;
 mod first_use;
+mod node;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -34,6 +43,7 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 pub use api_server::ApiServer;
+pub use node::{NodeApiServer, NodeCluster, Notice, Severity};
 
 /// A Kubernetes cluster.
 #[async_trait]

@@ -113,6 +113,8 @@ pub struct NodeConfig {
     pub admin: Option<SocketAddr>,
     /// Whose node this is.
     pub cluster_id: ClusterId,
+    /// Who is asked whether a volume is still this node's, and told what happens to it.
+    pub cluster: ClusterMode,
     /// The node's name: a DNS subdomain of at most 192 bytes.
     pub node_name: String,
     /// What volume NQNs start with.
@@ -129,15 +131,29 @@ pub struct NodeConfig {
     pub shutdown_grace: Duration,
 }
 
+impl ClusterMode {
+    /// `none` is what it means to ask nobody.
+    fn read(reader: &mut Reader, text: Option<&str>, none: &str) -> Option<Self> {
+        let takes = format!("kubernetes, or none: {none}");
+        let text = reader.required("cluster", text, &takes)?;
+        reader.checked("cluster", text, &takes, |text| match text {
+            "kubernetes" => Some(Self::Kubernetes),
+            "none" => Some(Self::None),
+            _ => None,
+        })
+    }
+}
+
 impl NodeConfig {
-    /// What the operations need of it.
-    pub(crate) fn settings(&self) -> NodeSettings {
+    /// What the operations need of it, and which boot of the machine this is.
+    pub(crate) fn settings(&self, boot: &str) -> NodeSettings {
         NodeSettings {
             name: self.node_name.clone(),
             identity: HostIdentity::of(&self.cluster_id, &self.node_name),
             nqn_prefix: self.nqn_prefix.clone(),
             connect_timeout: self.connect_timeout,
             max_volumes: self.max_volumes.unwrap_or(0),
+            boot: boot.to_owned(),
             nodes: Root::default().nodes,
         }
     }

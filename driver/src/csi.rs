@@ -9,6 +9,8 @@ pub(crate) mod convert;
 pub(crate) mod identity;
 pub(crate) mod node;
 
+use std::sync::Arc;
+
 use csi_proto::v1::controller_server::ControllerServer;
 use csi_proto::v1::identity_server::IdentityServer;
 use csi_proto::v1::node_server::NodeServer;
@@ -17,6 +19,7 @@ use tonic::service::Routes;
 
 use crate::controller::Controller;
 use crate::detach::Tasks;
+use crate::inflight::VolumeLocks;
 use crate::node::Node;
 use controller::ControllerHandler;
 use identity::IdentityService;
@@ -35,8 +38,13 @@ pub(crate) fn controller_routes(
 }
 
 /// The services of a node.
-pub(crate) fn node_routes(driver_name: &DriverName, node: Node, tasks: Tasks) -> Routes {
+pub(crate) fn node_routes(
+    driver_name: &DriverName,
+    node: Arc<Node>,
+    locks: VolumeLocks,
+    tasks: Tasks,
+) -> Routes {
     let identity = IdentityService::new(driver_name.clone(), "node");
     Routes::new(IdentityServer::new(identity))
-        .add_service(NodeServer::new(NodeHandler::new(node, tasks)))
+        .add_service(NodeServer::new(NodeHandler::new(node, locks, tasks)))
 }

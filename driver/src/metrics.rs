@@ -14,10 +14,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use rds_csi_core::filesystem::FsType;
+use rds_csi_core::session::State;
 
 pub(crate) use sources::{ClusterRequests, DeviceLink, InFlight};
 
@@ -26,6 +28,9 @@ const PREFIX: &str = "rds_csi";
 /// 5 ms to two minutes: reads of the kernel, round trips to the device, the deadline of
 /// the kubelet.
 const BUCKETS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 120.0];
+
+/// One second to an hour: a link that flaps, a device that boots, a person who comes.
+const OUTAGES: [f64; 8] = [1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RpcCode {
@@ -48,6 +53,17 @@ struct Filesystem {
     fs: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Posted {
+    reason: &'static str,
+    result: &'static str,
+}
+
 /// Every metric of the process; clones share their values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -57,6 +73,12 @@ pub struct Metrics {
     nvme_connects: Family<Outcome, Counter>,
     formats: Family<Filesystem, Counter>,
     registrations: Family<Outcome, Counter>,
+    sessions: Family<InState, Gauge>,
+    losses: Counter,
+    outages: Histogram,
+    reconnects: Family<Outcome, Counter>,
+    recoveries: Family<Outcome, Counter>,
+    events: Family<Posted, Counter>,
 }
 
 impl Metrics {
@@ -70,6 +92,12 @@ impl Metrics {
             nvme_connects: Family::default(),
             formats: Family::default(),
             registrations: Family::default(),
+            sessions: Family::default(),
+            losses: Counter::default(),
+            outages: Histogram::new(OUTAGES),
+            reconnects: Family::default(),
+            recoveries: Family::default(),
+            events: Family::default(),
         };
         let mut registry = metrics.register(role);
         for source in sources {
@@ -113,8 +141,83 @@ impl Metrics {
                 "Verdicts of kubelet on the registration of this plugin, by result (ok or refused)",
                 self.registrations.clone(),
             );
+            self.register_sessions(&mut registry);
         }
         registry
+    }
+
+    fn register_sessions(&self, registry: &mut Registry) {
+        registry.register(
+            "nvme_sessions",
+            "Staged volumes, by the state of their NVMe session",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "nvme_session_losses",
+            "How often a staged volume lost its NVMe session",
+            self.losses.clone(),
+        );
+        registry.register(
+            "nvme_session_outage_seconds",
+            "Time from the loss of a staged volume's NVMe session to its return",
+            self.outages.clone(),
+        );
+        registry.register(
+            "nvme_session_reconnects",
+            "Attempts to connect a staged volume that the kernel had given up, by result (ok, no_answer, not_ours or error)",
+            self.reconnects.clone(),
+        );
+        registry.register(
+            "stale_recoveries",
+            "Volumes that came back as another device and were handed to their consumers anew, by result (ok or error)",
+            self.recoveries.clone(),
+        );
+        registry.register(
+            "events_posted",
+            "Events on claims, by reason and result (ok or error)",
+            self.events.clone(),
+        );
+    }
+
+    /// Shows how many staged volumes there are in each state.
+    pub(crate) fn sessions(&self, states: impl Iterator<Item = State>) {
+        let mut counts = State::ALL.map(|state| (state, 0));
+        for found in states {
+            for (state, count) in &mut counts {
+                *count += i64::from(*state == found);
+            }
+        }
+        for (state, count) in counts {
+            let state = state.as_str();
+            self.sessions.get_or_create(&InState { state }).set(count);
+        }
+    }
+
+    /// Counts a lost session.
+    pub(crate) fn session_lost(&self) {
+        self.losses.inc();
+    }
+
+    /// Counts a session that is back, and for how long it was not.
+    pub(crate) fn session_restored(&self, after: Duration) {
+        self.outages.observe(after.as_secs_f64());
+    }
+
+    /// Counts an attempt to connect a volume anew. The result must come from a fixed set.
+    pub(crate) fn session_reconnect(&self, result: &'static str) {
+        self.reconnects.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// Counts a volume that came back as another device.
+    pub(crate) fn stale_recovery(&self, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "error" };
+        self.recoveries.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// Counts an event. The reason must come from a fixed set.
+    pub(crate) fn event(&self, reason: &'static str, posted: bool) {
+        let result = if posted { "ok" } else { "error" };
+        self.events.get_or_create(&Posted { reason, result }).inc();
     }
 
     /// Counts an answered RPC. Both names must come from a fixed set.

@@ -22,6 +22,7 @@ use rds_csi_host::registry::Registry;
 use crate::metrics::Metrics;
 
 mod budget;
+mod engine;
 mod error;
 mod expand;
 mod publish;
@@ -33,6 +34,7 @@ mod targets;
 mod unpublish;
 mod unstage;
 
+pub(crate) use engine::Engine;
 pub(crate) use error::NodeError;
 pub(crate) use expand::ExpandRequest;
 pub(crate) use publish::PublishRequest;
@@ -59,6 +61,8 @@ pub(crate) struct NodeSettings {
     pub connect_timeout: Duration,
     /// How many volumes the node takes; 0 is no limit.
     pub max_volumes: u32,
+    /// Which boot of the machine this is: see [`rds_csi_host::sys::boot_id`].
+    pub boot: String,
     /// A directory of our own on a filesystem without `nodev`, for device nodes that
     /// are bound to targets elsewhere.
     pub nodes: PathBuf,
@@ -94,4 +98,4 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,14 +14,14 @@ use clap::error::ErrorKind;
 use rds_csi_core::kind::Chain;
 use rds_csi_host::Linux;
 use rds_csi_host::command::Runner;
-use rds_csi_host::sys::Root;
+use rds_csi_host::sys::{Root, boot_id};
 use rds_csi_routeros::RdsClient;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::Cli;
-use crate::cluster::ApiServer;
+use crate::cluster::{ApiServer, NodeApiServer, NodeCluster};
 use crate::config::{ClusterMode, Config, ControllerConfig, NodeConfig, Role};
 use crate::node::ready;
 use crate::serve::{ServeError, serve_controller, serve_node};
@@ -141,6 +141,21 @@ async fn controller(config: &ControllerConfig, stop: CancellationToken) -> Resul
 async fn node(config: &NodeConfig, stop: CancellationToken) -> Result<(), ServeError> {
     let runner = Runner::default();
     ready(&runner, &config.state_dir)?;
-    let host = Arc::new(Linux::new(Root::default(), runner));
-    serve_node(config, host, stop).await
+    let root = Root::default();
+    let boot = boot_id(&root).map_err(ServeError::Boot)?;
+    let cluster = match config.cluster {
+        ClusterMode::Kubernetes => {
+            let (driver, node) = (&config.driver_name, &config.node_name);
+            let server = NodeApiServer::new(None, driver, node).await?;
+            Some(Arc::new(server) as Arc<dyn NodeCluster>)
+        }
+        ClusterMode::None => {
+            tracing::warn!(
+                "nobody is asked whether a volume is still this node's before it is connected anew"
+            );
+            None
+        }
+    };
+    let host = Arc::new(Linux::new(root, runner));
+    serve_node(config, host, &boot, cluster, stop).await
 }

@@ -22,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::admin::{self, BindError, Readiness};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, NodeCluster};
 use crate::config::{ControllerConfig, NodeConfig};
 use crate::controller::Controller;
 use crate::csi;
 use crate::detach::Tasks;
+use crate::inflight::VolumeLocks;
 use crate::metrics::{ClusterRequests, DeviceLink, InFlight, Metrics};
-use crate::node::{Node, NotReady};
+use crate::node::{Engine, Node, NotReady};
 use crate::registration::{Registration, RegistrationError};
 use crate::server::liveness::Liveness;
 use crate::server::{Socket, SocketError};
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// The machine lacks what a node needs.
     #[error("preparing the node")]
     NotReady(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody says which boot of the machine this is.
+    #[error("reading the boot id of this machine")]
+    Boot(#[source] io::Error),
     /// There is no way to the cluster.
     #[error("preparing the way to the cluster")]
     Cluster(#[from] ClusterError),
@@ -82,6 +86,7 @@ impl Failure for ServeError {
         match self {
             Self::Runtime(_)
             | Self::NotReady(_)
+            | Self::Boot(_)
             | Self::Signals(_)
             | Self::Admin(_)
             | Self::Grpc(_) => Kind::Unreachable,
@@ -110,6 +115,7 @@ pub struct Driver {
     readiness: Readiness,
     liveness: Liveness,
     registration: Option<Registration>,
+    engine: Option<Engine>,
     tasks: Tasks,
     grace: Duration,
     stop: CancellationToken,
@@ -151,19 +157,24 @@ impl Driver {
             readiness,
             liveness: Liveness::new(&config.endpoint, &stop),
             registration: None,
+            engine: None,
             tasks,
             grace: config.shutdown_grace,
             stop,
         })
     }
 
-    /// Binds a node over the ports to its host. It ends when `stop` is cancelled.
+    /// Binds a node over the ports to its host, in the boot of the machine that `boot`
+    /// names, which asks `cluster` whether a volume is still its own, or nobody where
+    /// there is none. It ends when `stop` is cancelled.
     ///
     /// # Errors
     /// When the socket or the admin address cannot be bound.
     pub async fn node<H>(
         config: &NodeConfig,
         host: Arc<H>,
+        boot: &str,
+        cluster: Option<Arc<dyn NodeCluster>>,
         stop: CancellationToken,
     ) -> Result<Self, ServeError>
     where
@@ -172,8 +183,11 @@ impl Driver {
         let tasks = Tasks::new(stop.clone());
         let registry = Registry::new(&config.state_dir);
         let metrics = Metrics::new("node", vec![Box::new(InFlight(tasks.clone()))]);
-        let node = Node::new(config.settings(), host, registry, metrics.clone());
-        let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
+        let settings = config.settings(boot);
+        let node = Arc::new(Node::new(settings, host, registry, metrics.clone()));
+        let locks = VolumeLocks::default();
+        let engine = Engine::new(node.clone(), locks.clone(), cluster);
+        let routes = csi::node_routes(&config.driver_name, node, locks, tasks.clone());
         let readiness = Readiness::default();
         let registration = config.registration.as_ref().map(|registration| {
             Registration::new(&config.driver_name, registration, &readiness, &metrics)
@@ -186,6 +200,7 @@ impl Driver {
             readiness,
             liveness: Liveness::new(&config.endpoint, &stop),
             registration,
+            engine: Some(engine),
             tasks,
             grace: config.shutdown_grace,
             stop,
@@ -212,6 +227,7 @@ impl Driver {
             readiness,
             liveness,
             registration,
+            engine,
             tasks,
             grace,
             stop,
@@ -234,11 +250,18 @@ impl Driver {
                 None => Ok(()),
             }
         };
-        let calls = async {
-            tokio::try_join!(csi, registered)?;
-            tasks.finished().await;
+        let engine = async {
+            if let Some(engine) = engine {
+                engine.run(stop.clone()).await;
+            }
             Ok(())
         };
+        // Large, and kept on the heap so that its callers are not.
+        let calls = Box::pin(async {
+            tokio::try_join!(csi, registered, engine)?;
+            tasks.finished().await;
+            Ok(())
+        });
         let grace_over = async {
             stop.cancelled().await;
             readiness.set("serving", Err("shutting down".to_owned()));
@@ -275,12 +298,15 @@ pub async fn serve_controller(
 pub async fn serve_node<H>(
     config: &NodeConfig,
     host: Arc<H>,
+    boot: &str,
+    cluster: Option<Arc<dyn NodeCluster>>,
     stop: CancellationToken,
 ) -> Result<(), ServeError>
 where
     H: NvmeHost + Mounter + BlockDevices + 'static,
 {
-    Driver::node(config, host, stop).await?.run().await
+    let driver = Driver::node(config, host, boot, cluster, stop).await?;
+    driver.run().await
 }
 
 /// Whether the device answered last time.

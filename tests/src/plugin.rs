@@ -182,6 +182,8 @@ impl NodeProcess {
         let words = [
             &program("rds-csi-driver")?.display().to_string(),
             "node",
+            "--cluster",
+            "none",
             "--cluster-id",
             CLUSTER,
             "--node-name",

@@ -68,6 +68,18 @@ pub mod annotation {
     pub const GRANTED: &str = "granted-attachments";
 }
 
+/// Reasons of the events on a claim.
+pub mod event {
+    /// A node lost its connection to the volume, and I/O waits.
+    pub const CONNECTION_FAILURE: &str = "ConnectionFailure";
+    /// The connection is back, and I/O goes on.
+    pub const CONNECTION_RECOVERY: &str = "ConnectionRecovery";
+    /// The volume came back as another device, and was mounted or published anew.
+    pub const DEVICE_REPLACED: &str = "DeviceReplaced";
+    /// The volume does not come back by itself, and why.
+    pub const RECOVERY_FAILED: &str = "RecoveryFailed";
+}
+
 /// A CSI driver name: a DNS subdomain of at most 63 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DriverName(String);

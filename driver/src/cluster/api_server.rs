@@ -54,7 +54,7 @@ impl ApiServer {
     pub async fn new(kubeconfig: Option<&Path>, driver: &DriverName) -> Result<Self, ClusterError> {
         let server = Self {
             driver: driver.clone(),
-            client: client(kubeconfig, driver).await?,
+            client: client(kubeconfig, "controller", driver).await?,
             calls: Calls::default(),
         };
         first_use::expect(&server.calls);

@@ -21,6 +21,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A client from a kubeconfig, or from `$KUBECONFIG`, or from the pod's service account.
 pub(super) async fn client(
     kubeconfig: Option<&Path>,
+    role: &str,
     driver: &DriverName,
 ) -> Result<Client, ClusterError> {
     // Another library may have installed it already, which is as good.
@@ -28,7 +29,7 @@ pub(super) async fn client(
     let found = config(kubeconfig).await.and_then(|mut config| {
         config.connect_timeout = Some(CONNECT);
         config.default_retry = false;
-        config.headers.push((USER_AGENT, user_agent(driver)));
+        config.headers.push((USER_AGENT, user_agent(role, driver)));
         Ok(Client::try_from(config)?)
     });
     found.map_err(|error| ClusterError::Config(error.to_string()))
@@ -43,9 +44,9 @@ async fn config(kubeconfig: Option<&Path>) -> Result<Config, Box<dyn Error + Sen
 }
 
 /// Who asks, for the audit log.
-fn user_agent(driver: &DriverName) -> HeaderValue {
+fn user_agent(role: &str, driver: &DriverName) -> HeaderValue {
     let version = env!("CARGO_PKG_VERSION");
-    let agent = format!("rds-csi-driver/{version} (controller of {driver})");
+    let agent = format!("rds-csi-driver/{version} ({role} of {driver})");
     // A driver name is a DNS name, so this is a header value.
     HeaderValue::from_str(&agent).unwrap_or(HeaderValue::from_static("rds-csi-driver"))
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
 use rds_csi_core::attachment::grant::VolumeAttachment;
@@ -130,6 +131,7 @@ struct CsiSource {
 struct ClaimRef {
     namespace: String,
     name: String,
+    uid: String,
 }
 
 /// A PersistentVolume's.
@@ -167,6 +169,21 @@ impl From<Object<VolumeSpec>> for PersistentVolume {
             claim: spec.claim_ref.filter(|_| bound).map(claim),
             annotations: meta.annotations.unwrap_or_default(),
         }
+    }
+}
+
+impl Object<VolumeSpec> {
+    /// The claim that the PersistentVolume is bound to, as an event refers to it.
+    pub(super) fn claim(&self) -> Option<ObjectReference> {
+        let claim = self.spec.claim_ref.as_ref()?;
+        Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("PersistentVolumeClaim".to_owned()),
+            namespace: Some(claim.namespace.clone()),
+            name: Some(claim.name.clone()),
+            uid: Some(claim.uid.clone()),
+            ..ObjectReference::default()
+        })
     }
 }
 

@@ -18,7 +18,8 @@ pub(super) fn read(
     args: &ControllerArgs,
     common: Option<Common>,
 ) -> Option<ControllerConfig> {
-    let cluster = cluster(reader, args);
+    let none = "no cluster is asked, and attachments are known only until the process ends";
+    let cluster = ClusterMode::read(reader, args.cluster.as_deref(), none);
     let volume_directory = reader.parsed("volume-path", &args.volume_path);
     let device = Device::read(reader, args);
     let address = device.address.as_ref();
@@ -51,17 +52,6 @@ pub(super) fn read(
         nvme_port: nvme_port?,
         overcommit_percent: overcommit_percent?,
         shutdown_grace: common.shutdown_grace,
-    })
-}
-
-fn cluster(reader: &mut Reader, args: &ControllerArgs) -> Option<ClusterMode> {
-    let takes = "kubernetes, or none: no cluster is asked, and attachments are known only until \
-                 the process ends";
-    let text = reader.required("cluster", args.cluster.as_deref(), takes)?;
-    reader.checked("cluster", text, takes, |text| match text {
-        "kubernetes" => Some(ClusterMode::Kubernetes),
-        "none" => Some(ClusterMode::None),
-        _ => None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rds_csi_core::names::DriverName;
 
 use super::reader::Reader;
-use super::{Common, NodeConfig, RegistrationConfig, SOCKET_PATH, socket_path};
+use super::{ClusterMode, Common, NodeConfig, RegistrationConfig, SOCKET_PATH, socket_path};
 use crate::args::NodeArgs;
 
 /// `None` where a problem was noted.
@@ -33,6 +33,8 @@ pub(super) fn read(
             (1..=10_000).contains(&count).then_some(Some(count))
         }),
     };
+    let none = "nobody is asked, and every volume that is recorded here counts as this node's";
+    let cluster = ClusterMode::read(reader, args.cluster.as_deref(), none);
     let driver_name = common.as_ref().map(|common| &common.driver_name);
     let registration = registration(reader, args, driver_name);
     let common = common?;
@@ -41,6 +43,7 @@ pub(super) fn read(
         endpoint: common.endpoint,
         admin: common.admin,
         cluster_id: common.cluster_id,
+        cluster: cluster?,
         node_name: node_name?,
         nqn_prefix: common.nqn_prefix,
         state_dir: state_dir?,

@@ -52,6 +52,9 @@ fn controller(files: &Files, more: &[&str]) -> Result<ControllerConfig, ConfigEr
 
 fn node(more: &[&str]) -> Result<NodeConfig, ConfigError> {
     let mut args = vec!["node", "--cluster-id=c1", "--node-name=worker-1"];
+    if !more.iter().any(|arg| arg.starts_with("--cluster=")) {
+        args.push("--cluster=none");
+    }
     args.extend(more);
     read(&args).map(|config| match config.role {
         Role::Node(config) => config,
@@ -154,7 +157,7 @@ fn everything_that_is_missing_is_told_at_once() {
     );
     assert_eq!(
         flags(&read(&["node"]).unwrap_err()),
-        ["cluster-id", "node-name"]
+        ["cluster-id", "node-name", "cluster"]
     );
 }
 
@@ -178,6 +181,7 @@ fn everything_that_is_wrong_is_told_at_once_with_its_value() {
             "cluster-id",
             "shutdown-grace",
             "node-name",
+            "cluster",
             "log-format"
         ]
     );

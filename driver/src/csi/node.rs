@@ -40,12 +40,9 @@ pub(crate) struct NodeHandler {
 }
 
 impl NodeHandler {
-    pub(crate) fn new(node: Node, tasks: Tasks) -> Self {
-        Self {
-            node: Arc::new(node),
-            locks: VolumeLocks::default(),
-            tasks,
-        }
+    /// `locks` are shared with whoever else acts on the node's volumes.
+    pub(crate) fn new(node: Arc<Node>, locks: VolumeLocks, tasks: Tasks) -> Self {
+        Self { node, locks, tasks }
     }
 
     /// Runs a changing operation on a volume to its end, whatever the caller does.

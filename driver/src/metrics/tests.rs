@@ -89,6 +89,11 @@ fn the_page_of_a_node() {
     metrics.nvme_connect(true);
     metrics.formatted(FsType::Ext4);
     metrics.registration(false);
+    metrics.session_lost();
+    metrics.session_restored(Duration::from_secs(7));
+    metrics.session_reconnect("ok");
+    metrics.stale_recovery(true);
+    metrics.event("ConnectionRecovery", true);
     insta::assert_snapshot!(page(&metrics));
 }
 

@@ -117,6 +117,14 @@ pub(crate) enum NodeError {
         /// What the kernel shows.
         seen: String,
     },
+    /// Its session leads to something else.
+    #[error("{nqn} is not the volume that was staged ({seen}); nothing is touched")]
+    NotTheVolume {
+        /// The subsystem.
+        nqn: Nqn,
+        /// Why not.
+        seen: String,
+    },
     /// Another device is mounted there.
     #[error("{path:?} has device {found} mounted, but volume {id} is {wanted}")]
     OtherDevice {
@@ -158,7 +166,7 @@ impl Failure for NodeError {
             Self::Registry(source) => source.kind(),
             Self::OtherNqn { .. } | Self::NoSize(_) => Kind::Invalid,
             Self::NotPublished { .. } => Kind::NotFound,
-            Self::OtherDevice { .. } => Kind::Conflict,
+            Self::OtherDevice { .. } | Self::NotTheVolume { .. } => Kind::Conflict,
             Self::OutOfTime { .. } => Kind::Timeout,
             Self::Unplanned { .. } => Kind::Bug,
             Self::NotUndone { .. }

@@ -109,8 +109,10 @@ impl Node {
             address,
             port,
             staged_at: None,
+            staging: None,
             opened: now(),
             targets: BTreeMap::new(),
+            recovery: None,
         }))
     }
 }

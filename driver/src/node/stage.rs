@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rds_csi_core::access::{Access, AccessMode, VolumeMode};
 use rds_csi_core::context::{PublishContext, VolumeContext};
+use rds_csi_core::filesystem::FsType;
 use rds_csi_core::kind::Failure;
 use rds_csi_core::mount::mounts_at;
 use rds_csi_core::nvme::{Subsystem, Target};
@@ -43,6 +44,9 @@ pub(crate) struct StageRequest {
     pub(crate) context: VolumeContext,
     /// What the attachment says.
     pub(crate) publish: PublishContext,
+    /// Whether it was staged before and its device was lost: its old filesystem may be
+    /// mounted still, dead, where only a container sees it.
+    pub(crate) again: bool,
 }
 
 impl StageRequest {
@@ -65,10 +69,14 @@ impl StageRequest {
     }
 
     fn mount_options(&self) -> Vec<String> {
-        let VolumeMode::Filesystem { options, .. } = &self.access.volume else {
+        let VolumeMode::Filesystem { fs, options } = &self.access.volume else {
             return Vec::new();
         };
         let mut options = options.clone();
+        if self.again && *fs == FsType::Xfs {
+            options.retain(|option| option != "nouuid");
+            options.push("nouuid".to_owned());
+        }
         if self.access.mode == AccessMode::SingleNodeReaderOnly {
             options.retain(|option| option != "rw" && option != "ro");
             options.push("ro".to_owned());
@@ -84,7 +92,7 @@ impl Node {
         let desired = request.desired()?;
         let mut budget = Budget::new();
         let outcome = match self.settle(request, &desired, &mut budget).await {
-            Ok(opened) => self.mark_staged(request, opened).await,
+            Ok((opened, device)) => self.mark_staged(request, opened, &device).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -96,7 +104,7 @@ impl Node {
     }
 
     /// Takes steps until none is left. Returns the record of the session, where it was
-    /// opened on the way.
+    /// opened on the way, and the volume's device.
     ///
     /// After a step everything is looked at anew that the step can have changed: opening
     /// a session mounts nothing, and while it mounts the host verifies the device again.
@@ -105,7 +113,7 @@ impl Node {
         request: &StageRequest,
         desired: &Desired,
         budget: &mut Budget,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<(Option<Session>, Device), NodeError> {
         let (subsystem, mounts) = tokio::try_join!(
             async { Ok(self.host.subsystem(&desired.nqn).await?) },
             self.mounts_at(&request.staging)
@@ -147,7 +155,7 @@ impl Node {
                 }
             }
         }
-        Ok(opened)
+        Ok((opened, device(&observed, desired)?))
     }
 
     /// Takes a step on the device and returns what is known of its content after it.
@@ -199,7 +207,7 @@ impl Node {
         request: &StageRequest,
         budget: &Budget,
     ) -> Result<(Session, Subsystem), NodeError> {
-        let begun = Instant::now();
+        let (begun, again) = (Instant::now(), request.again);
         let context = &request.context;
         let opening = Session {
             volume: request.id.clone(),
@@ -207,14 +215,23 @@ impl Node {
             address: context.nvme_address,
             port: context.nvme_port,
             staged_at: None,
+            staging: None,
             opened: now(),
             targets: BTreeMap::new(),
+            recovery: None,
         };
         let session = self
             .registry
-            .update(&request.id, move |earlier| Session {
-                targets: earlier.map(|session| session.targets).unwrap_or_default(),
-                ..opening
+            .update(&request.id, move |earlier| match earlier {
+                // Nobody stages it for the first time: nothing of it is forgotten.
+                Some(earlier) if again => earlier,
+                // What is still to be done of a recovery outlives the new session.
+                Some(earlier) => Session {
+                    targets: earlier.targets,
+                    recovery: earlier.recovery,
+                    ..opening
+                },
+                None => opening,
             })
             .await?;
         let target = Target {

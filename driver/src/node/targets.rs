@@ -59,7 +59,7 @@ impl Node {
         target: &Path,
     ) -> Result<(), NodeError> {
         if let Some(mut session) = self.registry.get(id).await?
-            && session.targets.remove(target).is_some()
+            && session.forget_target(target)
         {
             self.registry.record(&session).await?;
         }

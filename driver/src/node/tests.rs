@@ -31,18 +31,18 @@ mod unstage;
 const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
 const OLDER: &str = "pvc-0d4e6a1c-2f0b-4f7e-9a57-0f4a6b1d2c3e";
 const SIZE: Bytes = Bytes::gib(1);
-const STAGING: &str = "/kubelet/staging/globalmount";
-const TARGET: &str = "/kubelet/pods/1/mount";
+pub(crate) const STAGING: &str = "/kubelet/staging/globalmount";
+pub(crate) const TARGET: &str = "/kubelet/pods/1/mount";
 
 /// What the tests use a volume as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
+pub(crate) enum Use {
     Block,
     Filesystem(FsType),
 }
 
 impl Use {
-    const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 3] = [
         Self::Block,
         Self::Filesystem(FsType::Ext4),
         Self::Filesystem(FsType::Xfs),
@@ -59,16 +59,16 @@ impl Use {
 }
 
 /// One node, one array with one volume, and a state directory.
-struct Lab {
-    array: Array,
-    host: FakeHost,
+pub(crate) struct Lab {
+    pub(crate) array: Array,
+    pub(crate) host: FakeHost,
     state: TempDir,
-    node: Node,
-    id: VolumeId,
-    nqn: Nqn,
+    pub(crate) node: Arc<Node>,
+    pub(crate) id: VolumeId,
+    pub(crate) nqn: Nqn,
 }
 
-fn identity(node: &str) -> HostIdentity {
+pub(crate) fn identity(node: &str) -> HostIdentity {
     HostIdentity::of(&"lab".parse().unwrap(), node)
 }
 
@@ -91,12 +91,12 @@ impl Lab {
         }
     }
 
-    fn new(medium: Medium) -> Self {
+    pub(crate) fn new(medium: Medium) -> Self {
         Self::with(ID, medium)
     }
 
     /// The same machine with a new process.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.node = node(&self.host, &self.state);
     }
 
@@ -104,7 +104,7 @@ impl Lab {
         std::fs::remove_dir_all(self.state.path().join("sessions")).unwrap();
     }
 
-    fn stage_request(&self, used: Use) -> StageRequest {
+    pub(crate) fn stage_request(&self, used: Use) -> StageRequest {
         StageRequest {
             id: self.id.clone(),
             staging: STAGING.into(),
@@ -122,10 +122,11 @@ impl Lab {
                 first_used: None,
                 format_override: None,
             },
+            again: false,
         }
     }
 
-    fn publish_request(&self, used: Use) -> PublishRequest {
+    pub(crate) fn publish_request(&self, used: Use) -> PublishRequest {
         PublishRequest {
             id: self.id.clone(),
             staging: STAGING.into(),
@@ -136,19 +137,19 @@ impl Lab {
         }
     }
 
-    async fn stage(&self, used: Use) -> Result<(), NodeError> {
+    pub(crate) async fn stage(&self, used: Use) -> Result<(), NodeError> {
         self.node.stage(&self.stage_request(used)).await
     }
 
-    async fn publish(&self, used: Use) -> Result<(), NodeError> {
+    pub(crate) async fn publish(&self, used: Use) -> Result<(), NodeError> {
         self.node.publish(&self.publish_request(used)).await
     }
 
-    async fn unpublish(&self) -> Result<(), NodeError> {
+    pub(crate) async fn unpublish(&self) -> Result<(), NodeError> {
         self.node.unpublish(&self.id, Path::new(TARGET)).await
     }
 
-    async fn unstage(&self) -> Result<(), NodeError> {
+    pub(crate) async fn unstage(&self) -> Result<(), NodeError> {
         self.node.unstage(&self.id, Path::new(STAGING)).await
     }
 
@@ -164,12 +165,12 @@ impl Lab {
         self.host.connected().contains(self.nqn.as_str())
     }
 
-    fn formats(&self) -> usize {
+    pub(crate) fn formats(&self) -> usize {
         let log = self.host.log();
         log.iter().filter(|call| *call == "format").count()
     }
 
-    fn mounts(&self, path: &str) -> usize {
+    pub(crate) fn mounts(&self, path: &str) -> usize {
         let table = self.host.mount_table();
         table
             .iter()
@@ -177,12 +178,12 @@ impl Lab {
             .count()
     }
 
-    async fn path(&self, path: &str) -> PathState {
+    pub(crate) async fn path(&self, path: &str) -> PathState {
         self.host.path(Path::new(path)).await.unwrap()
     }
 
     /// Nothing of the volume is left on the node.
-    async fn assert_gone(&self) {
+    pub(crate) async fn assert_gone(&self) {
         assert!(!self.is_connected());
         assert_eq!(self.host.mount_table(), []);
         assert_eq!(self.path(TARGET).await, PathState::Absent);
@@ -190,7 +191,7 @@ impl Lab {
     }
 
     /// Somebody else on this machine connects.
-    async fn connect_as(&self, host: HostIdentity, nqn: &Nqn) {
+    pub(crate) async fn connect_as(&self, host: HostIdentity, nqn: &Nqn) {
         let target = Target {
             nqn: nqn.clone(),
             address: "192.0.2.7".parse().unwrap(),
@@ -202,25 +203,26 @@ impl Lab {
     }
 }
 
-fn node(host: &FakeHost, state: &TempDir) -> Node {
+fn node(host: &FakeHost, state: &TempDir) -> Arc<Node> {
     let settings = NodeSettings {
         name: "node-1".to_owned(),
         identity: identity("node-1"),
         nqn_prefix: NqnPrefix::default(),
         connect_timeout: Duration::from_secs(30),
         max_volumes: 0,
+        boot: "boot-1".to_owned(),
         nodes: PathBuf::from("/dev/rds-csi"),
     };
-    Node::new(
+    Arc::new(Node::new(
         settings,
         Arc::new(host.clone()),
         Registry::new(state.path()),
         Metrics::new("node", Vec::new()),
-    )
+    ))
 }
 
 /// A filesystem that this driver made for the volume.
-fn own(lab: &Lab, fs: FsType) -> Medium {
+pub(crate) fn own(lab: &Lab, fs: FsType) -> Medium {
     Medium::Filesystem {
         fs,
         uuid: lab.id.filesystem_uuid(),
@@ -228,4 +230,4 @@ fn own(lab: &Lab, fs: FsType) -> Medium {
     }
 }
 
-const EXT4: Use = Use::Filesystem(FsType::Ext4);
+pub(crate) const EXT4: Use = Use::Filesystem(FsType::Ext4);

@@ -58,6 +58,7 @@ impl Machine {
         let path = |name: &str| self.path(name).display().to_string();
         let args = [
             "node",
+            "--cluster=none",
             "--cluster-id=c1",
             "--node-name=node-1",
             "--admin-listen=127.0.0.1:0",
@@ -76,7 +77,8 @@ impl Machine {
     /// A node plugin that is bound and does not run yet.
     pub(crate) async fn bind(&self, config: &NodeConfig, stop: &CancellationToken) -> Driver {
         let host = Arc::new(self.host.clone());
-        Driver::node(config, host, stop.clone()).await.unwrap()
+        let driver = Driver::node(config, host, "boot-1", None, stop.clone());
+        driver.await.unwrap()
     }
 
     /// A node plugin that runs.

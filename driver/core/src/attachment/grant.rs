@@ -45,13 +45,20 @@ impl VolumeAttachment {
     /// hide from each other.
     #[must_use]
     pub fn is_named_after(&self, id: &VolumeId, driver: &DriverName) -> bool {
-        let digest = Sha256::new()
-            .chain_update(id.as_str())
-            .chain_update(driver.as_str())
-            .chain_update(&self.node)
-            .finalize();
-        self.name.strip_prefix("csi-") == Some(format!("{digest:x}").as_str())
+        self.name == attachment_name(id, driver, &self.node)
     }
+}
+
+/// What the attach-detach controller names the VolumeAttachment of a volume to a node:
+/// `csi-` and the SHA-256 of the three, one behind the other.
+#[must_use]
+pub fn attachment_name(id: &VolumeId, driver: &DriverName, node: &str) -> String {
+    let digest = Sha256::new()
+        .chain_update(id.as_str())
+        .chain_update(driver.as_str())
+        .chain_update(node)
+        .finalize();
+    format!("csi-{digest:x}")
 }
 
 /// The UIDs of VolumeAttachments that were granted.

@@ -88,6 +88,7 @@ pub(super) fn stage(request: &NodeStageVolumeRequest) -> Result<StageRequest, Re
         access: access(request.volume_capability.as_ref())?,
         context: VolumeContext::parse(&ordered(&request.volume_context))?,
         publish: PublishContext::parse(&ordered(&request.publish_context))?,
+        again: false,
     })
 }
 

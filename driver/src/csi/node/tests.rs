@@ -49,6 +49,7 @@ impl Lab {
             nqn_prefix: NqnPrefix::default(),
             connect_timeout: Duration::from_secs(30),
             max_volumes: 64,
+            boot: "boot-1".to_owned(),
             nodes: PathBuf::from("/dev/rds-csi"),
         };
         let node = Node::new(
@@ -60,7 +61,11 @@ impl Lab {
         Self {
             array,
             host,
-            handler: NodeHandler::new(node, Tasks::new(CancellationToken::new())),
+            handler: NodeHandler::new(
+                Arc::new(node),
+                VolumeLocks::default(),
+                Tasks::new(CancellationToken::new()),
+            ),
             nqn,
             _state: state,
         }

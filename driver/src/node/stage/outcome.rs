@@ -2,7 +2,8 @@
 //! ended if it never was staged.
 
 use rds_csi_core::kind::Chain;
-use rds_csi_host::registry::Session;
+use rds_csi_host::block::Device;
+use rds_csi_host::registry::{Session, Staging};
 
 use super::StageRequest;
 use crate::node::{Node, NodeError};
@@ -13,6 +14,7 @@ impl Node {
         &self,
         request: &StageRequest,
         opened: Option<Session>,
+        device: &Device,
     ) -> Result<(), NodeError> {
         let id = &request.id;
         let recorded = match opened {
@@ -23,16 +25,24 @@ impl Node {
             None => self.rebuild_record(id, &request.context.nqn).await?,
             recorded => recorded,
         };
-        match recorded {
-            Some(session) if session.staged_at.as_deref() != Some(&*request.staging) => {
-                let staged = Session {
-                    staged_at: Some(request.staging.clone()),
-                    ..session
-                };
-                Ok(self.registry.record(&staged).await?)
-            }
-            _ => Ok(()),
+        let Some(session) = recorded else {
+            return Ok(());
+        };
+        let staged = Session {
+            staged_at: Some(request.staging.clone()),
+            staging: Some(Staging {
+                boot: self.settings.boot.clone(),
+                access: request.access.clone(),
+                context: request.context.clone(),
+                size: device.namespace.size,
+                wwid: device.namespace.wwid.clone(),
+            }),
+            ..session.clone()
+        };
+        if staged != session {
+            self.registry.record(&staged).await?;
         }
+        Ok(())
     }
 
     /// Ends the session that staging opened and that never was staged, for the reason

@@ -1,0 +1,151 @@
+//! What a node asks of the cluster: whether a volume is still its own, and that somebody
+//! be told what happened to it.
+//!
+//! Nothing is watched and nothing is asked while all is well. A node that cannot ask does
+//! not know that a volume is its own, and whoever called must then leave it alone.
+
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use rds_csi_core::attachment::grant::{VolumeAttachment, attachment_name};
+use rds_csi_core::names::DriverName;
+use rds_csi_core::volume_id::VolumeId;
+
+use super::ClusterError;
+use super::calls::{Calls, Refusal};
+use super::client::client;
+use super::wire::{AttachmentSpec, Object, VolumeSpec};
+
+const GET_ATTACHMENT: &str = "get volumeattachments";
+const GET_VOLUME: &str = "get persistentvolumes";
+const CREATE_EVENT: &str = "create events";
+/// How many bytes an event may say, by the API's own bound.
+const NOTE: usize = 1024;
+
+/// The cluster, as a node needs it.
+#[async_trait]
+pub trait NodeCluster: Send + Sync + fmt::Debug {
+    /// The VolumeAttachment by which this node has the volume; `None` if the cluster has
+    /// none, so that the volume may be another node's.
+    async fn attachment(&self, volume: &VolumeId)
+    -> Result<Option<VolumeAttachment>, ClusterError>;
+
+    /// Posts an event on the claim of the volume. A volume without attachment to this
+    /// node or without claim has nobody to be told, which is success.
+    async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError>;
+}
+
+/// What somebody is told about a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How it looks to people.
+    pub severity: Severity,
+    /// One of [`rds_csi_core::names::event`].
+    pub reason: &'static str,
+    /// What happened, and what may be done.
+    pub message: String,
+}
+
+/// How an event looks to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing to worry about.
+    Normal,
+    /// Something to look at.
+    Warning,
+}
+
+/// The API server, asked by a node.
+pub struct NodeApiServer {
+    driver: DriverName,
+    node: String,
+    client: Client,
+    calls: Calls,
+}
+
+impl fmt::Debug for NodeApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeApiServer")
+            .field("driver", &self.driver)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NodeApiServer {
+    /// The API server that a kubeconfig leads to, or where none is named `$KUBECONFIG` or
+    /// the service account of this pod, for the node of this name. Asks nothing yet.
+    ///
+    /// # Errors
+    /// [`ClusterError::Config`] if nothing leads to one.
+    pub async fn new(
+        kubeconfig: Option<&Path>,
+        driver: &DriverName,
+        node: &str,
+    ) -> Result<Self, ClusterError> {
+        Ok(Self {
+            driver: driver.clone(),
+            node: node.to_owned(),
+            client: client(kubeconfig, "node", driver).await?,
+            calls: Calls::default(),
+        })
+    }
+}
+
+/// An object, or that there is none.
+fn present<T>(answer: Result<T, Refusal>) -> Result<Option<T>, ClusterError> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(refusal) if refusal.code == Some(404) => Ok(None),
+        Err(refusal) => Err(refusal.error),
+    }
+}
+
+#[async_trait]
+impl NodeCluster for NodeApiServer {
+    async fn attachment(
+        &self,
+        volume: &VolumeId,
+    ) -> Result<Option<VolumeAttachment>, ClusterError> {
+        let api: Api<Object<AttachmentSpec>> = Api::all(self.client.clone());
+        let name = attachment_name(volume, &self.driver, &self.node);
+        let found = present(self.calls.run(GET_ATTACHMENT, api.get(&name)).await)?;
+        Ok(found.map(VolumeAttachment::from))
+    }
+
+    async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError> {
+        let Some(attachment) = self.attachment(volume).await? else {
+            return Ok(());
+        };
+        let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
+        let get = api.get(&attachment.persistent_volume);
+        let found = present(self.calls.run(GET_VOLUME, get).await)?;
+        let Some(claim) = found.and_then(|volume| volume.claim()) else {
+            return Ok(());
+        };
+        let event = Event {
+            type_: match notice.severity {
+                Severity::Normal => EventType::Normal,
+                Severity::Warning => EventType::Warning,
+            },
+            reason: notice.reason.to_owned(),
+            note: Some(notice.message[..notice.message.floor_char_boundary(NOTE)].to_owned()),
+            action: "Reconnect".to_owned(),
+            secondary: None,
+        };
+        let reporter = Reporter {
+            controller: self.driver.to_string(),
+            instance: Some(self.node.clone()),
+        };
+        // A recorder that lives on would fold events of one reason into the words of the
+        // first; each of these says something new, and they are rare.
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        let posted = self
+            .calls
+            .run(CREATE_EVENT, recorder.publish(&event, &claim));
+        posted.await.map_err(|refusal| refusal.error)
+    }
+}

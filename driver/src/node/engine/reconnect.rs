@@ -1,0 +1,111 @@
+//! Connecting anew what the kernel has given up.
+
+use std::time::Duration;
+
+use rds_csi_core::kind::Chain;
+use rds_csi_core::nvme::Target;
+use rds_csi_host::nvme::{ConnectError, await_device};
+use rds_csi_host::registry::{Session, Staging};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::cluster::NodeCluster;
+use crate::inflight::VolumeLocks;
+use crate::node::Node;
+
+/// How long a device may take to accept a TCP connection. The kernel would wait for
+/// minutes, and hold up every other volume meanwhile.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reconnection {
+    /// There is a session again; whether it is the volume's, the next look says.
+    Connected,
+    /// A CSI call on the volume was under way, and may be what helps.
+    Busy,
+    /// The device does not answer at all.
+    NoAnswer,
+    /// The volume is not this node's any more, or nobody can say; in words.
+    NotOurs(String),
+    /// The device answered and refused, or the kernel did; in words.
+    Failed(String),
+}
+
+/// Connects the volume, if it is still this node's and its device answers.
+pub(super) async fn reconnect(
+    node: &Node,
+    locks: &VolumeLocks,
+    cluster: Option<&dyn NodeCluster>,
+    session: &Session,
+    staging: &Staging,
+) -> Reconnection {
+    let target = Target {
+        nqn: session.nqn.clone(),
+        address: session.address,
+        port: session.port,
+        host: node.settings.identity.clone(),
+        tuning: staging.context.tuning,
+    };
+    if !node.host.answers(&target, ANSWER).await {
+        return Reconnection::NoAnswer;
+    }
+    if let Err(words) = entitled(cluster, session).await {
+        return Reconnection::NotOurs(words);
+    }
+    let Ok(_guard) = locks.try_lock(session.volume.as_str()) else {
+        return Reconnection::Busy;
+    };
+    // Unstaged since the engine looked: then nobody wants a session.
+    match node.registry.get(&session.volume).await {
+        Ok(Some(now)) if now.staged_at == session.staged_at => {}
+        Ok(_) => return Reconnection::Busy,
+        Err(unread) => return Reconnection::Failed(Chain(&unread).to_string()),
+    }
+    let begun = Instant::now();
+    let connected = node.host.connect(&target).await;
+    node.metrics.nvme_connect(connected.is_ok());
+    let controller = match connected {
+        Ok(controller) => controller,
+        Err(ConnectError::Refused { .. } | ConnectError::NoAnswer { .. }) => {
+            return Reconnection::NoAnswer;
+        }
+        Err(refused) => return Reconnection::Failed(Chain(&refused).to_string()),
+    };
+    let deadline = Instant::now() + node.settings.connect_timeout;
+    match await_device(&*node.host, &session.nqn, deadline).await {
+        Ok(_) => {
+            let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            info!(volume_id = %session.volume, nqn = %session.nqn, controller, elapsed_ms, "session opened anew");
+            Reconnection::Connected
+        }
+        Err(missing) => Reconnection::Failed(Chain(&missing).to_string()),
+    }
+}
+
+/// Whether the cluster has the volume attached to this node, and means to leave it there.
+/// A cluster that does not answer leaves it open, and an open question is no yes: another
+/// node may be writing.
+pub(super) async fn entitled(
+    cluster: Option<&dyn NodeCluster>,
+    session: &Session,
+) -> Result<(), String> {
+    let Some(cluster) = cluster else {
+        return Ok(());
+    };
+    match cluster.attachment(&session.volume).await {
+        Ok(Some(attachment)) if !attachment.leaving => Ok(()),
+        Ok(Some(attachment)) => Err(format!(
+            "VolumeAttachment {} is being deleted, so the volume is left alone",
+            attachment.name
+        )),
+        Ok(None) => Err(
+            "the cluster has no VolumeAttachment of it to this node, so another node may have it; it is left alone"
+                .to_owned(),
+        ),
+        Err(failed) => Err(format!(
+            "whether it is still this node's is not known: {}",
+            Chain(&failed)
+        )),
+    }
+}

@@ -1,0 +1,313 @@
+//! Handing a volume's device back to its consumers, after it was lost.
+//!
+//! Where the kernel kept the device, nothing is to be done. Where it came back as another
+//! one, every mount of the old one is dead for good, and every device node has a number
+//! that means nothing or, worse, another volume. So dead mounts are taken away, the volume
+//! is staged again by the very steps that staged it, and each target gets it anew.
+//!
+//! A mount is dead if the kernel has no device of its number: the mount itself keeps the
+//! number from being given away. Nothing else is ever unmounted here. Which targets there
+//! were is written down before the first mount goes, so that a process that dies in the
+//! middle is followed by one that ends what it began.
+//!
+//! What a running container has open it keeps: its own mount namespace and its open files
+//! are out of reach, and it has to be restarted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rds_csi_core::access::VolumeMode;
+use rds_csi_core::context::PublishContext;
+use rds_csi_core::kind::Chain;
+use rds_csi_core::mount::{Mount, mounts_at};
+use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::session::{Expected, Sight, sight};
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_host::block::Device;
+use rds_csi_host::mounter::{PathState, Unmount};
+use rds_csi_host::nvme::Seen;
+use rds_csi_host::registry::{Session, Staging};
+use tracing::info;
+
+use super::expected;
+use super::reconnect::entitled;
+use crate::cluster::NodeCluster;
+use crate::inflight::VolumeLocks;
+use crate::node::session::live;
+use crate::node::{Node, NodeError, PublishRequest, StageRequest};
+
+/// What consumers got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Recovery {
+    /// Whether the volume came back as another device.
+    pub(crate) replaced: bool,
+    /// How many targets were published anew.
+    pub(crate) targets: usize,
+}
+
+/// Proves that the consumers of a live volume have its device, or gives it to them. `None`
+/// where a CSI call on the volume is under way. An error says in words why not; asking
+/// again goes on from there.
+pub(super) async fn recover(
+    node: &Node,
+    locks: &VolumeLocks,
+    cluster: Option<&dyn NodeCluster>,
+    id: &VolumeId,
+) -> Result<Option<Recovery>, String> {
+    let words = |error: NodeError| Chain(&error).to_string();
+    if Volume::to_be_recovered(node, id)
+        .await
+        .map_err(words)?
+        .is_none()
+    {
+        return Ok(Some(Recovery::default()));
+    }
+    let Ok(_guard) = locks.try_lock(id.as_str()) else {
+        return Ok(None);
+    };
+    // Once more: what was seen without the guard may be over.
+    let Some((volume, device)) = Volume::to_be_recovered(node, id).await.map_err(words)? else {
+        return Ok(Some(Recovery::default()));
+    };
+    entitled(cluster, &volume.session).await?;
+    let recovery = match volume.staging.access.volume {
+        VolumeMode::Block => volume.renew_nodes(&device).await,
+        VolumeMode::Filesystem { .. } => volume.remount(&device).await,
+    };
+    recovery.map(Some).map_err(words)
+}
+
+/// A staged volume whose session is live.
+struct Volume<'a> {
+    node: &'a Node,
+    session: Session,
+    /// The staging path.
+    at: PathBuf,
+    staging: Staging,
+}
+
+impl<'a> Volume<'a> {
+    /// The volume and its device, if its consumers may be without it.
+    async fn to_be_recovered(
+        node: &'a Node,
+        id: &VolumeId,
+    ) -> Result<Option<(Self, Device)>, NodeError> {
+        let session = node.registry.get(id).await?;
+        let staged = session.and_then(|session| {
+            let (at, staging) = (session.staged_at.clone()?, session.staging.clone()?);
+            Some(Self {
+                node,
+                session,
+                at,
+                staging,
+            })
+        });
+        // Unstaged since: there is nobody left.
+        let Some(volume) = staged else {
+            return Ok(None);
+        };
+        let nqn = &volume.session.nqn;
+        let subsystem = node.host.subsystem(nqn).await?;
+        let device = live(Seen::of(nqn, subsystem.as_ref())?, nqn)?;
+        // What was judged a moment ago may be another device by now.
+        let expected = volume.expected();
+        if let Sight::Foreign(seen) = sight(&expected, Ok(subsystem.as_ref())) {
+            return Err(NodeError::NotTheVolume {
+                nqn: nqn.clone(),
+                seen,
+            });
+        }
+        let is_needed = volume.is_to_be_recovered(&device).await?;
+        Ok(is_needed.then_some((volume, device)))
+    }
+
+    fn expected(&self) -> Expected {
+        expected(
+            &self.session,
+            &self.staging,
+            &self.node.settings.identity.nqn,
+        )
+    }
+
+    async fn is_to_be_recovered(&self, device: &Device) -> Result<bool, NodeError> {
+        if self.session.recovery.is_some() {
+            return Ok(true);
+        }
+        if self.staging.access.is_block() {
+            return Ok(!self.stale_nodes(device).await?.is_empty());
+        }
+        let mounts = mounts_at(&self.node.host.mounts().await?, &self.at);
+        let own = device.namespace.number;
+        Ok(mounts.iter().any(|mount| mount.device != own))
+    }
+
+    /// Raw targets whose device node means another device than the volume's. A target that
+    /// is not there was never made, or is gone with its pod.
+    async fn stale_nodes(&self, device: &Device) -> Result<Vec<(PathBuf, bool)>, NodeError> {
+        let mut stale = Vec::new();
+        for (target, read_only) in &self.session.targets {
+            match self.node.host.path(target).await? {
+                PathState::Block(number) if number != device.namespace.number => {
+                    stale.push((target.clone(), *read_only));
+                }
+                PathState::Block(_)
+                | PathState::Absent
+                | PathState::Directory { .. }
+                | PathState::File { .. }
+                | PathState::Other => {}
+            }
+        }
+        Ok(stale)
+    }
+
+    /// Makes stale device nodes anew. Whoever has an old one open keeps it: only the name
+    /// is another's from now on.
+    async fn renew_nodes(&self, device: &Device) -> Result<Recovery, NodeError> {
+        let mut targets = self.session.recovery.clone().unwrap_or_default();
+        targets.extend(self.stale_nodes(device).await?);
+        // A node is removed before it is made anew, and a crash may come between.
+        self.note(Some(targets.clone())).await?;
+        for (target, read_only) in &targets {
+            self.publish(target, *read_only).await?;
+        }
+        self.note(None).await?;
+        Ok(Recovery {
+            replaced: true,
+            targets: targets.len(),
+        })
+    }
+
+    /// Takes dead mounts away and mounts the volume again, at the staging path and at
+    /// every target.
+    async fn remount(&self, device: &Device) -> Result<Recovery, NodeError> {
+        let mounts = self.node.host.mounts().await?;
+        let dead = self.dead_below(&mounts, device).await?;
+        let is_dead = |mount: &&Mount| dead.contains(&mount.device);
+        let mut targets = self.session.recovery.clone().unwrap_or_default();
+        for mount in mounts.iter().filter(is_dead) {
+            if mount.target != self.at && mount.root == Path::new("/") {
+                // By its own flag: a filesystem that met errors is read-only as a whole.
+                let read_only = mount.options.iter().any(|option| option == "ro");
+                targets.insert(mount.target.clone(), read_only);
+            }
+        }
+        self.note(Some(targets.clone())).await?;
+        // Directories of the volume, bound by kubelet for a subPath: it binds them anew
+        // when it starts the container, following no symlink; a name is no safe way there.
+        for mount in mounts.iter().filter(is_dead) {
+            if mount.root != Path::new("/") {
+                self.node.host.unmount(&mount.target, Unmount::Lazy).await?;
+            }
+        }
+        self.clear(&self.at, device).await?;
+        self.stage().await?;
+        for (target, read_only) in &targets {
+            self.clear(target, device).await?;
+            let is_mounted = !self.node.mounts_at(target).await?.is_empty();
+            let is_there = is_mounted || self.node.host.path(target).await? != PathState::Absent;
+            // Where it is not, it is gone with its pod.
+            if is_there {
+                self.publish(target, *read_only).await?;
+            }
+        }
+        self.note(None).await?;
+        info!(volume_id = %self.session.volume, %device, targets = targets.len(), "volume mounted anew");
+        Ok(Recovery {
+            replaced: true,
+            targets: targets.len(),
+        })
+    }
+
+    /// The numbers of dead devices that are mounted at the staging path.
+    async fn dead_below(
+        &self,
+        mounts: &[Mount],
+        device: &Device,
+    ) -> Result<BTreeSet<DeviceNumber>, NodeError> {
+        let mut dead = BTreeSet::new();
+        for mount in mounts_at(mounts, &self.at) {
+            if self.is_dead(&mount, device).await? {
+                dead.insert(mount.device);
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Whether a mount is of a device that is gone. One of a living device that is not the
+    /// volume's is somebody else's business, and an error.
+    async fn is_dead(&self, mount: &Mount, device: &Device) -> Result<bool, NodeError> {
+        if mount.device == device.namespace.number {
+            return Ok(false);
+        }
+        if self.node.host.exists(mount.device).await? {
+            return Err(NodeError::OtherDevice {
+                id: self.session.volume.clone(),
+                path: mount.target.clone(),
+                found: mount.device.to_string(),
+                wanted: device.to_string(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Takes the dead mounts at a path away, topmost first.
+    async fn clear(&self, path: &Path, device: &Device) -> Result<(), NodeError> {
+        while let Some(mount) = self.node.mounts_at(path).await?.pop() {
+            if !self.is_dead(&mount, device).await? {
+                break;
+            }
+            self.node.host.unmount(path, Unmount::Lazy).await?;
+        }
+        Ok(())
+    }
+
+    /// Stages the volume as it was staged, but for this: it was used, so a device that
+    /// looks blank is never formatted; and the old filesystem may live on in the mount
+    /// namespaces of containers, so that XFS meets its UUID twice.
+    async fn stage(&self) -> Result<(), NodeError> {
+        let since = i64::try_from(self.session.opened).unwrap_or_default();
+        let since = Timestamp::from_second(since).unwrap_or_default();
+        let request = StageRequest {
+            id: self.session.volume.clone(),
+            staging: self.at.clone(),
+            access: self.staging.access.clone(),
+            context: self.staging.context.clone(),
+            publish: PublishContext {
+                size: Some(self.staging.size),
+                first_used: Some(since.to_string()),
+                format_override: None,
+            },
+            again: true,
+        };
+        self.node.stage(&request).await
+    }
+
+    async fn publish(&self, target: &Path, read_only: bool) -> Result<(), NodeError> {
+        let request = PublishRequest {
+            id: self.session.volume.clone(),
+            staging: self.at.clone(),
+            target: target.to_owned(),
+            access: self.staging.access.clone(),
+            read_only,
+            nqn: Some(self.session.nqn.clone()),
+        };
+        self.node.publish(&request).await
+    }
+
+    /// Writes down what is still to be done.
+    async fn note(&self, recovery: Option<BTreeMap<PathBuf, bool>>) -> Result<(), NodeError> {
+        let id = &self.session.volume;
+        let Some(session) = self.node.registry.get(id).await? else {
+            return Ok(());
+        };
+        if session.recovery != recovery {
+            let session = Session {
+                recovery,
+                ..session
+            };
+            self.node.registry.record(&session).await?;
+        }
+        Ok(())
+    }
+}
