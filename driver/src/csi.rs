@@ -19,7 +19,6 @@ use tonic::service::Routes;
 
 use crate::controller::Controller;
 use crate::detach::Tasks;
-use crate::inflight::VolumeLocks;
 use crate::node::Node;
 use controller::ControllerHandler;
 use identity::IdentityService;
@@ -38,13 +37,8 @@ pub(crate) fn controller_routes(
 }
 
 /// The services of a node.
-pub(crate) fn node_routes(
-    driver_name: &DriverName,
-    node: Arc<Node>,
-    locks: VolumeLocks,
-    tasks: Tasks,
-) -> Routes {
+pub(crate) fn node_routes(driver_name: &DriverName, node: Arc<Node>, tasks: Tasks) -> Routes {
     let identity = IdentityService::new(driver_name.clone(), "node");
     Routes::new(IdentityServer::new(identity))
-        .add_service(NodeServer::new(NodeHandler::new(node, locks, tasks)))
+        .add_service(NodeServer::new(NodeHandler::new(node, tasks)))
 }

@@ -19,6 +19,7 @@ use rds_csi_host::mounter::Mounter;
 use rds_csi_host::nvme::NvmeHost;
 use rds_csi_host::registry::Registry;
 
+use crate::inflight::VolumeLocks;
 use crate::metrics::Metrics;
 
 mod budget;
@@ -33,6 +34,7 @@ mod stats;
 mod targets;
 mod unpublish;
 mod unstage;
+mod withdraw;
 
 pub(crate) use engine::Engine;
 pub(crate) use error::NodeError;
@@ -75,6 +77,8 @@ pub(crate) struct Node {
     host: Arc<dyn Host>,
     registry: Registry,
     metrics: Metrics,
+    /// Whoever changes something of a volume holds its guard.
+    locks: VolumeLocks,
 }
 
 impl Node {
@@ -89,7 +93,12 @@ impl Node {
             host,
             registry,
             metrics,
+            locks: VolumeLocks::default(),
         }
+    }
+
+    pub(crate) const fn locks(&self) -> &VolumeLocks {
+        &self.locks
     }
 
     pub(crate) const fn settings(&self) -> &NodeSettings {

@@ -27,7 +27,6 @@ use crate::config::{ControllerConfig, NodeConfig};
 use crate::controller::Controller;
 use crate::csi;
 use crate::detach::Tasks;
-use crate::inflight::VolumeLocks;
 use crate::metrics::{ClusterRequests, DeviceLink, InFlight, Metrics};
 use crate::node::{Engine, Node, NotReady};
 use crate::registration::{Registration, RegistrationError};
@@ -185,9 +184,8 @@ impl Driver {
         let metrics = Metrics::new("node", vec![Box::new(InFlight(tasks.clone()))]);
         let settings = config.settings(boot);
         let node = Arc::new(Node::new(settings, host, registry, metrics.clone()));
-        let locks = VolumeLocks::default();
-        let engine = Engine::new(node.clone(), locks.clone(), cluster);
-        let routes = csi::node_routes(&config.driver_name, node, locks, tasks.clone());
+        let engine = Engine::new(node.clone(), cluster);
+        let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
         let readiness = Readiness::default();
         let registration = config.registration.as_ref().map(|registration| {
             Registration::new(&config.driver_name, registration, &readiness, &metrics)

@@ -5,13 +5,13 @@
 //! it is opened, so that a crash in between leaves a record too many and never one too
 //! few. A file that cannot be read is an error that names it, never an absence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rds_csi_core::access::Access;
 use rds_csi_core::bytes::Bytes;
@@ -53,6 +53,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// The targets at which it is published as a raw device, if there are any.
+    fn raw_targets(&self) -> Option<BTreeSet<PathBuf>> {
+        let is_raw = self.staging.as_ref()?.access.is_block();
+        (is_raw && !self.targets.is_empty()).then(|| self.targets.keys().cloned().collect())
+    }
+
     /// Takes a target out; whether it was there.
     pub fn forget_target(&mut self, target: &Path) -> bool {
         let recorded = self.targets.remove(target).is_some();
@@ -124,7 +130,11 @@ pub struct Registry {
     directory: PathBuf,
     /// How many changes this process has made.
     changes: Arc<watch::Sender<u64>>,
+    /// The raw targets of the records, in memory; `None` until they were read.
+    raw_targets: Arc<Mutex<Option<Targets>>>,
 }
+
+type Targets = BTreeMap<VolumeId, BTreeSet<PathBuf>>;
 
 impl Registry {
     /// The registry below a directory of the host that outlives the plugin and, better,
@@ -134,6 +144,7 @@ impl Registry {
         Self {
             directory: state_directory.join("sessions"),
             changes: Arc::new(watch::Sender::new(0)),
+            raw_targets: Arc::default(),
         }
     }
 
@@ -184,7 +195,7 @@ impl Registry {
             }
             .map_err(|source| write_error(path, source))
         });
-        removed.await.inspect(|()| self.changed())
+        removed.await.inspect(|()| self.changed(volume, None))
     }
 
     /// Every record, in the order of volume ids. One damaged file fails it all.
@@ -200,7 +211,45 @@ impl Registry {
         self.blocking(self.directory.clone(), read_all).await
     }
 
-    fn changed(&self) {
+    /// Every recorded target of a raw device, and whose it is. Records that cannot be read
+    /// are passed over. Only the first call reads anything.
+    pub async fn raw_targets(&self) -> Result<Vec<(VolumeId, PathBuf)>, RegistryError> {
+        while self.index().is_none() {
+            let before = *self.changes.borrow();
+            let (sessions, _) = self.readable().await?;
+            let raw = |session: Session| Some((session.volume.clone(), session.raw_targets()?));
+            let read: Targets = sessions.into_iter().filter_map(raw).collect();
+            let mut index = self.index();
+            // A change since the reading began may be missing from it.
+            if *self.changes.borrow() == before {
+                *index = Some(read);
+            }
+        }
+        let index = self.index();
+        let all = index.iter().flatten();
+        Ok(all
+            .flat_map(|(id, targets)| targets.iter().map(|target| (id.clone(), target.clone())))
+            .collect())
+    }
+
+    fn index(&self) -> MutexGuard<'_, Option<Targets>> {
+        self.raw_targets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a record is another or, where there is none, gone.
+    fn changed(&self, volume: &VolumeId, session: Option<&Session>) {
+        if let Some(index) = &mut *self.index() {
+            match session.and_then(Session::raw_targets) {
+                Some(targets) => {
+                    index.insert(volume.clone(), targets);
+                }
+                None => {
+                    index.remove(volume);
+                }
+            }
+        }
         self.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -246,7 +295,7 @@ impl Registry {
             file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
             file.sync_all()?;
             fs::rename(&draft, path)?;
-            self.changed();
+            self.changed(&session.volume, Some(session));
             File::open(&self.directory)?.sync_all()
         };
         write().map_err(|source| write_error(path, source))

@@ -23,7 +23,6 @@ use tonic::{Request, Response, Status};
 
 use super::convert::required;
 use crate::detach::Tasks;
-use crate::inflight::VolumeLocks;
 use crate::node::{Condition, Node, NodeError, Report, Usage};
 use crate::status::status;
 
@@ -35,14 +34,12 @@ use decode::path;
 #[derive(Debug, Clone)]
 pub(crate) struct NodeHandler {
     node: Arc<Node>,
-    locks: VolumeLocks,
     tasks: Tasks,
 }
 
 impl NodeHandler {
-    /// `locks` are shared with whoever else acts on the node's volumes.
-    pub(crate) fn new(node: Arc<Node>, locks: VolumeLocks, tasks: Tasks) -> Self {
-        Self { node, locks, tasks }
+    pub(crate) const fn new(node: Arc<Node>, tasks: Tasks) -> Self {
+        Self { node, tasks }
     }
 
     /// Runs a changing operation on a volume to its end, whatever the caller does.
@@ -53,7 +50,8 @@ impl NodeHandler {
         T: Send + 'static,
     {
         let guard = self
-            .locks
+            .node
+            .locks()
             .try_lock(id.as_str())
             .map_err(|busy| status(&busy))?;
         self.tasks.run(name, guard, op(self.node.clone())).await

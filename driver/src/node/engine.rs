@@ -35,7 +35,6 @@ use tracing::{error, warn};
 
 use super::Node;
 use crate::cluster::NodeCluster;
-use crate::inflight::VolumeLocks;
 
 mod gate;
 mod reconnect;
@@ -58,7 +57,6 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Engine {
     node: Arc<Node>,
-    locks: VolumeLocks,
     cluster: Option<Arc<dyn NodeCluster>>,
     begun: Instant,
     tracked: BTreeMap<VolumeId, Tracked>,
@@ -95,18 +93,12 @@ enum Outcome {
 type Actions = FuturesUnordered<BoxFuture<'static, (VolumeId, Outcome)>>;
 
 impl Engine {
-    /// An engine over the node's volumes. `locks` are those of its CSI service. Without a
-    /// cluster nobody can say whether a volume is still this node's, and every recorded
-    /// one counts as its own.
-    pub(crate) fn new(
-        node: Arc<Node>,
-        locks: VolumeLocks,
-        cluster: Option<Arc<dyn NodeCluster>>,
-    ) -> Self {
+    /// An engine over the node's volumes. Without a cluster nobody can say whether a volume
+    /// is still this node's, and every recorded one counts as its own.
+    pub(crate) fn new(node: Arc<Node>, cluster: Option<Arc<dyn NodeCluster>>) -> Self {
         Self {
             reporter: Reporter::new(node.metrics.clone(), cluster.clone()),
             node,
-            locks,
             cluster,
             begun: Instant::now(),
             tracked: BTreeMap::new(),
@@ -135,6 +127,7 @@ impl Engine {
                         self.reload(false).await;
                     }
                     self.look().await;
+                    self.withdraw().await;
                     next = Instant::now() + self.pause();
                 }
             }
@@ -257,6 +250,14 @@ impl Engine {
         }
     }
 
+    /// While a volume has no device, nothing leads to the number that it had.
+    async fn withdraw(&self) {
+        let is_removed = |tracked: &Tracked| tracked.watch.state() == State::Removed;
+        if self.tracked.values().any(is_removed) {
+            self.node.withdraw_dead_targets(None).await;
+        }
+    }
+
     /// Takes in one look at one session.
     fn see(&mut self, id: &VolumeId, reading: &Result<Option<Subsystem>, String>) {
         let now = self.now();
@@ -298,19 +299,19 @@ impl Engine {
                 continue;
             }
             tracked.busy = true;
-            let (node, locks) = (self.node.clone(), self.locks.clone());
+            let node = self.node.clone();
             let (id, cluster) = (id.clone(), self.cluster.clone());
             if reconnects {
                 gate.enter();
                 let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
                 actions.push(Box::pin(async move {
                     let cluster = cluster.as_deref();
-                    let outcome = reconnect::reconnect(&node, &locks, cluster, &session, &staging);
+                    let outcome = reconnect::reconnect(&node, cluster, &session, &staging);
                     (id, Outcome::Reconnected(outcome.await))
                 }));
             } else {
                 actions.push(Box::pin(async move {
-                    let outcome = recover::recover(&node, &locks, cluster.as_deref(), &id).await;
+                    let outcome = recover::recover(&node, cluster.as_deref(), &id).await;
                     (id, Outcome::Recovered(outcome))
                 }));
             }

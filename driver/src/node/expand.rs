@@ -50,6 +50,7 @@ impl Node {
         }
         let nqn = self.nqn(&request.id).await?;
         let device = self.rescanned(request, &nqn).await?;
+        self.record_size(&request.id, device.namespace.size).await?;
         let Some(mounted) = filesystem else {
             return Ok(device.namespace.size);
         };
@@ -75,6 +76,20 @@ impl Node {
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(volume_id = %request.id, %device, size = size.get(), elapsed_ms, "filesystem grown");
         Ok(size)
+    }
+
+    /// From now on a device of the smaller size is not the volume any more.
+    async fn record_size(&self, id: &VolumeId, size: Bytes) -> Result<(), NodeError> {
+        let Some(mut session) = self.registry.get(id).await? else {
+            return Ok(());
+        };
+        if let Some(staging) = &mut session.staging
+            && staging.size < size
+        {
+            staging.size = size;
+            self.registry.record(&session).await?;
+        }
+        Ok(())
     }
 
     /// The volume's filesystem at the published path, else at the staging path.

@@ -241,10 +241,12 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
+        self.withdraw_dead_targets(Some(&request.id)).await;
         let connected = self.host.connect(&target).await;
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;
         let subsystem = self.await_session(request, budget).await?;
+        self.withdraw_namesakes(&request.id, &subsystem).await;
         info!(volume_id = %request.id, nqn = %context.nqn, controller, elapsed_ms = millis(begun), "session opened");
         Ok((session, subsystem))
     }

@@ -97,7 +97,7 @@ impl Node {
         Ok(match self.seen(&nqn).await? {
             Seen::Live(device) if device.namespace.number == number => Ok(device),
             Seen::Live(device) => Err(format!(
-                "the path has device {number}, but the volume is {device}: its device was lost and came back as another; stop the pod to have it staged anew"
+                "the path has device {number}, but the volume is {device}: its device was lost and came back as another; where the driver does not hand it over within seconds, events of the claim say why"
             )),
             Seen::Waiting(seen) => Err(format!("{nqn} is not live: {seen}")),
             Seen::Absent => Err(format!("{nqn} has no session on this node")),

@@ -162,3 +162,21 @@ async fn a_draft_left_by_a_crash_is_no_record_and_a_stray_file_is_an_error() {
     fs::write(base.path().join("sessions/backup.json"), "{}").unwrap();
     assert!(registry.all().await.is_err());
 }
+
+#[tokio::test]
+async fn raw_targets_are_known_as_they_change_and_from_before() {
+    let base = tempfile::tempdir().unwrap();
+    let mut raw = session();
+    let access = Access::block(AccessMode::SingleNodeWriter).unwrap();
+    raw.staging.as_mut().unwrap().access = access;
+    let registry = Registry::new(base.path());
+    registry.record(&session()).await.unwrap();
+    assert_eq!(registry.raw_targets().await.unwrap(), []);
+    registry.record(&raw).await.unwrap();
+    let expected = vec![(raw.volume.clone(), PathBuf::from("/target"))];
+    for registry in [&registry, &Registry::new(base.path())] {
+        assert_eq!(registry.raw_targets().await.unwrap(), expected);
+    }
+    registry.remove(&raw.volume).await.unwrap();
+    assert_eq!(registry.raw_targets().await.unwrap(), []);
+}

@@ -61,11 +61,7 @@ impl Lab {
         Self {
             array,
             host,
-            handler: NodeHandler::new(
-                Arc::new(node),
-                VolumeLocks::default(),
-                Tasks::new(CancellationToken::new()),
-            ),
+            handler: NodeHandler::new(Arc::new(node), Tasks::new(CancellationToken::new())),
             nqn,
             _state: state,
         }

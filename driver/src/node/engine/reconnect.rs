@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::cluster::NodeCluster;
-use crate::inflight::VolumeLocks;
 use crate::node::Node;
 
 /// How long a device may take to accept a TCP connection. The kernel would wait for
@@ -35,7 +34,6 @@ pub(super) enum Reconnection {
 /// Connects the volume, if it is still this node's and its device answers.
 pub(super) async fn reconnect(
     node: &Node,
-    locks: &VolumeLocks,
     cluster: Option<&dyn NodeCluster>,
     session: &Session,
     staging: &Staging,
@@ -53,7 +51,7 @@ pub(super) async fn reconnect(
     if let Err(words) = entitled(cluster, session).await {
         return Reconnection::NotOurs(words);
     }
-    let Ok(_guard) = locks.try_lock(session.volume.as_str()) else {
+    let Ok(_guard) = node.locks.try_lock(session.volume.as_str()) else {
         return Reconnection::Busy;
     };
     // Unstaged since the engine looked: then nobody wants a session.
@@ -62,6 +60,7 @@ pub(super) async fn reconnect(
         Ok(_) => return Reconnection::Busy,
         Err(unread) => return Reconnection::Failed(Chain(&unread).to_string()),
     }
+    node.withdraw_dead_targets(Some(&session.volume)).await;
     let begun = Instant::now();
     let connected = node.host.connect(&target).await;
     node.metrics.nvme_connect(connected.is_ok());
@@ -74,7 +73,8 @@ pub(super) async fn reconnect(
     };
     let deadline = Instant::now() + node.settings.connect_timeout;
     match await_device(&*node.host, &session.nqn, deadline).await {
-        Ok(_) => {
+        Ok(subsystem) => {
+            node.withdraw_namesakes(&session.volume, &subsystem).await;
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             info!(volume_id = %session.volume, nqn = %session.nqn, controller, elapsed_ms, "session opened anew");
             Reconnection::Connected

@@ -33,7 +33,6 @@ use tracing::info;
 use super::expected;
 use super::reconnect::entitled;
 use crate::cluster::NodeCluster;
-use crate::inflight::VolumeLocks;
 use crate::node::session::live;
 use crate::node::{Node, NodeError, PublishRequest, StageRequest};
 
@@ -51,7 +50,6 @@ pub(crate) struct Recovery {
 /// again goes on from there.
 pub(super) async fn recover(
     node: &Node,
-    locks: &VolumeLocks,
     cluster: Option<&dyn NodeCluster>,
     id: &VolumeId,
 ) -> Result<Option<Recovery>, String> {
@@ -63,7 +61,7 @@ pub(super) async fn recover(
     {
         return Ok(Some(Recovery::default()));
     }
-    let Ok(_guard) = locks.try_lock(id.as_str()) else {
+    let Ok(_guard) = node.locks.try_lock(id.as_str()) else {
         return Ok(None);
     };
     // Once more: what was seen without the guard may be over.

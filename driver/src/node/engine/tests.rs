@@ -94,18 +94,9 @@ impl NodeCluster for Told {
 
 /// Lets an engine of the lab's node run while `script` does, and then end in order.
 async fn beside<T>(lab: &Lab, cluster: &Arc<Told>, script: impl Future<Output = T>) -> T {
-    beside_with(lab, VolumeLocks::default(), cluster, script).await
-}
-
-async fn beside_with<T>(
-    lab: &Lab,
-    locks: VolumeLocks,
-    cluster: &Arc<Told>,
-    script: impl Future<Output = T>,
-) -> T {
     let stop = CancellationToken::new();
     let cluster: Arc<dyn NodeCluster> = cluster.clone();
-    let engine = Engine::new(lab.node.clone(), locks, Some(cluster)).run(stop.clone());
+    let engine = Engine::new(lab.node.clone(), Some(cluster)).run(stop.clone());
     let script = async {
         let result = script.await;
         stop.cancel();

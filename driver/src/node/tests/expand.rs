@@ -27,6 +27,8 @@ async fn what_is_published_is_grown_and_measured_once_and_again() {
         }
         let rescans = lab.host.log().iter().filter(|c| *c == "rescan").count();
         assert_eq!(rescans, 1, "a size that is there needs no rescan");
+        let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
+        assert_eq!(record.staging.unwrap().size, LARGER);
         if let Use::Filesystem(fs) = used {
             let uuid = lab.id.filesystem_uuid();
             let size = LARGER;

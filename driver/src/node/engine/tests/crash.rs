@@ -11,22 +11,21 @@ async fn interrupted(used: Use, k: usize, fault: Fault) -> bool {
     let formats = lab.formats();
     lab.host.lose(&lab.nqn);
     if used == Use::Block {
-        // Nothing keeps a raw device's number: another volume takes it.
+        // Nothing keeps a raw device's number: another one takes it, behind our back.
         let other: Nqn = "nqn.2000-02.com.mikrotik:pvc-other".parse().unwrap();
         lab.array.export(&other, Bytes::gib(1), Medium::Blank);
         lab.connect_as(crate::node::tests::identity("node-2"), &other)
             .await;
     }
     let cluster = Told::new(Says::Attached);
-    let locks = VolumeLocks::default();
     let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
     let staging = record.staging.clone().unwrap();
     let told: Option<&dyn NodeCluster> = Some(&*cluster);
-    let connected = reconnect::reconnect(&lab.node, &locks, told, &record, &staging).await;
+    let connected = reconnect::reconnect(&lab.node, told, &record, &staging).await;
     assert_eq!(connected, Reconnection::Connected);
     let number = lab.host.calls() + k;
     lab.host.fault_at(k, fault);
-    let cut = recover::recover(&lab.node, &locks, told, &lab.id);
+    let cut = recover::recover(&lab.node, told, &lab.id);
     let cut = tokio::time::timeout(Duration::from_secs(1000), cut).await;
     let was_met = lab.host.calls() >= number;
     assert!(was_met || matches!(cut, Ok(Ok(Some(_)))), "{cut:?}");
@@ -61,15 +60,14 @@ async fn what_is_unpublished_in_the_middle_is_not_published_again() {
     let mut lab = published(EXT4).await;
     lab.host.lose(&lab.nqn);
     let cluster = Told::new(Says::Attached);
-    let locks = VolumeLocks::default();
     let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
     let staging = record.staging.clone().unwrap();
-    reconnect::reconnect(&lab.node, &locks, None, &record, &staging).await;
+    reconnect::reconnect(&lab.node, None, &record, &staging).await;
     // The staging path is clear by then, the target is not.
     let unmounted = lab.count("unmount");
     for k in 1.. {
         lab.host.fault_at(k, Fault::Before);
-        let outcome = recover::recover(&lab.node, &locks, None, &lab.id).await;
+        let outcome = recover::recover(&lab.node, None, &lab.id).await;
         lab.host.clear_faults();
         if outcome.is_ok() || lab.count("unmount") > unmounted {
             break;

@@ -53,10 +53,7 @@ async fn what_the_kernel_gave_up_is_connected_and_handed_back() {
             reasons.starts_with(&[event::CONNECTION_FAILURE, event::CONNECTION_RECOVERY]),
             "{reasons:?}"
         );
-        // A mount keeps its number from the new device; the number of a raw device that
-        // nobody holds is given to it again.
-        let is_replaced = reasons.contains(&event::DEVICE_REPLACED);
-        assert_eq!(is_replaced, used != Use::Block, "{reasons:?}");
+        assert!(reasons.contains(&event::DEVICE_REPLACED), "{reasons:?}");
         lab.unpublish().await.unwrap();
         lab.unstage().await.unwrap();
         lab.assert_gone().await;
@@ -78,6 +75,60 @@ async fn a_raw_target_whose_number_another_volume_took_is_made_anew() {
     })
     .await;
     assert!(lab.is_whole(Use::Block).await);
+}
+
+/// Another raw volume of the same node, staged by kubelet.
+async fn stage_another(lab: &Lab) -> VolumeId {
+    let id: VolumeId = "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+    let nqn = rds_csi_core::nqn::NqnPrefix::default().nqn(&id);
+    lab.array.export(&nqn, Bytes::gib(1), Medium::Blank);
+    let mut request = lab.stage_request(Use::Block);
+    request.id = id.clone();
+    request.context.nqn = nqn;
+    lab.node.stage(&request).await.unwrap();
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_target_never_leads_to_the_next_volume_that_is_staged() {
+    let lab = published(Use::Block).await;
+    let PathState::Block(before) = lab.path(TARGET).await else {
+        panic!("a device node was published");
+    };
+    lab.array.set_exported(&lab.nqn, false);
+    lab.host.lose(&lab.nqn);
+    // Before any look of the engine.
+    let other = stage_another(&lab).await;
+    let nqn = lab.node.nqn(&other).await.unwrap();
+    let device = live(lab.node.seen(&nqn).await.unwrap(), &nqn).unwrap();
+    assert_eq!(device.namespace.number, before, "the test tries nothing");
+    assert_eq!(lab.path(TARGET).await, PathState::Absent);
+    lab.array.set_exported(&lab.nqn, true);
+    beside(&lab, &Told::new(Says::Attached), seconds(60)).await;
+    assert!(lab.is_whole(Use::Block).await);
+    lab.unpublish().await.unwrap();
+    lab.unstage().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_raw_volume_has_no_device_its_target_is_not_there() {
+    let lab = published(Use::Block).await;
+    let cluster = Told::new(Says::Attached);
+    beside(&lab, &cluster, async {
+        seconds(5).await;
+        lab.array.set_exported(&lab.nqn, false);
+        lab.host.lose(&lab.nqn);
+        seconds(5).await;
+        assert_eq!(lab.path(TARGET).await, PathState::Absent);
+        // Whoever unpublishes it meanwhile does not get it back.
+        lab.unpublish().await.unwrap();
+        lab.array.set_exported(&lab.nqn, true);
+        seconds(60).await;
+        assert_eq!(lab.path(TARGET).await, PathState::Absent);
+    })
+    .await;
+    lab.unstage().await.unwrap();
+    lab.assert_gone().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,10 +323,9 @@ async fn a_mount_of_a_living_device_at_the_staging_path_is_not_touched() {
 #[tokio::test(start_paused = true)]
 async fn a_call_under_way_is_never_met() {
     let lab = published(EXT4).await;
-    let locks = VolumeLocks::default();
-    let guard = locks.try_lock(lab.id.as_str()).unwrap();
+    let guard = lab.node.locks.try_lock(lab.id.as_str()).unwrap();
     let cluster = Told::new(Says::Attached);
-    beside_with(&lab, locks.clone(), &cluster, async {
+    beside(&lab, &cluster, async {
         seconds(5).await;
         let connects = lab.count("connect");
         lab.host.lose(&lab.nqn);
