@@ -144,13 +144,13 @@ fn mounts_of_the_node_reach_the_host_at_their_own_paths() {
 }
 
 #[test]
-fn the_node_is_one_container_without_a_token() {
+fn the_node_is_one_container() {
     for set in sets() {
         let release = render(&set);
         let pod = node(&release);
         assert_eq!(pod.containers.len(), 1);
         assert!(pod.init_containers.is_none());
-        assert_eq!(pod.automount_service_account_token, Some(false));
+        assert_eq!(pod.automount_service_account_token, Some(true));
         let account: ServiceAccount = release.one("-node");
         assert_eq!(account.automount_service_account_token, Some(false));
         assert_eq!(pod.host_network, Some(true));

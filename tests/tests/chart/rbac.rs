@@ -128,6 +128,12 @@ const CONTROLLER: &[Grant] = &[
     ),
 ];
 
+const NODE: &[Grant] = &[
+    ("node", "cluster", "volumeattachments.storage.k8s.io", "get"),
+    ("node", "cluster", "persistentvolumes", "get"),
+    ("node", "cluster", "events.events.k8s.io", "create"),
+];
+
 const WEBHOOK: &[Grant] = &[(
     "webhook",
     "cluster",
@@ -250,11 +256,11 @@ fn granted(release: &Release) -> BTreeSet<(String, String, String, BTreeSet<Stri
 #[test]
 fn nothing_is_granted_but_what_is_used() {
     for (set, grants) in [
-        ("minimal", &[CONTROLLER, WEBHOOK, OWN_CERTIFICATE][..]),
-        ("provided", &[CONTROLLER, WEBHOOK]),
-        ("cert-manager", &[CONTROLLER, WEBHOOK]),
-        ("driver-only", &[CONTROLLER]),
-        ("full", &[CONTROLLER, WEBHOOK, PROFILES]),
+        ("minimal", &[CONTROLLER, NODE, WEBHOOK, OWN_CERTIFICATE][..]),
+        ("provided", &[CONTROLLER, NODE, WEBHOOK]),
+        ("cert-manager", &[CONTROLLER, NODE, WEBHOOK]),
+        ("driver-only", &[CONTROLLER, NODE]),
+        ("full", &[CONTROLLER, NODE, WEBHOOK, PROFILES]),
     ] {
         assert_eq!(granted(&render(set)), table(grants), "{set}");
     }

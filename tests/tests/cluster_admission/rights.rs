@@ -29,6 +29,7 @@ const USERS: &[(&str, &str, &str)] = &[
     ("rds-csi-attacher", "rds-csi-controller", "csi-attacher/"),
     ("rds-csi-resizer", "rds-csi-controller", "csi-resizer/"),
     ("rds-csi-controller", "rds-csi-controller", "csi-"),
+    ("rds-csi-node", "rds-csi-node", "rds-csi-driver/"),
     ("rds-csi-webhook", "rds-csi-webhook", ""),
 ];
 
