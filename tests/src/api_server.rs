@@ -156,6 +156,13 @@ impl FakeApiServer {
         self.shared.state().store.get(resource, name).cloned()
     }
 
+    /// Every object of a resource as it is now.
+    #[must_use]
+    pub fn list(&self, resource: &str) -> Vec<Value> {
+        let page = self.shared.state().store.list(resource, usize::MAX, None);
+        page.map(|(objects, ..)| objects).unwrap_or_default()
+    }
+
     /// Lets the next requests of a call (`list pods`, or `*`) meet a fault.
     pub fn fail(&self, call: &str, fault: Fault, times: u32) {
         let mut state = self.shared.state();

@@ -32,12 +32,17 @@ fn parameters(uri: &Uri) -> Parameters {
 
 /// A resource and perhaps the key of an object.
 fn target(path: &str) -> Option<(String, Option<String>)> {
-    let rest = path
-        .strip_prefix("/api/v1/")
-        .or_else(|| path.strip_prefix("/apis/storage.k8s.io/v1/"))?;
+    let rest = [
+        "/api/v1/",
+        "/apis/storage.k8s.io/v1/",
+        "/apis/events.k8s.io/v1/",
+    ]
+    .into_iter()
+    .find_map(|group| path.strip_prefix(group))?;
     match *rest.split('/').collect::<Vec<_>>() {
         [resource] => Some((resource.to_owned(), None)),
         [resource, name] => Some((resource.to_owned(), Some(name.to_owned()))),
+        ["namespaces", _, resource] => Some((resource.to_owned(), None)),
         ["namespaces", namespace, resource, name] => {
             Some((resource.to_owned(), Some(format!("{namespace}/{name}"))))
         }
@@ -62,6 +67,7 @@ async fn answer(
         ("GET", None) if watches => "watch",
         ("GET", None) => "list",
         ("PATCH", Some(_)) => "patch",
+        ("POST", None) => "create",
         _ => return status(405, "not offered here"),
     };
     let agent = headers
@@ -77,6 +83,7 @@ async fn answer(
     let response = match (verb, key) {
         ("get", Some(key)) => get(&shared, &resource, &key),
         ("patch", Some(key)) => patch(&shared, &resource, &key, &body),
+        ("create", _) => create(&shared, &body),
         ("watch", _) => watch(shared, resource, &parameters),
         _ => list(&shared, &resource, &parameters),
     };
@@ -104,6 +111,15 @@ fn get(shared: &Shared, resource: &str, key: &str) -> Response {
         Some(object) => Json(object.clone()).into_response(),
         None => status(404, "no such object"),
     }
+}
+
+fn create(shared: &Shared, body: &[u8]) -> Response {
+    let Ok(object) = serde_json::from_slice::<Value>(body) else {
+        return status(400, "no JSON");
+    };
+    let version = shared.state().store.put(&object);
+    shared.changed.send_replace(version);
+    (StatusCode::CREATED, Json(object)).into_response()
 }
 
 fn patch(shared: &Shared, resource: &str, key: &str, body: &[u8]) -> Response {
