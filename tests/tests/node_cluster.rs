@@ -1,4 +1,8 @@
 //! What a node asks an API server, over real HTTP.
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that only tests call panic where the tests do"
+)]
 
 use std::collections::BTreeSet;
 

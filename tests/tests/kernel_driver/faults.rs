@@ -20,7 +20,7 @@ use table::Table;
 use writer::Writer;
 
 /// The kernel's `reconnect_delay`, in seconds.
-const DELAY: f64 = 1.0;
+const DELAY: u32 = 1;
 /// How long the kernel's attempt under way can take to fail after the link is back.
 const ATTEMPT: f64 = 1.0;
 /// How long the engine may take for what the kernel gave up, on a machine that does other
@@ -48,7 +48,7 @@ struct Matrix {
 impl Matrix {
     async fn begin(multipath: bool) -> Self {
         let cluster = Cluster::boot_with(&["node-a"], multipath).await;
-        let delay = (DELAY as u32).to_string();
+        let delay = DELAY.to_string();
         let claims = [
             Claim::filesystem("fault-ext4", 128, "ext4").parameter(RECONNECT_DELAY, &delay),
             Claim::filesystem("fault-xfs", 320, "xfs").parameter(RECONNECT_DELAY, &delay),
@@ -143,7 +143,7 @@ impl Matrix {
             if given_up && writer.name().starts_with("short") {
                 (Toll::Errors, ENGINE)
             } else {
-                (Toll::Time, DELAY + ATTEMPT)
+                (Toll::Time, f64::from(DELAY) + ATTEMPT)
             }
         })
         .await;
@@ -235,11 +235,13 @@ impl Matrix {
         }
     }
 
-    async fn end(self) {
-        self.table.print();
+    async fn end(mut self) {
         for writer in self.writers {
-            writer.finish(&self.cluster).await;
+            let name = writer.name().to_owned();
+            let bytes = writer.finish(&self.cluster).await;
+            self.table.verified(&name, bytes);
         }
+        self.table.print();
         self.anchor.delete(self.cluster.controller()).await.unwrap();
         assert_eq!(self.cluster.node().formats().await, 0, "formatted again");
         self.cluster.assert_clean().await;

@@ -1,3 +1,5 @@
+//! Looks at a session, one by one and in every order.
+
 use proptest::prelude::*;
 
 use super::*;

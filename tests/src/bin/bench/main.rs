@@ -7,6 +7,7 @@
 
 mod calls;
 mod controller;
+mod engine;
 mod memory;
 mod node;
 mod outage;
@@ -52,7 +53,7 @@ struct Bench {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode> {
     let parts: Vec<String> = std::env::args().skip(1).collect();
-    let known = ["memory", "controller", "node", "outage"];
+    let known = ["memory", "controller", "node", "outage", "engine"];
     if let Some(unknown) = parts.iter().find(|part| !known.contains(&part.as_str())) {
         bail!("no part {unknown:?}; there are: {}", known.join(", "));
     }
@@ -90,6 +91,9 @@ async fn main() -> Result<ExitCode> {
     }
     if is_wanted("outage") {
         outage::measure(&mut figures, &bench).await?;
+    }
+    if is_wanted("engine") {
+        engine::measure(&mut figures, &bench).await?;
     }
     Ok(if figures.over == 0 {
         ExitCode::SUCCESS

@@ -39,7 +39,7 @@ pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> 
 }
 
 /// `VmRSS` in MiB.
-fn resident(status: &str) -> Result<f64> {
+pub(crate) fn resident(status: &str) -> Result<f64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))

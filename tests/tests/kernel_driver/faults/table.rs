@@ -23,6 +23,14 @@ impl Table {
         ));
     }
 
+    pub(super) fn verified(&mut self, volume: &str, bytes: usize) {
+        self.rows.push(format!(
+            "{:<42} {volume:<12} {bytes} bytes verified",
+            "read back"
+        ));
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is for people")]
     pub(super) fn print(&self) {
         println!(
             "fault ({}), volume, time to I/O, errors seen by the writer, records so far",

@@ -117,8 +117,8 @@ impl Writer {
     }
 
     /// Ends the program, reads back every record from the device, and takes the volume
-    /// down.
-    pub(super) async fn finish(self, cluster: &Cluster) {
+    /// down. How many bytes were read.
+    pub(super) async fn finish(self, cluster: &Cluster) -> usize {
         let node = cluster.node();
         node.script("touch /run/stop").await;
         let ended = self.process.wait(DEADLINE).await.unwrap();
@@ -135,15 +135,11 @@ impl Writer {
             "{}",
             self.name()
         );
-        println!(
-            "{}: {count} records, {} bytes verified",
-            self.name(),
-            count * 4096
-        );
         self.pod
             .stop(cluster.controller(), node, &self.volume)
             .await;
         self.volume.delete(cluster.controller()).await.unwrap();
+        count * 4096
     }
 }
 
