@@ -46,13 +46,18 @@ impl Rds for Connected {
     }
 }
 
-/// The page, which holds one series a family: their order is not fixed.
+/// The page, which holds one series a family, whose order is not fixed, but for one that
+/// always shows all.
 fn page(metrics: &Metrics) -> String {
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    metrics
-        .encode()
-        .unwrap()
-        .replace(&version, "version=\"[version]\"")
+    let page = metrics.encode().unwrap();
+    let mut lines: Vec<&str> = page.lines().collect();
+    let is_session = |line: &&str| line.starts_with("rds_csi_nvme_sessions{");
+    if let Some(first) = lines.iter().position(|line| is_session(&line)) {
+        lines[first..first + State::ALL.len()].sort_unstable();
+    }
+    let page: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    page.replace(&version, "version=\"[version]\"")
 }
 
 #[test]
@@ -89,6 +94,7 @@ fn the_page_of_a_node() {
     metrics.nvme_connect(true);
     metrics.formatted(FsType::Ext4);
     metrics.registration(false);
+    metrics.sessions([State::Live, State::Live].into_iter());
     metrics.session_lost();
     metrics.session_restored(Duration::from_secs(7));
     metrics.session_reconnect("ok");
