@@ -229,6 +229,16 @@ pub struct NodeArgs {
         default_value = "30s"
     )]
     pub connect_timeout: String,
+    /// File that is there only while the machine shuts down, such as /run/nologin, which systemd
+    /// and shutdown(8) make: then no session waits longer than 10 seconds for its device any more
+    /// once the plugin is told to end, so that the shutdown does not hang; "off" for never
+    #[arg(
+        long,
+        env = "RDS_CSI_SHUTDOWN_MARKER",
+        value_name = "FILE",
+        default_value = "off"
+    )]
+    pub shutdown_marker: String,
     /// How many volumes this node takes at most, 1 to 10000; the default is no limit
     #[arg(long, env = "RDS_CSI_MAX_VOLUMES", value_name = "COUNT")]
     pub max_volumes: Option<String>,

@@ -123,6 +123,8 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// How long connecting a volume may take.
     pub connect_timeout: Duration,
+    /// A file that is there only while the machine shuts down, if one is known.
+    pub shutdown_marker: Option<PathBuf>,
     /// How many volumes the node takes; `None` is no limit.
     pub max_volumes: Option<u32>,
     /// How kubelet learns of the plugin; `None` is by somebody else.
@@ -154,6 +156,7 @@ impl NodeConfig {
             connect_timeout: self.connect_timeout,
             max_volumes: self.max_volumes.unwrap_or(0),
             boot: boot.to_owned(),
+            shutdown_marker: self.shutdown_marker.clone(),
             nodes: Root::default().nodes,
         }
     }

@@ -28,6 +28,7 @@ mod error;
 mod expand;
 mod publish;
 mod session;
+mod shutdown;
 mod stage;
 mod startup;
 mod stats;
@@ -65,6 +66,8 @@ pub(crate) struct NodeSettings {
     pub max_volumes: u32,
     /// Which boot of the machine this is: see [`rds_csi_host::sys::boot_id`].
     pub boot: String,
+    /// A file that is there only while the machine shuts down, if one is known.
+    pub shutdown_marker: Option<PathBuf>,
     /// A directory of our own on a filesystem without `nodev`, for device nodes that
     /// are bound to targets elsewhere.
     pub nodes: PathBuf,

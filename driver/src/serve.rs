@@ -5,6 +5,7 @@
 //! takes the process down. The ports to the device and the host come from outside and
 //! must outlive this: an operation that drains still needs them.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -114,6 +115,7 @@ pub struct Driver {
     readiness: Readiness,
     liveness: Liveness,
     registration: Option<Registration>,
+    node: Option<Arc<Node>>,
     engine: Option<Engine>,
     tasks: Tasks,
     grace: Duration,
@@ -156,6 +158,7 @@ impl Driver {
             readiness,
             liveness: Liveness::new(&config.endpoint, &stop),
             registration: None,
+            node: None,
             engine: None,
             tasks,
             grace: config.shutdown_grace,
@@ -185,7 +188,7 @@ impl Driver {
         let settings = config.settings(boot);
         let node = Arc::new(Node::new(settings, host, registry, metrics.clone()));
         let engine = Engine::new(node.clone(), cluster);
-        let routes = csi::node_routes(&config.driver_name, node, tasks.clone());
+        let routes = csi::node_routes(&config.driver_name, node.clone(), tasks.clone());
         let readiness = Readiness::default();
         let registration = config.registration.as_ref().map(|registration| {
             Registration::new(&config.driver_name, registration, &readiness, &metrics)
@@ -198,6 +201,7 @@ impl Driver {
             readiness,
             liveness: Liveness::new(&config.endpoint, &stop),
             registration,
+            node: Some(node),
             engine: Some(engine),
             tasks,
             grace: config.shutdown_grace,
@@ -225,6 +229,7 @@ impl Driver {
             readiness,
             liveness,
             registration,
+            node,
             engine,
             tasks,
             grace,
@@ -248,15 +253,9 @@ impl Driver {
                 None => Ok(()),
             }
         };
-        let engine = async {
-            if let Some(engine) = engine {
-                engine.run(stop.clone()).await;
-            }
-            Ok(())
-        };
         // Large, and kept on the heap so that its callers are not.
         let calls = Box::pin(async {
-            tokio::try_join!(csi, registered, engine)?;
+            tokio::try_join!(csi, registered, watch(engine, &stop))?;
             tasks.finished().await;
             Ok(())
         });
@@ -265,12 +264,35 @@ impl Driver {
             readiness.set("serving", Err("shutting down".to_owned()));
             tokio::time::sleep(grace).await;
         };
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = calls => outcome,
+            ended = machine_ends(node.as_deref(), &stop) => match ended {},
             () = grace_over => Err(ServeError::CutOff { in_flight: tasks.in_flight(), grace }),
             () = admin::serve(admin, pages) => Err(ServeError::Ended("the admin port")),
+        };
+        // Seen only now, perhaps.
+        if let Some(node) = node.filter(|_| stop.is_cancelled()) {
+            node.lower_loss_times().await;
         }
+        outcome
     }
+}
+
+async fn watch(engine: Option<Engine>, stop: &CancellationToken) -> Result<(), ServeError> {
+    if let Some(engine) = engine {
+        engine.run(stop.clone()).await;
+    }
+    Ok(())
+}
+
+/// Looks, once the plugin is to end, whether the whole machine is: an operation that
+/// drains may hang until then.
+async fn machine_ends(node: Option<&Node>, stop: &CancellationToken) -> Infallible {
+    stop.cancelled().await;
+    if let Some(node) = node {
+        node.follow_shutdown().await;
+    }
+    std::future::pending().await
 }
 
 /// Runs a controller of `rds` from its socket to its end. See [`Driver`].

@@ -48,6 +48,8 @@ pub(crate) struct Attached {
     controller: Controller,
     namespace: Namespace,
     appears: Instant,
+    /// Seconds; `None` is for ever.
+    loss_time: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +115,15 @@ impl FakeHost {
     #[must_use]
     pub fn mount_table(&self) -> Vec<Mount> {
         self.kernel().mounts.clone()
+    }
+
+    /// The loss time of the connection to the NQN, if there is one.
+    #[must_use]
+    pub fn loss_time(&self, nqn: &Nqn) -> Option<Option<u32>> {
+        let kernel = self.kernel();
+        let mut attached = kernel.attached.iter();
+        let found = attached.find(|attached| attached.nqn == nqn.as_str())?;
+        Some(found.loss_time)
     }
 
     /// The NQNs that are connected, without counting as a call.
@@ -211,6 +222,7 @@ impl Attached {
             },
             controller,
             appears: Instant::now() + target.delay,
+            loss_time: None,
         }
     }
 }

@@ -25,6 +25,14 @@ pub(super) fn read(
     let state_dir = reader.checked("state-dir", &args.state_dir, "an absolute path", |text| {
         Some(PathBuf::from(text)).filter(|path| path.is_absolute())
     });
+    let (marker, takes) = (args.shutdown_marker.as_str(), "an absolute path, or off");
+    let shutdown_marker = match marker {
+        "off" => Some(None),
+        _ => reader.checked("shutdown-marker", marker, takes, |text| {
+            let path = PathBuf::from(text);
+            path.is_absolute().then_some(Some(path))
+        }),
+    };
     let connect_timeout = reader.duration("connect-timeout", &args.connect_timeout, 1..=300);
     let max_volumes = match args.max_volumes.as_deref().filter(|text| !text.is_empty()) {
         None => Some(None),
@@ -49,6 +57,7 @@ pub(super) fn read(
         state_dir: state_dir?,
         connect_timeout: connect_timeout?,
         max_volumes: max_volumes?,
+        shutdown_marker: shutdown_marker?,
         registration: registration?,
         shutdown_grace: common.shutdown_grace,
     })

@@ -53,7 +53,7 @@ fn page(metrics: &Metrics) -> String {
     let page = metrics.encode().unwrap();
     let mut lines: Vec<&str> = page.lines().collect();
     let is_session = |line: &&str| line.starts_with("rds_csi_nvme_sessions{");
-    if let Some(first) = lines.iter().position(|line| is_session(&line)) {
+    if let Some(first) = lines.iter().position(is_session) {
         lines[first..first + State::ALL.len()].sort_unstable();
     }
     let page: String = lines.iter().map(|line| format!("{line}\n")).collect();

@@ -113,6 +113,7 @@ impl Engine {
         let mut actions = Actions::new();
         let posting = self.reporter.posting();
         tokio::pin!(posting);
+        self.node.restore_loss_times().await;
         self.reload(true).await;
         let mut next = Instant::now();
         loop {

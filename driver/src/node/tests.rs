@@ -95,6 +95,16 @@ impl Lab {
         Self::with(ID, medium)
     }
 
+    /// A new process that is told what tells of the machine's end.
+    pub(crate) fn mark_shutdown(&mut self, marker: &Path) {
+        let mut settings = self.node.settings.clone();
+        settings.shutdown_marker = Some(marker.to_owned());
+        let host = Arc::new(self.host.clone());
+        let registry = Registry::new(self.state.path());
+        let metrics = Metrics::new("node", Vec::new());
+        self.node = Arc::new(Node::new(settings, host, registry, metrics));
+    }
+
     /// The same machine with a new process.
     pub(crate) fn restart(&mut self) {
         self.node = node(&self.host, &self.state);
@@ -211,6 +221,7 @@ fn node(host: &FakeHost, state: &TempDir) -> Arc<Node> {
         connect_timeout: Duration::from_secs(30),
         max_volumes: 0,
         boot: "boot-1".to_owned(),
+        shutdown_marker: None,
         nodes: PathBuf::from("/dev/rds-csi"),
     };
     Arc::new(Node::new(

@@ -73,9 +73,14 @@ impl NvmeHost for FakeHost {
         .await
     }
 
-    async fn set_loss_time(&self, nqn: &Nqn, _seconds: Option<u32>) -> Result<(), NvmeError> {
-        self.call("set_loss_time", |kernel| kernel.of(nqn).map(drop))
-            .await
+    async fn set_loss_time(&self, nqn: &Nqn, seconds: Option<u32>) -> Result<(), NvmeError> {
+        self.call("set_loss_time", |kernel| {
+            for attached in kernel.of(nqn)? {
+                attached.loss_time = seconds;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn delay_removal(&self, nqn: &Nqn, _seconds: u32) -> Result<bool, NvmeError> {
@@ -110,7 +115,8 @@ impl FakeHost {
             host_nqn: Some(target.host.nqn.to_string()),
         };
         let name = controller.name.clone();
-        let attached = Attached::new(kernel, controller, &nqn, &exported);
+        let mut attached = Attached::new(kernel, controller, &nqn, &exported);
+        attached.loss_time = target.tuning.ctrl_loss_tmo;
         kernel.attached.push(attached);
         Ok(name)
     }

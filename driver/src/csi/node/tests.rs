@@ -50,6 +50,7 @@ impl Lab {
             connect_timeout: Duration::from_secs(30),
             max_volumes: 64,
             boot: "boot-1".to_owned(),
+            shutdown_marker: None,
             nodes: PathBuf::from("/dev/rds-csi"),
         };
         let node = Node::new(
