@@ -178,6 +178,14 @@ impl NodeProcess {
     /// # Errors
     /// It did not start, or ended.
     pub async fn start(guest: &Guest, node_name: &str) -> anyhow::Result<Self> {
+        Self::start_with(guest, node_name, &[]).await
+    }
+
+    /// [`NodeProcess::start`] with more arguments.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn start_with(guest: &Guest, node_name: &str, more: &[&str]) -> anyhow::Result<Self> {
         let state = guest.share().join("state");
         let words = [
             &program("rds-csi-driver")?.display().to_string(),
@@ -195,6 +203,7 @@ impl NodeProcess {
             "--admin-listen",
             "127.0.0.1:9808",
         ];
+        let words = [&words, more].concat();
         let process = guest.spawn("node-plugin", &words, &[]).await?;
         let started = Self {
             process,
@@ -229,6 +238,21 @@ impl NodeProcess {
     #[must_use]
     pub fn output(&self) -> String {
         self.process.output()
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// The guest does not answer, or it does not end.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        self.process.signal("TERM").await?;
+        let ended = self.process.wait(DEADLINE).await?;
+        ensure!(
+            ended.is_some(),
+            "the node plugin goes on: {}",
+            self.output()
+        );
+        Ok(())
     }
 
     /// Kills it, as a crash would, and waits for its end.

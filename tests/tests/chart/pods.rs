@@ -108,6 +108,7 @@ fn the_node_sees_of_the_host_what_it_has_a_reason_for() {
         let plugin = format!("{kubelet}/plugins/rds.csi.srvlab.io");
         let expected = [
             "/dev".to_owned(),
+            "/run".to_owned(),
             state.to_owned(),
             format!("{kubelet}/plugins"),
             format!("{kubelet}/plugins_registry"),

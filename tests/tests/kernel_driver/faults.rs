@@ -6,6 +6,7 @@
 //! kernel give up, a writer that opens the target again, as a restarted container does,
 //! goes on where it was.
 
+mod device;
 mod table;
 mod writer;
 

@@ -23,5 +23,6 @@ mod pod;
 mod readonly;
 mod reboot;
 mod shared;
+mod shutdown;
 mod slow;
 mod stats;

@@ -1,0 +1,153 @@
+//! What some devices may do, by the switches of the simulator, and a node full of volumes.
+
+use rds_csi_core::names::parameter::RECONNECT_DELAY;
+use rds_csi_tests::volume::{Claim, Volume};
+use rds_csi_tests::wait::until;
+
+use super::writer::Writer;
+use crate::calls::stats;
+use crate::cluster::{Cluster, DEADLINE};
+use crate::pod::Pod;
+
+async fn device(switch: &str) -> Cluster {
+    Cluster::boot_on(&[switch], &["node-a"], true).await
+}
+
+fn claims() -> [Claim; 3] {
+    [
+        Claim::filesystem("device-ext4", 64, "ext4"),
+        Claim::filesystem("device-xfs", 320, "xfs"),
+        Claim::block("device-block", 64),
+    ]
+    .map(|claim| claim.parameter(RECONNECT_DELAY, "1"))
+}
+
+async fn clock(cluster: &Cluster) -> f64 {
+    let clock = cluster.node().script("echo $EPOCHREALTIME").await;
+    clock.parse().unwrap()
+}
+
+/// Every host that comes while the port is open and its subsystem is not there is told
+/// not to retry.
+#[tokio::test]
+async fn writers_outlive_a_device_that_opens_its_port_before_its_exports() {
+    let mut cluster = device("boot-order=port-first").await;
+    let mut writers = Vec::new();
+    for claim in claims() {
+        writers.push(Writer::start(&cluster, claim).await);
+    }
+    cluster.appliance.power_off().unwrap();
+    cluster.appliance.power_on().await.unwrap();
+    let back = clock(&cluster).await;
+    let mut errors = 0;
+    for writer in &mut writers {
+        writer.resumed(back).await;
+        errors += writer.new_errors();
+    }
+    assert!(
+        errors > 0,
+        "nobody was told not to retry: the test tries nothing"
+    );
+    for writer in writers {
+        writer.finish(&cluster).await;
+    }
+    cluster.assert_clean().await;
+}
+
+/// Whether the volume's content is served as another namespace, nothing tells that it is
+/// the volume: it is not used until the volume is staged anew.
+#[tokio::test]
+async fn a_namespace_of_another_identity_is_not_handed_back() {
+    let mut cluster = device("namespace-ids=changing").await;
+    let mut pods = Vec::new();
+    for claim in claims() {
+        let volume = claim.create(cluster.controller()).await.unwrap();
+        let pod = Pod::start(cluster.controller(), cluster.node(), &volume, "pod").await;
+        let sum = pod.fill(cluster.node(), &volume).await;
+        pods.push((volume, pod, sum));
+    }
+    cluster.appliance.power_off().unwrap();
+    cluster.appliance.power_on().await.unwrap();
+    let mut sums = Vec::new();
+    for (volume, ..) in &pods {
+        sums.push(cluster.backing_sum(volume).await);
+    }
+    // Long enough for the kernel's attempts and for those of the engine.
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    for ((volume, pod, _), sum) in pods.iter().zip(&sums) {
+        let node = cluster.node();
+        let report = stats(node.plugin(), volume, &pod.target).await;
+        if let Ok(report) = report {
+            let condition = report.volume_condition.unwrap();
+            assert!(condition.abnormal, "{}: {condition:?}", volume.claim.name);
+        }
+        assert_eq!(cluster.backing_sum(volume).await, *sum);
+    }
+    // A pod that is made anew has its data.
+    for (volume, pod, written) in &pods {
+        let (controller, node) = (cluster.controller(), cluster.node());
+        pod.stop(controller, node, volume).await;
+        let pod = Pod::start(controller, node, volume, "pod").await;
+        assert_eq!(pod.checksum(node, volume).await, *written);
+        pod.stop(controller, node, volume).await;
+        volume.delete(controller).await.unwrap();
+    }
+    assert_eq!(cluster.node().formats().await, 2);
+    cluster.assert_clean().await;
+}
+
+/// Twenty volumes through one outage that ends the patience of the kernel.
+#[tokio::test]
+async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
+    let cluster = Cluster::boot(&["node-a"]).await;
+    let (controller, node) = (cluster.controller(), cluster.node());
+    let anchor = Claim::block("anchor", 4).create(controller).await.unwrap();
+    let mut pods = Vec::new();
+    for number in 0..20 {
+        let name = format!("twenty-{number}");
+        let claim = if number % 2 == 0 {
+            Claim::filesystem(&name, 32, "ext4")
+        } else {
+            Claim::block(&name, 16)
+        };
+        let volume = claim.create(controller).await.unwrap();
+        let pod = Pod::start(controller, node, &volume, "pod").await;
+        let sum = pod.fill(node, &volume).await;
+        pods.push((volume, pod, sum));
+    }
+    for (volume, ..) in &pods {
+        cluster.export(volume, false).await;
+    }
+    until("no session is left", DEADLINE, async || {
+        let left = node.script("ls /sys/class/nvme | wc -l").await;
+        Ok((left == "0").then_some(()))
+    })
+    .await
+    .unwrap();
+    // In another order, so that numbers and names are those of others.
+    for (volume, ..) in pods.iter().rev() {
+        cluster.export(volume, true).await;
+    }
+    for (volume, pod, _) in &pods {
+        is_normal(&cluster, volume, pod).await;
+    }
+    for (volume, pod, written) in &pods {
+        assert_eq!(pod.checksum(node, volume).await, *written);
+        pod.stop(controller, node, volume).await;
+        volume.delete(controller).await.unwrap();
+    }
+    anchor.delete(controller).await.unwrap();
+    assert_eq!(node.formats().await, 10);
+    cluster.assert_clean().await;
+}
+
+async fn is_normal(cluster: &Cluster, volume: &Volume, pod: &Pod) {
+    until("the volume works", DEADLINE, async || {
+        let report = stats(cluster.node().plugin(), volume, &pod.target).await;
+        let condition = report.ok().and_then(|report| report.volume_condition);
+        let works = condition.is_some_and(|condition| !condition.abnormal);
+        Ok(works.then_some(()))
+    })
+    .await
+    .unwrap();
+}
