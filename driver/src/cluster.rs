@@ -14,13 +14,7 @@
 //! | core | `pods` | `list`, `watch` | seeing the first use |
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
 //!
-//! And that of the nodes, which asks only once the kernel has given up a volume:
-//!
-//! | API group | resource | verbs | for |
-//! |---|---|---|---|
-//! | `storage.k8s.io` | `volumeattachments` | `get` | whether the volume is still this node's |
-//! | core | `persistentvolumes` | `get` | whose claim is to be told |
-//! | `events.k8s.io` | `events` | `create` | telling it |
+//! What that of the nodes needs stands in [`node`].
 
 mod api_server;
 mod calls;

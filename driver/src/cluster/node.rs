@@ -3,6 +3,14 @@
 //!
 //! Nothing is watched and nothing is asked while all is well. A node that cannot ask does
 //! not know that a volume is its own, and whoever called must then leave it alone.
+//!
+//! What the service account of the nodes needs, no more and no less:
+//!
+//! | API group | resource | verbs | for |
+//! |---|---|---|---|
+//! | `storage.k8s.io` | `volumeattachments` | `get` | whether the volume is still this node's |
+//! | core | `persistentvolumes` | `get` | whose claim is to be told |
+//! | `events.k8s.io` | `events` | `create` | telling it |
 
 use std::fmt;
 use std::path::Path;

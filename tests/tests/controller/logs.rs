@@ -8,6 +8,7 @@ use csi_proto::v1::{DeleteVolumeRequest, ListVolumesRequest};
 use rds_csi_tests::volume::Claim;
 use rds_sim::{Options, Sim};
 use tonic::Code;
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::harness::{GIB, NAME, Setup, World, code, write_key};
@@ -36,15 +37,19 @@ impl MakeWriter<'_> for Log {
 }
 
 impl Log {
-    /// Of this thread, on which all of a test runs, from now until the guard goes.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+    /// Of this thread, on which all of a test runs, from now until the guards go.
+    fn start() -> (Self, (tracing::subscriber::DefaultGuard, Dispatch)) {
         let log = Self::default();
+        // With one subscriber alone tracing asks that of the thread that comes to a message
+        // first, and remembers: another test's thread has none, and the message would be
+        // off for all. With two it asks both.
+        let second = Dispatch::new(tracing_subscriber::registry());
         let subscriber = tracing_subscriber::fmt()
             .json()
             .with_max_level(tracing::Level::TRACE)
             .with_writer(log.clone())
             .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        (log, (tracing::subscriber::set_default(subscriber), second))
     }
 
     fn text(&self) -> String {
@@ -78,7 +83,7 @@ async fn calls(world: &World) {
 
 #[tokio::test]
 async fn no_secret_gets_into_the_most_detailed_log() {
-    let (log, _guard) = Log::start();
+    let (log, _guards) = Log::start();
     let world = World::new().await;
     calls(&world).await;
     // A key that is not let in, and a file that is none, are told at length.
