@@ -204,7 +204,9 @@ impl NodeProcess {
             "127.0.0.1:9808",
         ];
         let words = [&words, more].concat();
-        let process = guest.spawn("node-plugin", &words, &[]).await?;
+        // As the image has it.
+        let environment = [("MALLOC_ARENA_MAX", "1")];
+        let process = guest.spawn("node-plugin", &words, &environment).await?;
         let started = Self {
             process,
             plugin: Plugin(guest.channel(SOCKET)),
