@@ -16,7 +16,6 @@ mod foreign;
 mod harness;
 mod life;
 mod listing;
-mod logs;
 mod outage;
 mod pool;
 mod sizes;
