@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     gates: BTreeMap<(IpAddr, u16), Gate>,
     /// Which records were found damaged, so that each is told once.
     damaged: Vec<String>,
+    /// Which raw targets could not be taken away, as well.
+    left: Vec<String>,
     reporter: Reporter,
 }
 
@@ -104,6 +106,7 @@ impl Engine {
             tracked: BTreeMap::new(),
             gates: BTreeMap::new(),
             damaged: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -206,8 +209,8 @@ impl Engine {
     /// How the volume is staged, if it is, in this boot of the machine.
     fn staged_now(&self, session: &Session) -> Option<Staging> {
         session.staged_at.as_ref()?;
-        let staging = session.staging.as_ref()?;
-        (staging.boot == self.node.settings.boot).then(|| staging.clone())
+        let staging = session.staging.clone();
+        staging.filter(|_| self.node.is_of_this_boot(session))
     }
 
     /// Looks at every session; what has not changed costs next to nothing.
@@ -252,11 +255,16 @@ impl Engine {
     }
 
     /// While a volume has no device, nothing leads to the number that it had.
-    async fn withdraw(&self) {
+    async fn withdraw(&mut self) {
         let is_removed = |tracked: &Tracked| tracked.watch.state() == State::Removed;
-        if self.tracked.values().any(is_removed) {
-            self.node.withdraw_dead_targets(None).await;
+        let left = match self.tracked.values().any(is_removed) {
+            true => self.node.withdraw_dead_targets(None).await,
+            false => Vec::new(),
+        };
+        for words in left.iter().filter(|words| !self.left.contains(words)) {
+            warn!("{words}");
         }
+        self.left = left;
     }
 
     /// Takes in one look at one session.

@@ -76,6 +76,12 @@ impl Node {
         Ok(Seen::of(nqn, subsystem.as_ref())?)
     }
 
+    /// Whether the volume was staged since the machine was started.
+    pub(super) fn is_of_this_boot(&self, session: &Session) -> bool {
+        let staging = session.staging.as_ref();
+        staging.is_some_and(|staging| staging.boot == self.settings.boot)
+    }
+
     /// The mounts at exactly this path, lowest first.
     pub(super) async fn mounts_at(&self, path: &Path) -> Result<Vec<Mount>, NodeError> {
         Ok(mounts_at(&self.host.mounts().await?, path))

@@ -23,7 +23,7 @@ use rds_csi_host::mounter::{Meant, Mounting, Unmount};
 use rds_csi_host::nvme::{Seen, await_device};
 use rds_csi_host::registry::Session;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::budget::Budget;
 use super::session::{live, now};
@@ -208,6 +208,7 @@ impl Node {
         budget: &Budget,
     ) -> Result<(Session, Subsystem), NodeError> {
         let (begun, again) = (Instant::now(), request.again);
+        let boot = self.settings.boot.clone();
         let context = &request.context;
         let opening = Session {
             volume: request.id.clone(),
@@ -225,10 +226,13 @@ impl Node {
             .update(&request.id, move |earlier| match earlier {
                 // Nobody stages it for the first time: nothing of it is forgotten.
                 Some(earlier) if again => earlier,
-                // What is still to be done of a recovery outlives the new session.
+                // What is still to be done of a recovery outlives the new session, but not
+                // the machine.
                 Some(earlier) => Session {
                     targets: earlier.targets,
-                    recovery: earlier.recovery,
+                    recovery: earlier
+                        .recovery
+                        .filter(|_| earlier.staging.is_some_and(|staging| staging.boot == boot)),
                     ..opening
                 },
                 None => opening,
@@ -241,7 +245,9 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
-        self.withdraw_dead_targets(Some(&request.id)).await;
+        for left in self.withdraw_dead_targets(Some(&request.id)).await {
+            warn!("{left}");
+        }
         let connected = self.host.connect(&target).await;
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;

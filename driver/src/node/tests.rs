@@ -97,8 +97,17 @@ impl Lab {
 
     /// A new process that is told what tells of the machine's end.
     pub(crate) fn mark_shutdown(&mut self, marker: &Path) {
+        self.with_settings(|settings| settings.shutdown_marker = Some(marker.to_owned()));
+    }
+
+    /// A new process in another boot of the machine.
+    pub(crate) fn start_again(&mut self, boot: &str) {
+        self.with_settings(|settings| boot.clone_into(&mut settings.boot));
+    }
+
+    fn with_settings(&mut self, change: impl FnOnce(&mut NodeSettings)) {
         let mut settings = self.node.settings.clone();
-        settings.shutdown_marker = Some(marker.to_owned());
+        change(&mut settings);
         let host = Arc::new(self.host.clone());
         let registry = Registry::new(self.state.path());
         let metrics = Metrics::new("node", Vec::new());

@@ -11,38 +11,38 @@ use rds_csi_core::nvme::{DeviceNumber, Subsystem};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::mounter::{PathState, Unmount};
 use std::path::Path;
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use super::{Node, NodeError};
 
 impl Node {
     /// Takes away every raw target whose number is that of no device. `held` is the volume
     /// whose guard the caller has; a volume that somebody else is working on is passed
-    /// over. What cannot be taken away is told and holds up nobody.
-    pub(super) async fn withdraw_dead_targets(&self, held: Option<&VolumeId>) {
-        self.withdraw(held, None).await;
+    /// over. What cannot be taken away holds up nobody; it is returned in words.
+    pub(super) async fn withdraw_dead_targets(&self, held: Option<&VolumeId>) -> Vec<String> {
+        self.withdraw(held, None).await
     }
 
     /// Takes away the raw targets of other volumes that have the number of this one's
     /// device, which was made just now.
     pub(super) async fn withdraw_namesakes(&self, held: &VolumeId, subsystem: &Subsystem) {
         for namespace in &subsystem.namespaces {
-            self.withdraw(Some(held), Some(namespace.number)).await;
+            for left in self.withdraw(Some(held), Some(namespace.number)).await {
+                error!("{left}");
+            }
         }
     }
 
     /// `new` is the number of the device of `held`, where it was made just now.
-    async fn withdraw(&self, held: Option<&VolumeId>, new: Option<DeviceNumber>) {
+    async fn withdraw(&self, held: Option<&VolumeId>, new: Option<DeviceNumber>) -> Vec<String> {
         let targets = match self.registry.raw_targets().await {
             Ok(targets) => targets,
             Err(unread) => {
-                warn!(
-                    "which raw targets there are is not known: {}",
-                    Chain(&unread)
-                );
-                return;
+                let words = Chain(&unread);
+                return vec![format!("which raw targets there are is not known: {words}")];
             }
         };
+        let mut left = Vec::new();
         for (id, target) in targets {
             let withdrawn = async {
                 let PathState::Block(number) = self.host.path(&target).await? else {
@@ -58,9 +58,13 @@ impl Node {
                 Ok::<_, NodeError>(())
             };
             if let Err(failed) = withdrawn.await {
-                warn!(volume_id = %id, target = %target.display(), "a raw target whose device may be gone is left: {}", Chain(&failed));
+                left.push(format!(
+                    "the raw target {target:?} of volume {id} is left, and its device may be gone: {}",
+                    Chain(&failed)
+                ));
             }
         }
+        left
     }
 
     async fn withdraw_one(
@@ -83,10 +87,14 @@ impl Node {
         let Some(read_only) = session.targets.get(target).copied() else {
             return Ok(());
         };
-        let waiting = session.recovery.get_or_insert_default();
-        if waiting.insert(target.to_owned(), read_only) != Some(read_only) {
-            self.registry.record(&session).await?;
+        if self.is_of_this_boot(&session) {
+            let waiting = session.recovery.get_or_insert_default();
+            waiting.insert(target.to_owned(), read_only);
+        } else {
+            // Whoever wants it after a restart of the machine publishes it.
+            session.targets.remove(target);
         }
+        self.registry.record(&session).await?;
         if self.mounts_at(target).await?.is_empty() {
             self.host.remove_file(target).await?;
         } else {

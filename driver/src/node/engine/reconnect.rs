@@ -7,7 +7,7 @@ use rds_csi_core::nvme::Target;
 use rds_csi_host::nvme::{ConnectError, await_device};
 use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::cluster::NodeCluster;
 use crate::node::Node;
@@ -60,7 +60,9 @@ pub(super) async fn reconnect(
         Ok(_) => return Reconnection::Busy,
         Err(unread) => return Reconnection::Failed(Chain(&unread).to_string()),
     }
-    node.withdraw_dead_targets(Some(&session.volume)).await;
+    for left in node.withdraw_dead_targets(Some(&session.volume)).await {
+        debug!("{left}");
+    }
     let begun = Instant::now();
     let connected = node.host.connect(&target).await;
     node.metrics.nvme_connect(connected.is_ok());
@@ -83,7 +85,7 @@ pub(super) async fn reconnect(
     }
 }
 
-/// Whether the cluster has the volume attached to this node, and means to leave it there.
+/// Whether the cluster has the volume attached to this node, and leaves it there.
 /// A cluster that does not answer leaves it open, and an open question is no yes: another
 /// node may be writing.
 pub(super) async fn entitled(
@@ -94,11 +96,16 @@ pub(super) async fn entitled(
         return Ok(());
     };
     match cluster.attachment(&session.volume).await {
-        Ok(Some(attachment)) if !attachment.leaving => Ok(()),
-        Ok(Some(attachment)) => Err(format!(
+        Ok(Some(attachment)) if attachment.leaving => Err(format!(
             "VolumeAttachment {} is being deleted, so the volume is left alone",
             attachment.name
         )),
+        // A wish alone: the volume was taken from this node, and another one may have it.
+        Ok(Some(attachment)) if !attachment.attached => Err(format!(
+            "VolumeAttachment {} is not attached, so another node may have the volume; it is left alone",
+            attachment.name
+        )),
+        Ok(Some(_)) => Ok(()),
         Ok(None) => Err(
             "the cluster has no VolumeAttachment of it to this node, so another node may have it; it is left alone"
                 .to_owned(),

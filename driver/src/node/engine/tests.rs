@@ -24,6 +24,7 @@ mod recovery;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Says {
     Attached,
+    Wished,
     Leaving,
     Absent,
     Nothing,
@@ -72,11 +73,11 @@ impl NodeCluster for Told {
             uid: "1".to_owned(),
             node: "node-1".to_owned(),
             persistent_volume: volume.to_string(),
-            attached: true,
+            attached: says != Says::Wished,
             leaving: says == Says::Leaving,
         };
         match says {
-            Says::Attached | Says::Leaving => Ok(Some(attachment)),
+            Says::Attached | Says::Wished | Says::Leaving => Ok(Some(attachment)),
             Says::Absent => Ok(None),
             Says::Nothing => Err(ClusterError::Failed {
                 call: "get volumeattachments",

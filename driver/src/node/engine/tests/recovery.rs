@@ -135,6 +135,7 @@ async fn while_a_raw_volume_has_no_device_its_target_is_not_there() {
 async fn a_volume_is_left_alone_unless_the_cluster_says_that_it_is_this_nodes() {
     for (says, word) in [
         (Says::Absent, "another node may have it"),
+        (Says::Wished, "is not attached"),
         (Says::Leaving, "is being deleted"),
         (Says::Nothing, "not known"),
     ] {
@@ -348,6 +349,22 @@ async fn a_volume_of_another_boot_is_nobodys() {
     let calls = lab.host.calls();
     beside(&lab, &Told::new(Says::Attached), seconds(60)).await;
     assert_eq!(lab.host.calls(), calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_target_from_before_a_restart_of_the_machine_is_not_brought_back() {
+    let mut lab = published(Use::Block).await;
+    lab.host.reboot();
+    lab.start_again("boot-2");
+    // Its number means nothing by now, and is about to mean another volume.
+    let other = stage_another(&lab).await;
+    assert_eq!(lab.path(TARGET).await, PathState::Absent);
+    lab.stage(Use::Block).await.unwrap();
+    beside(&lab, &Told::new(Says::Attached), seconds(60)).await;
+    assert_eq!(lab.path(TARGET).await, PathState::Absent);
+    lab.unstage().await.unwrap();
+    lab.node.unstage(&other, Path::new("/other")).await.unwrap();
+    lab.assert_gone().await;
 }
 
 #[tokio::test(start_paused = true)]
