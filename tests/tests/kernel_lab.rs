@@ -244,6 +244,27 @@ async fn a_power_cut_loses_what_was_not_flushed_and_keeps_what_was() {
     assert_eq!(note, "hello");
 }
 
+#[tokio::test]
+async fn a_guest_boots_again_from_its_disk_right_after_its_power_was_cut() {
+    let lab = Lab::new().unwrap();
+    let disk = lab.disk("own", 256).unwrap();
+    let options = GuestOptions::named("guest").memory(128).disk(&disk);
+    let guest = Guest::boot(&lab, options).await.unwrap();
+    let word = lab.directory().display().to_string();
+    guest.script("mkfs.ext4 -q /dev/ubda").await.unwrap();
+    for _ in 0..5 {
+        // The disk is written to when the power goes.
+        let write = "mount /dev/ubda /mnt; dd if=/dev/zero of=/mnt/file bs=1M count=200";
+        guest
+            .spawn("writer", &["bash", "-c", write], &[])
+            .await
+            .unwrap();
+        guest.kill().unwrap();
+        assert_eq!(processes_with(&word), 0);
+        guest.start().await.unwrap();
+    }
+}
+
 /// Processes of this namespace whose command line has this word.
 fn processes_with(word: &str) -> usize {
     fs::read_dir("/proc")

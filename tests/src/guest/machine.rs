@@ -1,17 +1,23 @@
 //! The process that a guest is, and its files on the host.
 //!
 //! The kernel's main process traces all the others, so killing it ends the guest at
-//! once and whole. Killing anything else, or its wrapper, would leave processes.
+//! once and whole. Killing anything else, or its wrapper, would leave processes. Those
+//! that carry out its input and output die a moment after it; until then the disks are
+//! locked, and the next boot would be refused.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
 use crate::lab::MEMORY;
+
+/// How long what is left of a killed guest may take to end, on a busy machine.
+const END: Duration = Duration::from_secs(10);
 
 /// The host's side of a guest.
 #[derive(Debug)]
@@ -94,11 +100,20 @@ impl Machine {
         matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
+    /// Ends the guest. No process of it is left, and its disks are free, when this returns.
     pub(super) fn kill(&self) -> anyhow::Result<()> {
         let mut running = self.lock();
         if let Some(child) = running.as_mut() {
+            // They have their command line in common.
+            let word = format!("uml_dir={}/", self.directory.display());
+            let all = processes_with(&word);
             child.kill().context("ending the guest")?;
             child.wait().context("awaiting the guest's end")?;
+            let end = Instant::now() + END;
+            while let Some(left) = all.iter().find(|&&pid| is_alive(pid)) {
+                ensure!(Instant::now() < end, "process {left} outlives its guest");
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
         *running = None;
         Ok(())
@@ -124,6 +139,27 @@ impl Machine {
     fn lock(&self) -> MutexGuard<'_, Option<Child>> {
         self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The processes whose command line has this text.
+fn processes_with(text: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+    .collect()
+}
+
+/// Whether a process has not ended: one that waits to be reaped holds no file any more.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything.
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 fn tail(text: &str, count: usize) -> String {
