@@ -18,6 +18,7 @@ use crate::wait::until;
 const MEMORY_MEBIBYTES: u32 = 1536;
 const DISK_MEBIBYTES: u64 = 8192;
 const DEADLINE: Duration = Duration::from_secs(120);
+const KUBELET: &str = "127.0.0.1:10250";
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
 /// A node of the cluster.
@@ -96,7 +97,24 @@ impl Node {
     pub(super) async fn boot_again(&self) -> anyhow::Result<()> {
         self.guest.start().await?;
         self.prepare().await?;
-        self.start_kubelet().await
+        self.restart_kubelet().await
+    }
+
+    /// Starts kubelet where it ran before, and waits until it serves: it is asked for logs
+    /// of pods, and to run something in them, from then on.
+    ///
+    /// # Errors
+    /// It ended, or does not serve in time.
+    pub(super) async fn restart_kubelet(&self) -> anyhow::Result<()> {
+        self.start_kubelet().await?;
+        until("kubelet serves", DEADLINE, async || {
+            if !self.has_kubelet().await? {
+                let log = super::kubectl::tail(&self.guest.share().join("kubelet.log"), 20);
+                bail!("kubelet ended: {log}");
+            }
+            Ok(self.guest.tcp(KUBELET).await.ok().map(drop))
+        })
+        .await
     }
 
     /// Imports an archive of images.
@@ -120,6 +138,10 @@ impl Node {
         let words = [&ctr, "--namespace=k8s.io", "images", "import", &archive];
         let output = self.guest.run_within(&words, DEADLINE).await?;
         ensure!(output.success(), "ctr: {}", output.error_text());
+        // containerd does not: of images whose node lost its power soon after, names and
+        // empty files would be left, and no container could start.
+        let output = self.guest.run_within(&["sync"], DEADLINE).await?;
+        ensure!(output.success(), "sync: {}", output.error_text());
         Ok(())
     }
 

@@ -154,7 +154,7 @@ impl Supervisor {
             Order::Kill { node } => self.node(&node)?.guest().kill()?,
             Order::Boot { node } => self.node(&node)?.boot_again().await?,
             Order::KillKubelet { node } => self.node(&node)?.kill_kubelet().await?,
-            Order::StartKubelet { node } => self.node(&node)?.start_kubelet().await?,
+            Order::StartKubelet { node } => self.node(&node)?.restart_kubelet().await?,
             Order::Import { archive } => self.import(&archive).await?,
             Order::Cut { link } => self.cut(link).await?,
             Order::Restore { link } => self.restore(&link).await?,
@@ -239,7 +239,7 @@ impl Supervisor {
                 node.guest().kill()?;
                 node.boot_again().await?;
             } else if !node.has_kubelet().await? {
-                node.start_kubelet().await?;
+                node.restart_kubelet().await?;
             }
         }
         self.await_nodes().await
