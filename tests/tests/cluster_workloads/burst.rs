@@ -14,10 +14,9 @@ const PODS: usize = 30;
 const TELL: &str = "trap 'exit 0' TERM
     hostname >/data/name
     sync
-    touch /tmp/written
     while :; do
         dd if=/data/name bs=4k iflag=direct 2>/dev/null
-        sleep 2 & wait $!
+        sleep 5 & wait $!
     done";
 
 fn name(number: usize) -> String {
@@ -31,8 +30,6 @@ fn pair(number: usize) -> [Value; 2] {
     let mut pod = pod_at(&name(number), Some(node), &claim, "/data");
     run(&mut pod, TELL);
     pod["metadata"]["labels"] = json!({"app": "burst"});
-    pod["spec"]["containers"][0]["readinessProbe"] =
-        json!({"exec": {"command": ["test", "-e", "/tmp/written"]}, "periodSeconds": 2});
     [claim.manifest(), pod]
 }
 
@@ -49,8 +46,13 @@ async fn thirty_pods_with_claims_made_at_once_on_two_nodes_each_have_their_own_d
     if let Err(error) = ready.await {
         panic!("{error:#}\n{}", stand.namespace.report().await);
     }
-    // By now everybody has written; whoever shares a volume tells another's name from now on.
-    let before = told(&stand).await;
+    // Who has told has written; once all have, whoever shares a volume tells another's name.
+    // Not by probes: thirty of them are more than such nodes have time for.
+    let before = until("every pod has told", DEADLINE, async || {
+        let now = told(&stand).await;
+        Ok(now.values().all(|told| !told.is_empty()).then_some(now))
+    });
+    let before = before.await.unwrap();
     let again = until("every pod has told again", DEADLINE, async || {
         let now = told(&stand).await;
         let again = names
