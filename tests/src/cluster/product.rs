@@ -10,6 +10,8 @@ use super::Cluster;
 /// The namespace and the name of the release.
 pub const NAMESPACE: &str = "rds-csi";
 const SECRET: &str = "device-key";
+/// The class of xfs volumes, which the chart does not make by itself.
+const XFS_CLASS: &str = "test-xfs";
 /// How helm merges, waits and fails; a person would use the same words.
 const HELM: &[&str] = &["--namespace", NAMESPACE, "--wait", "--timeout", "170s"];
 
@@ -57,6 +59,23 @@ impl Cluster {
             return Ok(());
         }
         self.install(&json!({})).await
+    }
+
+    /// Makes sure of a class of xfs volumes: its name. A volume of it has 300 MiB at least.
+    ///
+    /// # Errors
+    /// The API refused it.
+    pub async fn xfs_class(&self) -> anyhow::Result<&'static str> {
+        let class = json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": XFS_CLASS},
+            "provisioner": "rds.csi.srvlab.io",
+            "allowVolumeExpansion": true,
+            "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
+        });
+        self.apply(&class.to_string()).await?;
+        Ok(XFS_CLASS)
     }
 
     /// Removes the chart. Volumes stay.

@@ -2,12 +2,11 @@
 
 use anyhow::ensure;
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::wait::until;
-use serde_json::{Value, json};
 
-use crate::ground::{LONG, apply_claims, numbered, on_whole_cluster};
-use crate::writer::{restarts, verify, writer, writes};
+use crate::ground::{LONG, on_whole_cluster};
+use crate::writer::{apply, kinds, restarts, start, verify, writes};
 
 const PODS: usize = 10;
 
@@ -15,20 +14,13 @@ const PODS: usize = 10;
 async fn ten_writing_pods_outlast_a_restart_of_the_appliance_without_an_error() {
     on_whole_cluster(async |cluster| {
         let namespace = Namespace::new(cluster, "faults-appliance").await?;
-        let names = numbered("writer", PODS);
-        apply_claims(&namespace, &names).await?;
-        let nodes = cluster.node_names();
-        let pods: Vec<Value> = names
-            .iter()
-            .zip(nodes.iter().cycle())
-            .map(|(name, node)| writer(name, Some(node), &Claim::filesystem(name)))
-            .collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": pods});
-        namespace.apply(&list).await?;
-        for name in &names {
-            namespace.running(name).await?;
-            writes(&namespace, name).await?;
+        let mut claims = Vec::new();
+        for number in 0..=PODS / 3 {
+            claims.extend(kinds(cluster, &format!("writer-{number}-")).await?);
         }
+        claims.truncate(PODS);
+        apply(&namespace, &claims).await?;
+        start(&namespace, &claims, &cluster.node_names()).await?;
 
         cluster.appliance().power_off().await?;
         until("every session has lost its device", LONG, async || {
@@ -36,9 +28,10 @@ async fn ten_writing_pods_outlast_a_restart_of_the_appliance_without_an_error() 
         })
         .await?;
         cluster.appliance().power_on().await?;
-        for name in &names {
-            writes(&namespace, name).await?;
-            verify(&namespace, name).await?;
+        for claim in &claims {
+            writes(&namespace, claim).await?;
+            verify(&namespace, claim).await?;
+            let name = &claim.name;
             ensure!(restarts(&namespace, name).await? == 0, "{name} failed");
         }
         namespace.delete().await

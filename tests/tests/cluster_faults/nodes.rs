@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, DEVICE, Namespace, pod};
+use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::wait::until;
 use serde_json::Value;
 
 use crate::ground::{LONG, on_whole_cluster};
-use crate::writer::{number, restarts, verify, writer, writes};
+use crate::writer::{apply, kinds, number, restarts, start, verify, writes};
 
 /// A node to kill and the one that stays, which has a controller that works on.
 async fn victim_and_survivor(cluster: &Cluster) -> anyhow::Result<(String, String)> {
@@ -30,44 +30,23 @@ async fn pods_of_a_node_that_lost_its_power_go_on_with_all_they_had_synced() {
     on_whole_cluster(async |cluster| {
         let (node, _) = victim_and_survivor(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-power").await?;
-        let claims = [
-            ("ext4", Claim::filesystem("ext4")),
-            ("block", Claim::block("block").of_class("rds-csi")),
-        ];
-        for (name, claim) in &claims {
-            namespace.apply(&claim.manifest()).await?;
-            let pod = if *name == "block" {
-                pod(name, Some(&node), claim)
-            } else {
-                writer(name, Some(&node), claim)
-            };
-            namespace.apply(&pod).await?;
+        let claims = kinds(cluster, "").await?;
+        apply(&namespace, &claims).await?;
+        start(&namespace, &claims, &[&node]).await?;
+        let mut synced = Vec::new();
+        for claim in &claims {
+            synced.push(number(&namespace, claim).await?);
         }
-        for (name, _) in &claims {
-            namespace.running(name).await?;
-        }
-        writes(&namespace, "ext4").await?;
-        let fill = format!("dd if=/dev/urandom of={DEVICE} bs=1M count=8 conv=fsync 2>/dev/null");
-        let sum = format!("dd if={DEVICE} bs=1M count=8 2>/dev/null | md5sum");
-        namespace.sh("block", &fill).await?;
-        let written = namespace.sh("block", &sum).await?;
-        let synced = number(&namespace, "ext4").await?;
 
         cluster.node(&node)?.kill().await?;
         cluster.node(&node)?.boot().await?;
-        for (name, _) in &claims {
-            started_again(&namespace, name).await?;
+        for claim in &claims {
+            started_again(&namespace, &claim.name).await?;
         }
-        ensure!(
-            namespace.sh("block", &sum).await? == written,
-            "the device lost what was synced"
-        );
-        writes(&namespace, "ext4").await?;
-        let last = verify(&namespace, "ext4").await?;
-        ensure!(
-            last > synced,
-            "the journal ends at {last}, {synced} was synced"
-        );
+        for claim in &claims {
+            writes(&namespace, claim).await?;
+        }
+        grown(&namespace, &claims, &mut synced).await?;
         namespace.delete().await
     })
     .await;
@@ -90,40 +69,50 @@ async fn volumes_of_a_node_that_is_given_up_and_deleted_move_and_it_may_come_bac
     on_whole_cluster(async |cluster| {
         let (node, survivor) = victim_and_survivor(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-deleted-node").await?;
-        let claim = Claim::filesystem("claim");
-        namespace.apply(&claim.manifest()).await?;
-        namespace.apply(&writer("pod", Some(&node), &claim)).await?;
-        namespace.running("pod").await?;
-        writes(&namespace, "pod").await?;
-        let synced = number(&namespace, "pod").await?;
+        let claims = kinds(cluster, "").await?;
+        apply(&namespace, &claims).await?;
+        start(&namespace, &claims, &[&node]).await?;
+        let mut last = Vec::new();
+        for claim in &claims {
+            last.push(number(&namespace, claim).await?);
+        }
 
         cluster.node(&node)?.kill().await?;
         give_up(cluster, &node).await?;
-        // Only now is the volume free: nobody gets it while the old node may still write.
-        let words = ["wait", "--for=delete", "pod/pod", "--timeout=170s"];
-        namespace.kubectl(&words).await?;
+        // Only now are the volumes free: nobody gets them while the old node may still write.
+        for claim in &claims {
+            let pod = format!("pod/{}", claim.name);
+            let words = ["wait", "--for=delete", &pod, "--timeout=170s"];
+            namespace.kubectl(&words).await?;
+        }
         cluster.kubectl(&["delete", "node", &node]).await?;
-        namespace
-            .apply(&writer("pod", Some(&survivor), &claim))
-            .await?;
-        namespace.running("pod").await?;
-        writes(&namespace, "pod").await?;
-        let moved = verify(&namespace, "pod").await?;
-        ensure!(
-            moved > synced,
-            "the journal ends at {moved}, {synced} was synced"
-        );
-        namespace.remove("pod", "pod").await?;
+        start(&namespace, &claims, &[&survivor]).await?;
+        grown(&namespace, &claims, &mut last).await?;
+        for claim in &claims {
+            namespace.remove("pod", &claim.name).await?;
+        }
 
         cluster.node(&node)?.boot().await?;
         cluster.heal().await?;
-        namespace.apply(&writer("pod", Some(&node), &claim)).await?;
-        namespace.running("pod").await?;
-        writes(&namespace, "pod").await?;
-        ensure!(verify(&namespace, "pod").await? > moved, "blocks are lost");
+        start(&namespace, &claims, &[&node]).await?;
+        grown(&namespace, &claims, &mut last).await?;
         namespace.delete().await
     })
     .await;
+}
+
+/// Verifies what the pods wrote: all that was there before, and more.
+async fn grown(namespace: &Namespace, claims: &[Claim], last: &mut [u64]) -> anyhow::Result<()> {
+    for (claim, last) in claims.iter().zip(last) {
+        let now = verify(namespace, claim).await?;
+        let name = &claim.name;
+        ensure!(
+            now > *last,
+            "the journal of {name} ends at {now}, not behind {last}"
+        );
+        *last = now;
+    }
+    Ok(())
 }
 
 /// Says that a node is off for good, as an administrator does who has made sure of it.

@@ -29,7 +29,7 @@ async fn sizes(stand: &Stand, pod: &str) -> [u64; 3] {
 #[tokio::test]
 async fn ext4_xfs_and_raw_devices_keep_their_data_through_growth_in_use_and_on_another_node() {
     let stand = Stand::open("work-kinds").await;
-    let xfs = stand.xfs_class().await;
+    let xfs = stand.cluster.xfs_class().await.unwrap();
     let claims = [
         Claim::filesystem("ext4"),
         Claim::filesystem("xfs").of_class(xfs).size("320Mi"),

@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 
 /// How long kubectl waits; its runner ends it a little later.
 const PATIENCE: &str = "--timeout=170s";
-/// The class of xfs volumes, which the chart does not make by itself.
-const XFS_CLASS: &str = "workloads-xfs";
 
 /// A namespace of a case.
 pub(crate) struct Stand {
@@ -58,20 +56,6 @@ impl Stand {
         cluster.ensure_installed().await.unwrap();
         let namespace = Namespace::new(&cluster, name).await.unwrap();
         Self { cluster, namespace }
-    }
-
-    /// The class of xfs volumes.
-    pub(crate) async fn xfs_class(&self) -> &'static str {
-        let class = json!({
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": XFS_CLASS},
-            "provisioner": "rds.csi.srvlab.io",
-            "allowVolumeExpansion": true,
-            "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
-        });
-        self.cluster.apply(&class.to_string()).await.unwrap();
-        XFS_CLASS
     }
 
     /// Applies several manifests at once.
