@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use rds_csi_core::names::event;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
@@ -176,6 +177,19 @@ fn of_rule(role: &str, rule: &Value) -> Vec<Right> {
     rights
 }
 
+/// A node loses the device and gets it back, and tells the claim of both.
+async fn an_outage(cluster: &Cluster, namespace: &Namespace, name: &str) {
+    let pod = namespace.get("pod", name).await.unwrap();
+    let node = pod["spec"]["nodeName"].as_str().unwrap();
+    let node = cluster.node(node).unwrap();
+    node.cut_appliance().await.unwrap();
+    let lost = namespace.event(name, event::CONNECTION_FAILURE, LONG).await;
+    node.restore().await.unwrap();
+    lost.unwrap();
+    let back = namespace.event(name, event::CONNECTION_RECOVERY, LONG);
+    back.await.unwrap();
+}
+
 /// A volume's whole life, and what goes wrong in it: every program does what it is for.
 async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     let claim = Claim::filesystem("life");
@@ -183,6 +197,7 @@ async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     let volume = namespace.bound("life").await.unwrap();
     namespace.apply(&pod("life", None, &claim)).await.unwrap();
     namespace.running("life").await.unwrap();
+    an_outage(cluster, namespace, "life").await;
     let patch = json!({"spec": {"resources": {"requests": {"storage": "128Mi"}}}}).to_string();
     let grow = ["patch", "pvc", "life", "--patch", &patch];
     namespace.kubectl(&grow).await.unwrap();
