@@ -23,10 +23,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rds_csi_core::kind::Chain;
-use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::Subsystem;
 use rds_csi_core::session::backoff::Backoff;
-use rds_csi_core::session::{Change, Expected, State, Watch, sight};
+use rds_csi_core::session::{Change, State, Watch, sight};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
@@ -40,11 +39,13 @@ mod gate;
 mod reconnect;
 mod recover;
 mod report;
+mod tracked;
 
 use gate::Gate;
 use reconnect::Reconnection;
 pub(crate) use recover::Recovery;
 use report::Reporter;
+use tracked::{Tracked, expected};
 
 /// How often sessions are looked at while all are live.
 const CALM: Duration = Duration::from_secs(3);
@@ -66,22 +67,6 @@ pub(crate) struct Engine {
     /// Which raw targets could not be taken away, as well.
     left: Vec<String>,
     reporter: Reporter,
-}
-
-/// A staged volume.
-#[derive(Debug)]
-struct Tracked {
-    session: Session,
-    staging: Staging,
-    watch: Watch,
-    backoff: Backoff,
-    /// Whether its consumers may be without their device: after every restoration, and
-    /// at the start of the process, which may have died in the middle of a recovery.
-    unproved: bool,
-    /// Whether an action on it is under way.
-    busy: bool,
-    /// Why it does not come back, as it was told last.
-    told: String,
 }
 
 /// What came of an action.
@@ -372,32 +357,6 @@ impl Engine {
     fn count(&self) {
         let states = self.tracked.values().map(|tracked| tracked.watch.state());
         self.node.metrics.sessions(states);
-    }
-}
-
-/// What makes a session the volume's, on a node of this host NQN.
-fn expected(session: &Session, staging: &Staging, host: &Nqn) -> Expected {
-    Expected {
-        address: session.address,
-        port: session.port,
-        host: host.clone(),
-        wwid: staging.wwid.clone(),
-        size: staging.size,
-    }
-}
-
-impl Tracked {
-    fn address(&self) -> (IpAddr, u16) {
-        (self.session.address, self.session.port)
-    }
-
-    /// Says why the volume does not come back, once for each reason.
-    fn tell(&mut self, reporter: &mut Reporter, id: &VolumeId, words: String) {
-        if self.told != words {
-            warn!(volume_id = %id, "the volume does not come back yet: {words}");
-            reporter.stuck(id, &words);
-            self.told = words;
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Looks at a session, one by one and in every order.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,6 +1,8 @@
 //! Records that outlive the plugin, and damaged ones.
 
-use rds_csi_core::access::AccessMode;
+use rds_csi_core::access::{Access, AccessMode};
+use rds_csi_core::bytes::Bytes;
+use rds_csi_core::context::VolumeContext;
 use rds_csi_core::nvme::Tuning;
 
 use super::*;

@@ -12,6 +12,8 @@ use rds_csi_core::nvme::ControllerState;
 use rds_csi_host::fake::Medium;
 use rds_csi_host::mounter::{Mounter as _, PathState};
 
+use rds_csi_core::nqn::Nqn;
+
 use super::*;
 use crate::cluster::{ClusterError, Notice};
 use crate::node::tests::{EXT4, Lab, STAGING, TARGET, Use, own};
