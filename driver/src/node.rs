@@ -26,6 +26,7 @@ mod budget;
 mod engine;
 mod error;
 mod expand;
+mod kept;
 mod publish;
 mod session;
 mod shutdown;
@@ -40,6 +41,7 @@ mod withdraw;
 pub(crate) use engine::Engine;
 pub(crate) use error::NodeError;
 pub(crate) use expand::ExpandRequest;
+use kept::KeptDevices;
 pub(crate) use publish::PublishRequest;
 pub(crate) use stage::StageRequest;
 pub(crate) use startup::{NotReady, ready};
@@ -82,6 +84,8 @@ pub(crate) struct Node {
     metrics: Metrics,
     /// Whoever changes something of a volume holds its guard.
     locks: VolumeLocks,
+    /// The devices that raw targets lead to.
+    kept: KeptDevices,
 }
 
 impl Node {
@@ -97,6 +101,7 @@ impl Node {
             registry,
             metrics,
             locks: VolumeLocks::default(),
+            kept: KeptDevices::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! given away while a descriptor holds it. Reads that prove something are direct, and
 //! an error or a short read is an error and never "blank". mkfs never gets a force flag.
 
+use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -89,6 +90,26 @@ pub enum Holder {
     Claimed,
 }
 
+/// Keeps a device's number from being given to another device, for as long as it lives,
+/// also once the device is gone. It claims nothing and holds up nothing.
+pub struct Kept {
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Kept {
+    pub(crate) fn by(held: impl Any + Send + Sync) -> Self {
+        Self {
+            _held: Box::new(held),
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
 /// What the node service asks about the content of devices.
 #[async_trait]
 pub trait BlockDevices: Send + Sync + fmt::Debug {
@@ -129,6 +150,9 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
     /// away while a mount holds it, so one of a mount that is not there is dead for good.
     /// Numbers of filesystems without a device (major 0) are always there.
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError>;
+
+    /// Keeps the number of a device that is there.
+    async fn keep(&self, device: &Device) -> Result<Kept, DeviceError>;
 
     /// Everybody who uses the device; empty only if all checks succeeded. A process that
     /// merely has the device open is not seen: Linux has no such list.

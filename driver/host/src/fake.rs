@@ -67,6 +67,8 @@ pub(crate) struct Kernel {
     busy: BTreeSet<PathBuf>,
     /// Devices that a program claimed.
     claimed: BTreeSet<DeviceNumber>,
+    /// How many descriptors keep a number.
+    kept: BTreeMap<DeviceNumber, usize>,
     next_mount: u32,
     calls: usize,
     log: Vec<String>,
@@ -158,11 +160,16 @@ impl Kernel {
         self.mounts.iter().any(|mount| mount.device == number) || self.claimed.contains(&number)
     }
 
+    /// Whether anything keeps the number from being given away.
+    fn is_kept(&self, number: DeviceNumber) -> bool {
+        self.is_held(number) || self.kept.get(&number).is_some_and(|count| *count > 0)
+    }
+
     /// The lowest number that neither a device nor a stale mount has.
     fn free_number(&self) -> DeviceNumber {
         let number = |minor| DeviceNumber { major: 259, minor };
         let taken =
-            |minor: &u32| self.by_number(number(*minor)).is_some() || self.is_held(number(*minor));
+            |minor: &u32| self.by_number(number(*minor)).is_some() || self.is_kept(number(*minor));
         number((0..).find(|minor| !taken(minor)).unwrap_or(u32::MAX))
     }
 

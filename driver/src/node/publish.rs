@@ -63,7 +63,11 @@ impl Node {
         let (mut recorded, mut bound, mut changed) = (false, false, false);
         loop {
             let (observed, device) = self.observe(request, &nqn, desired).await?;
-            let Some(step) = publish::next(&observed, desired)? else {
+            let step = publish::next(&observed, desired)?;
+            if let (true, Some(device)) = (desired.block, &device) {
+                self.keep(&request.id, device).await?;
+            }
+            let Some(step) = step else {
                 if changed {
                     info!(volume_id = %request.id, target = %request.target.display(), block = desired.block, read_only = desired.read_only, elapsed_ms = %budget.elapsed().as_millis(), "volume published");
                 }

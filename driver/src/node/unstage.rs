@@ -55,10 +55,14 @@ impl Node {
                     holders = Some(found.await?);
                 }
                 UnstageStep::Disconnect => {
+                    self.let_go(id);
                     self.host.disconnect(&nqn).await?;
                     info!(volume_id = %id, %nqn, "session ended");
                 }
-                UnstageStep::Forget => self.registry.remove(id).await?,
+                UnstageStep::Forget => {
+                    self.let_go(id);
+                    self.registry.remove(id).await?;
+                }
             }
             changed |= step != UnstageStep::AskHolders;
         }

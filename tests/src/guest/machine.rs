@@ -13,12 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use tokio::time::Instant;
 
 use crate::lab::MEMORY;
 
 /// How long what is left of a killed guest may take to end, on a busy machine.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(60);
 
 /// The host's side of a guest.
 #[derive(Debug)]
@@ -110,6 +112,12 @@ impl Machine {
             let all = processes_with(&word);
             child.kill().context("ending the guest")?;
             child.wait().context("awaiting the guest's end")?;
+            // Its helpers end with it, if nothing else has their pipes open.
+            for left in all.iter().filter(|&&pid| is_alive(pid)) {
+                let pid = Pid::from_raw(i32::try_from(*left).context("a process id")?);
+                // One that has ended meanwhile is what is wanted.
+                signal::kill(pid, Signal::SIGKILL).ok();
+            }
             let end = Instant::now() + END;
             while let Some(left) = all.iter().find(|&&pid| is_alive(pid)) {
                 ensure!(Instant::now() < end, "process {left} outlives its guest");

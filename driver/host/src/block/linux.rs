@@ -10,7 +10,7 @@ use rds_csi_core::nvme::DeviceNumber;
 use uuid::Uuid;
 
 use crate::block::{
-    BlockDevices, Device, DeviceError, FormatError, GrowError, Holder, Stats, StatsError,
+    BlockDevices, Device, DeviceError, FormatError, GrowError, Holder, Kept, Stats, StatsError,
     Superblock, examine, grow, held::unchecked, holders, mkfs,
 };
 use crate::command::BLOCKDEV;
@@ -136,6 +136,10 @@ impl BlockDevices for Linux {
                 device: number.to_string(),
                 source,
             })
+    }
+
+    async fn keep(&self, device: &Device) -> Result<Kept, DeviceError> {
+        self.hold(device, Access::Buffered).await.map(Kept::by)
     }
 
     async fn holders(&self, device: &Device) -> Result<Vec<Holder>, DeviceError> {

@@ -1,6 +1,7 @@
 //! [`BlockDevices`] of the model.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rds_csi_core::bytes::Bytes;
@@ -9,13 +10,28 @@ use rds_csi_core::nvme::{ControllerState, DeviceNumber};
 use uuid::Uuid;
 
 use crate::block::{
-    BlockDevices, Device, DeviceError, FormatError, GrowError, Holder, Stats, StatsError,
+    BlockDevices, Device, DeviceError, FormatError, GrowError, Holder, Kept, Stats, StatsError,
     Superblock,
 };
 use crate::fake::array::Medium;
 use crate::fake::faults::refused;
 use crate::fake::{FakeHost, Kernel};
 use crate::sys::Errno;
+
+/// An open descriptor.
+struct KeptNumber {
+    shared: Arc<Mutex<Kernel>>,
+    number: DeviceNumber,
+}
+
+impl Drop for KeptNumber {
+    fn drop(&mut self) {
+        let mut kernel = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = kernel.kept.get_mut(&self.number) {
+            *count -= 1;
+        }
+    }
+}
 
 #[async_trait]
 impl BlockDevices for FakeHost {
@@ -111,6 +127,16 @@ impl BlockDevices for FakeHost {
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError> {
         self.call("exists", |kernel| {
             Ok(number.major == 0 || kernel.by_number(number).is_some())
+        })
+        .await
+    }
+
+    async fn keep(&self, device: &Device) -> Result<Kept, DeviceError> {
+        let (shared, number) = (self.kernel.clone(), device.namespace.number);
+        self.call("keep", |kernel| {
+            verify(kernel, device)?;
+            *kernel.kept.entry(number).or_default() += 1;
+            Ok(Kept::by(KeptNumber { shared, number }))
         })
         .await
     }

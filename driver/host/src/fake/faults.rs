@@ -115,7 +115,9 @@ impl FakeHost {
                 io::Error::other("injected fault"),
             ))),
             Some(Fault::After) => {
-                work(&mut self.kernel())?;
+                // Not in one expression: what is dropped may want the kernel too.
+                let done = work(&mut self.kernel());
+                drop(done?);
                 Err(E::carry(CallError::TimedOut {
                     call: name,
                     path: "injected".into(),

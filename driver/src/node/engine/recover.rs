@@ -116,6 +116,9 @@ impl<'a> Volume<'a> {
                 seen,
             });
         }
+        if volume.staging.access.is_block() && !volume.session.targets.is_empty() {
+            node.keep(id, &device).await?;
+        }
         let is_needed = volume.is_to_be_recovered(&device).await?;
         Ok(is_needed.then_some((volume, device)))
     }
@@ -170,6 +173,8 @@ impl<'a> Volume<'a> {
             self.publish(target, *read_only).await?;
         }
         self.note(None).await?;
+        self.node
+            .keep_only(&self.session.volume, device.namespace.number);
         Ok(Recovery {
             replaced: true,
             targets: targets.len(),

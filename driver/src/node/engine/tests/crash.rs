@@ -9,6 +9,8 @@ use super::*;
 async fn interrupted(used: Use, k: usize, fault: Fault) -> bool {
     let mut lab = published(used).await;
     let formats = lab.formats();
+    // A process that keeps no number.
+    lab.restart();
     lab.host.lose(&lab.nqn);
     if used == Use::Block {
         // Nothing keeps a raw device's number: another one takes it, behind our back.

@@ -62,7 +62,8 @@ async fn what_the_kernel_gave_up_is_connected_and_handed_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raw_target_whose_number_another_volume_took_is_made_anew() {
-    let lab = published(Use::Block).await;
+    let mut lab = published(Use::Block).await;
+    lab.restart();
     let other: Nqn = "nqn.2000-02.com.mikrotik:pvc-other".parse().unwrap();
     lab.array.export(&other, Bytes::gib(1), Medium::Blank);
     beside(&lab, &Told::new(Says::Attached), async {
@@ -91,10 +92,12 @@ async fn stage_another(lab: &Lab) -> VolumeId {
 
 #[tokio::test(start_paused = true)]
 async fn a_raw_target_never_leads_to_the_next_volume_that_is_staged() {
-    let lab = published(Use::Block).await;
+    let mut lab = published(Use::Block).await;
     let PathState::Block(before) = lab.path(TARGET).await else {
         panic!("a device node was published");
     };
+    // A process that keeps no number.
+    lab.restart();
     lab.array.set_exported(&lab.nqn, false);
     lab.host.lose(&lab.nqn);
     // Before any look of the engine.
@@ -108,6 +111,30 @@ async fn a_raw_target_never_leads_to_the_next_volume_that_is_staged() {
     assert!(lab.is_whole(Use::Block).await);
     lab.unpublish().await.unwrap();
     lab.unstage().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_a_published_device_is_given_to_no_other() {
+    let lab = published(Use::Block).await;
+    let PathState::Block(before) = lab.path(TARGET).await else {
+        panic!("a device node was published");
+    };
+    let other: Nqn = "nqn.2000-02.com.mikrotik:pvc-other".parse().unwrap();
+    lab.array.export(&other, Bytes::gib(1), Medium::Blank);
+    lab.array.set_exported(&lab.nqn, false);
+    lab.host.lose(&lab.nqn);
+    // By whomever, at whatever moment.
+    let host = crate::node::tests::identity("somebody");
+    lab.connect_as(host, &other).await;
+    let found = live(lab.node.seen(&other).await.unwrap(), &other).unwrap();
+    assert_ne!(found.namespace.number, before);
+    // Once nothing leads to it, it is free.
+    lab.unpublish().await.unwrap();
+    lab.host.lose(&other);
+    lab.connect_as(crate::node::tests::identity("somebody"), &other)
+        .await;
+    let found = live(lab.node.seen(&other).await.unwrap(), &other).unwrap();
+    assert_eq!(found.namespace.number, before);
 }
 
 #[tokio::test(start_paused = true)]

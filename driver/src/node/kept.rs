@@ -1,0 +1,52 @@
+//! The numbers of devices that raw targets lead to.
+//!
+//! While a raw volume is published, this node keeps its device open. Nothing is done with
+//! that: but the number of a device that is open is given to no other, also when the device
+//! itself is gone, and so a target never leads to another volume. What a new process cannot
+//! keep any more is withdrawn: see `withdraw`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::volume_id::VolumeId;
+use rds_csi_host::block::{Device, Kept};
+
+use super::{Node, NodeError};
+
+/// By volume: its device of now and, until all targets have that, the ones before.
+#[derive(Debug, Default)]
+pub(super) struct KeptDevices(Mutex<BTreeMap<VolumeId, BTreeMap<DeviceNumber, Kept>>>);
+
+impl KeptDevices {
+    fn devices(&self) -> MutexGuard<'_, BTreeMap<VolumeId, BTreeMap<DeviceNumber, Kept>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Keeps the number of a raw volume's device, beside those that are kept of it.
+    pub(super) async fn keep(&self, id: &VolumeId, device: &Device) -> Result<(), NodeError> {
+        let number = device.namespace.number;
+        let is_kept = |kept: &BTreeMap<DeviceNumber, Kept>| kept.contains_key(&number);
+        if self.kept.devices().get(id).is_some_and(is_kept) {
+            return Ok(());
+        }
+        let kept = self.host.keep(device).await?;
+        let mut devices = self.kept.devices();
+        devices.entry(id.clone()).or_default().insert(number, kept);
+        Ok(())
+    }
+
+    /// Lets every number of the volume go but this one, which all its targets have by now.
+    pub(super) fn keep_only(&self, id: &VolumeId, number: DeviceNumber) {
+        if let Some(kept) = self.kept.devices().get_mut(id) {
+            kept.retain(|other, _| *other == number);
+        }
+    }
+
+    /// Lets the numbers of a volume go that has no targets any more.
+    pub(super) fn let_go(&self, id: &VolumeId) {
+        self.kept.devices().remove(id);
+    }
+}
