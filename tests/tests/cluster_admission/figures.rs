@@ -12,8 +12,9 @@ use crate::ground::{close, new_claims, open};
 
 const RATE: u32 = 300;
 const ROUND: Duration = Duration::from_secs(5);
-const ROUNDS: usize = 3;
-/// The bound on what is added, at the 99th percentile, where the machine has nothing else to do.
+const BOUNDS_HOLD: &str = "RDS_CSI_BOUNDS";
+/// The bound on what is added, at the 99th percentile, where the machine has nothing else to
+/// do: so it is held only where figures are asked for, by `hack/bench cluster`.
 const BOUND: Duration = Duration::from_millis(10);
 
 /// Asks for the claim at the rate, whatever the answers take: how long each took.
@@ -40,7 +41,7 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 }
 
 /// The same claim of a foreign class and of ours, in turns, so that whatever else the
-/// machine does falls on both. Every request must be answered; the times are printed.
+/// machine does falls on both. Every request must be answered.
 #[tokio::test]
 async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
     let (cluster, namespace) = open("admission-figures").await;
@@ -53,7 +54,8 @@ async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
     }
     let before = new_claims(&cluster).await;
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    let hold = std::env::var_os(BOUNDS_HOLD).is_some();
+    for _ in 0..if hold { 4 } else { 1 } {
         without.extend(round(&requests, &foreign).await);
         with.extend(round(&requests, &ours).await);
     }
@@ -71,6 +73,8 @@ async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
             reviewed.saturating_sub(bare),
         );
     }
+    let added = percentile(&mut with, 99).saturating_sub(percentile(&mut without, 99));
     println!("bound: p99 of what is added under {BOUND:?} on an idle machine");
     close(&cluster, namespace).await;
+    assert!(!hold || added < BOUND, "{added:?}");
 }
