@@ -262,7 +262,8 @@ impl Node<'_> {
         self.cluster.restore(Link::NodeStorage(self.name())).await
     }
 
-    /// Kills kubelet and starts it again. Pods go on meanwhile.
+    /// Kills kubelet and starts it again, and waits until it knows its pods: before, it
+    /// runs nothing in them. Pods go on meanwhile.
     ///
     /// # Errors
     /// It did not run, or does not start.
@@ -270,10 +271,20 @@ impl Node<'_> {
         let node = self.name();
         self.cluster.order(Order::KillKubelet { node }).await?;
         let node = self.name();
-        self.cluster
-            .order(Order::StartKubelet { node })
-            .await
-            .map(drop)
+        self.cluster.order(Order::StartKubelet { node }).await?;
+        let here = format!("--field-selector=spec.nodeName={}", self.name());
+        let known = format!("/api/v1/nodes/{}/proxy/pods", self.name());
+        let count = |list: &Value| list["items"].as_array().map_or(0, Vec::len);
+        until("kubelet knows its pods", DEADLINE, async || {
+            let words = ["pods", "--all-namespaces", &here];
+            let wanted = self.cluster.get(&words).await?;
+            let Ok(list) = self.cluster.kubectl(&["get", "--raw", &known]).await else {
+                return Ok(None);
+            };
+            let list: Value = serde_json::from_str(&list).context("reading kubelet's pods")?;
+            Ok((count(&list) >= count(&wanted)).then_some(()))
+        })
+        .await
     }
 
     /// Runs a program on the node itself, as root. Its failing is no error of this call.
