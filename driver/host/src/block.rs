@@ -151,6 +151,10 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
     /// Numbers of filesystems without a device (major 0) are always there.
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError>;
 
+    /// Has everything written that was written to the device through the page cache, by
+    /// whomever: the kernel does so at the last close only, and the device may be kept.
+    async fn flush(&self, device: &Device) -> Result<(), DeviceError>;
+
     /// Keeps the number of a device that is there.
     async fn keep(&self, device: &Device) -> Result<Kept, DeviceError>;
 

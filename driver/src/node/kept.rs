@@ -3,7 +3,9 @@
 //! While a raw volume is published, this node keeps its device open. Nothing is done with
 //! that: but the number of a device that is open is given to no other, also when the device
 //! itself is gone, and so a target never leads to another volume. What a new process cannot
-//! keep any more is withdrawn: see `withdraw`.
+//! keep any more is withdrawn: see `withdraw`. And the kernel writes back what is cached of
+//! a device when the last one closes it, which is not the pod any more: so a raw volume is
+//! flushed before its session ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,7 +47,13 @@ impl Node {
         }
     }
 
-    /// Lets the numbers of a volume go that has no targets any more.
+    /// Whether any number of the volume is kept.
+    pub(super) fn keeps(&self, id: &VolumeId) -> bool {
+        self.kept.devices().contains_key(id)
+    }
+
+    /// Lets the numbers of a volume go, which is about to be gone from this node. What was
+    /// written to its device must have been flushed.
     pub(super) fn let_go(&self, id: &VolumeId) {
         self.kept.devices().remove(id);
     }

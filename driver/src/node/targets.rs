@@ -62,9 +62,6 @@ impl Node {
             && session.forget_target(target)
         {
             self.registry.record(&session).await?;
-            if session.targets.is_empty() {
-                self.let_go(id);
-            }
         }
         Ok(())
     }

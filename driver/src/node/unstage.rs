@@ -12,6 +12,7 @@ use rds_csi_core::stage::{Staged, UnstageStep, next_unstage};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::{Device, Holder};
 use rds_csi_host::mounter::Unmount;
+use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::Session;
 use tracing::{debug, info};
 
@@ -55,6 +56,7 @@ impl Node {
                     holders = Some(found.await?);
                 }
                 UnstageStep::Disconnect => {
+                    self.flush_raw(id, &nqn, record.as_ref()).await?;
                     self.let_go(id);
                     self.host.disconnect(&nqn).await?;
                     info!(volume_id = %id, %nqn, "session ended");
@@ -65,6 +67,29 @@ impl Node {
                 }
             }
             changed |= step != UnstageStep::AskHolders;
+        }
+    }
+
+    /// Writes back what was written to a raw device through the page cache: whoever wrote it
+    /// has closed the device by now, but was not the last to. A device that is away keeps
+    /// its session, as a filesystem would that cannot be unmounted.
+    async fn flush_raw(
+        &self,
+        id: &VolumeId,
+        nqn: &Nqn,
+        record: Option<&Session>,
+    ) -> Result<(), NodeError> {
+        let staging = record.and_then(|session| session.staging.as_ref());
+        if !staging.is_some_and(|staging| staging.access.is_block()) {
+            return Ok(());
+        }
+        match self.seen(nqn).await? {
+            Seen::Live(device) => Ok(self.host.flush(&device).await?),
+            Seen::Waiting(seen) if self.keeps(id) => Err(NodeError::NotLive {
+                nqn: nqn.clone(),
+                seen,
+            }),
+            Seen::Waiting(_) | Seen::Absent => Ok(()),
         }
     }
 

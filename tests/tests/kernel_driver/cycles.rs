@@ -24,3 +24,29 @@ async fn twenty_moves_between_two_nodes_keep_the_data_and_leave_nothing() {
     volume.delete(cluster.controller()).await.unwrap();
     cluster.assert_clean().await;
 }
+
+#[tokio::test]
+async fn what_a_pod_wrote_to_a_raw_device_without_a_sync_is_there_on_the_next_node() {
+    let cluster = Cluster::boot(&["node-a", "node-b"]).await;
+    let claim = Claim::block("unsynced", 64);
+    let volume = claim.create(cluster.controller()).await.unwrap();
+    let (first, second) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let pod = Pod::start(cluster.controller(), first, &volume, "pod").await;
+    let script = format!(
+        "dd if=/dev/urandom of=/run/probe bs=1M count=32 status=none
+         dd if=/run/probe of={} bs=1M conv=notrunc status=none
+         sha256sum </run/probe",
+        pod.target
+    );
+    let written = first.script(&script).await;
+    pod.stop(cluster.controller(), first, &volume).await;
+    let pod = Pod::start(cluster.controller(), second, &volume, "pod").await;
+    let read = format!(
+        "dd if={} bs=1M count=32 iflag=direct status=none | sha256sum",
+        pod.target
+    );
+    assert_eq!(second.script(&read).await, written);
+    pod.stop(cluster.controller(), second, &volume).await;
+    volume.delete(cluster.controller()).await.unwrap();
+    cluster.assert_clean().await;
+}

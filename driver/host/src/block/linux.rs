@@ -16,10 +16,12 @@ use crate::block::{
 use crate::command::BLOCKDEV;
 use crate::linux::Linux;
 use crate::sys::device::{self, Access};
-use crate::sys::mounting;
+use crate::sys::{CallError, mounting};
 
 /// For what normally takes milliseconds.
 pub(super) const SHORT: Duration = Duration::from_secs(20);
+/// For writing back what is cached. Under kubelet's two minutes for one call.
+const FLUSH: Duration = Duration::from_secs(100);
 
 #[async_trait]
 impl BlockDevices for Linux {
@@ -136,6 +138,18 @@ impl BlockDevices for Linux {
                 device: number.to_string(),
                 source,
             })
+    }
+
+    async fn flush(&self, device: &Device) -> Result<(), DeviceError> {
+        let (root, owned) = (self.root.clone(), device.clone());
+        self.on(device, "fsync", FLUSH, move || {
+            let file = device::open(&root, &owned, Access::Buffered)?;
+            file.sync_all().map_err(|source| DeviceError::Call {
+                device: owned.to_string(),
+                source: CallError::failed("fsync", &root.dev.join(&owned.namespace.name), source),
+            })
+        })
+        .await
     }
 
     async fn keep(&self, device: &Device) -> Result<Kept, DeviceError> {

@@ -131,6 +131,10 @@ impl BlockDevices for FakeHost {
         .await
     }
 
+    async fn flush(&self, device: &Device) -> Result<(), DeviceError> {
+        self.call("flush", |kernel| verify(kernel, device)).await
+    }
+
     async fn keep(&self, device: &Device) -> Result<Kept, DeviceError> {
         let (shared, number) = (self.kernel.clone(), device.namespace.number);
         self.call("keep", |kernel| {

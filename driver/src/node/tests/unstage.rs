@@ -1,5 +1,7 @@
 //! What is taken down, what is left alone, and what is needed to know it.
 
+use rds_csi_core::nvme::ControllerState;
+
 use super::*;
 
 #[tokio::test]
@@ -147,5 +149,24 @@ async fn a_stack_of_mounts_is_taken_down_to_the_ground() {
         lab.host.bind(staging, staging, false).await.unwrap();
     }
     lab.unstage().await.unwrap();
+    lab.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_raw_volume_is_flushed_before_its_session_ends() {
+    let lab = Lab::new(Medium::Blank);
+    lab.stage(Use::Block).await.unwrap();
+    lab.publish(Use::Block).await.unwrap();
+    lab.unpublish().await.unwrap();
+    // Its device is away: what is cached of it cannot be written.
+    lab.host.set_state(&lab.nqn, &ControllerState::Connecting);
+    let error = lab.unstage().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+    assert!(lab.is_connected());
+    lab.host.set_state(&lab.nqn, &ControllerState::Live);
+    lab.unstage().await.unwrap();
+    let log = lab.host.log();
+    let last = |call: &str| log.iter().rposition(|name| name == call).unwrap();
+    assert!(last("flush") < last("disconnect"), "{log:?}");
     lab.assert_gone().await;
 }

@@ -128,8 +128,9 @@ async fn the_number_of_a_published_device_is_given_to_no_other() {
     lab.connect_as(host, &other).await;
     let found = live(lab.node.seen(&other).await.unwrap(), &other).unwrap();
     assert_ne!(found.namespace.number, before);
-    // Once nothing leads to it, it is free.
+    // Once the volume is gone from here, it is free.
     lab.unpublish().await.unwrap();
+    lab.unstage().await.unwrap();
     lab.host.lose(&other);
     lab.connect_as(crate::node::tests::identity("somebody"), &other)
         .await;
