@@ -83,9 +83,14 @@ impl Node {
         if !staging.is_some_and(|staging| staging.access.is_block()) {
             return Ok(());
         }
-        match self.seen(nqn).await? {
+        let subsystem = self.host.subsystem(nqn).await?;
+        // Of a device that is gone nothing can be written any more.
+        let is_there = subsystem
+            .as_ref()
+            .is_some_and(|subsystem| !subsystem.namespaces.is_empty());
+        match Seen::of(nqn, subsystem.as_ref())? {
             Seen::Live(device) => Ok(self.host.flush(&device).await?),
-            Seen::Waiting(seen) if self.keeps(id) => Err(NodeError::NotLive {
+            Seen::Waiting(seen) if is_there && self.keeps(id) => Err(NodeError::NotLive {
                 nqn: nqn.clone(),
                 seen,
             }),
