@@ -5,7 +5,7 @@ use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 
 use super::writer::Writer;
-use crate::calls::stats;
+use crate::calls::{stage_at_last, stats};
 use crate::cluster::{Cluster, DEADLINE};
 use crate::pod::Pod;
 
@@ -86,8 +86,16 @@ async fn a_namespace_of_another_identity_is_not_handed_back() {
     // A pod that is made anew has its data.
     for (volume, pod, written) in &pods {
         let (controller, node) = (cluster.controller(), cluster.node());
-        pod.stop(controller, node, volume).await;
-        let pod = Pod::start(controller, node, volume, "pod").await;
+        // As kubelet does: again, where the engine is at work on the volume.
+        until("the volume is taken down", DEADLINE, async || {
+            let unpublished = volume.unpublish(node.plugin(), "pod").await.is_ok();
+            let gone = unpublished && volume.unstage(node.plugin()).await.is_ok();
+            Ok(gone.then_some(()))
+        })
+        .await
+        .unwrap();
+        stage_at_last(node.plugin(), volume, &pod.context).await;
+        let pod = Pod::publish(node, volume, pod.context.clone(), "pod").await;
         assert_eq!(pod.checksum(node, volume).await, *written);
         pod.stop(controller, node, volume).await;
         volume.delete(controller).await.unwrap();
