@@ -107,11 +107,13 @@ impl Machine {
     pub(super) fn kill(&self) -> anyhow::Result<()> {
         let mut running = self.lock();
         if let Some(child) = running.as_mut() {
-            // They have their command line in common.
+            // They have their command line in common, but not to the very end: one that is
+            // dying has none and may still hold a lock. One that is new is seen only after.
             let word = format!("uml_dir={}/", self.directory.display());
-            let all = processes_with(&word);
+            let mut all = processes_with(&word);
             child.kill().context("ending the guest")?;
             child.wait().context("awaiting the guest's end")?;
+            all.extend(processes_with(&word));
             // Its helpers end with it, if nothing else has their pipes open.
             for left in all.iter().filter(|&&pid| is_alive(pid)) {
                 let pid = Pid::from_raw(i32::try_from(*left).context("a process id")?);
