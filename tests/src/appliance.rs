@@ -26,12 +26,20 @@ const DISK: &str = "/mnt/appliance";
 #[derive(Debug)]
 pub struct Appliance {
     guest: Guest,
-    gateway: Option<Ipv4Addr>,
     ssh: Ipv4Addr,
     simulator: Process,
-    arguments: Vec<String>,
+    run: Run,
     key: PathBuf,
     host_key: String,
+}
+
+/// What every start of the simulator needs.
+#[derive(Debug)]
+struct Run {
+    gateway: Option<Ipv4Addr>,
+    /// The mount options of the pool's disk.
+    mount: &'static str,
+    arguments: Vec<String>,
 }
 
 /// What the appliance is to be.
@@ -41,6 +49,10 @@ pub struct ApplianceOptions {
     pub disk_mebibytes: u64,
     /// The size that the pool says it has, in GiB.
     pub pool_gibibytes: u64,
+    /// Whether a power cut loses what was written and not flushed, as with a write cache
+    /// in memory. No source says which the real device does. A session that outlives the
+    /// cut does not tell its writer: what it then flushes is gone already.
+    pub volatile_cache: bool,
     /// Further arguments of `rds-sim serve`, such as `--variant` and its value.
     pub arguments: Vec<String>,
 }
@@ -50,6 +62,7 @@ impl Default for ApplianceOptions {
         Self {
             disk_mebibytes: 1024,
             pool_gibibytes: 10,
+            volatile_cache: false,
             arguments: Vec::new(),
         }
     }
@@ -68,8 +81,16 @@ impl Appliance {
         guest.script("mkfs.xfs -q /dev/ubda").await?;
         let gateway = lab.cluster_address();
         let ssh = gateway.map_or(guest.address(), |_| guest.cluster_address());
-        let arguments = serve_arguments(&guest, ssh, &options)?;
-        let simulator = serve(&guest, gateway, &arguments).await?;
+        let run = Run {
+            gateway,
+            mount: if options.volatile_cache {
+                "async"
+            } else {
+                "sync"
+            },
+            arguments: serve_arguments(&guest, ssh, &options)?,
+        };
+        let simulator = serve(&guest, &run).await?;
         let host_key = guest
             .script(&format!(
                 "{} hostkey --state-dir {DISK}/state",
@@ -79,10 +100,9 @@ impl Appliance {
         fs::copy(guest.share().join("id"), &key).context("copying the key")?;
         Ok(Self {
             guest,
-            gateway,
             ssh,
             simulator,
-            arguments,
+            run,
             key,
             host_key: host_key.trim().to_owned(),
         })
@@ -133,7 +153,7 @@ impl Appliance {
     /// The guest did not boot, or the simulator did not become ready.
     pub async fn power_on(&mut self) -> anyhow::Result<()> {
         self.guest.start().await?;
-        self.simulator = serve(&self.guest, self.gateway, &self.arguments).await?;
+        self.simulator = serve(&self.guest, &self.run).await?;
         Ok(())
     }
 
@@ -215,19 +235,20 @@ fn serve_arguments(
 }
 
 /// Mounts the pool's disk and runs the simulator until it says that it is ready.
-async fn serve(
-    guest: &Guest,
-    gateway: Option<Ipv4Addr>,
-    arguments: &[String],
-) -> anyhow::Result<Process> {
-    if let Some(gateway) = gateway {
+async fn serve(guest: &Guest, run: &Run) -> anyhow::Result<Process> {
+    if let Some(gateway) = run.gateway {
         // Pods are behind their nodes.
         guest
             .script(&format!("ip route add default via {gateway}"))
             .await?;
     }
-    guest.script(&format!("mkdir -p {DISK}; mount /dev/ubda {DISK}; mkdir -p {DISK}/state {DISK}/pool/storage-pool")).await?;
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mount = format!(
+        "mkdir -p {DISK}; mount -o {} /dev/ubda {DISK}
+         mkdir -p {DISK}/state {DISK}/pool/storage-pool",
+        run.mount
+    );
+    guest.script(&mount).await?;
+    let words: Vec<&str> = run.arguments.iter().map(String::as_str).collect();
     let simulator = guest.spawn("rds-sim", &words, &[]).await?;
     until("the simulator is ready", DEADLINE, async || {
         if let Some(status) = simulator.status().await? {

@@ -96,6 +96,7 @@ impl Supervisor {
             let options = ApplianceOptions {
                 disk_mebibytes: 16 << 10,
                 pool_gibibytes: 100,
+                volatile_cache: false,
                 arguments: plan.simulator.clone(),
             };
             let appliance = Appliance::start(&lab, options).await?;

@@ -38,14 +38,22 @@ impl Cluster {
 
     /// With an appliance that has these switches, each `name=value`.
     pub(crate) async fn boot_on(switches: &[&str], nodes: &[&str], multipath: bool) -> Self {
-        let lab = Lab::new().unwrap();
+        let switches = switches
+            .iter()
+            .flat_map(|switch| ["--variant".to_owned(), (*switch).to_owned()]);
         let options = ApplianceOptions {
-            arguments: switches
-                .iter()
-                .flat_map(|switch| ["--variant".to_owned(), (*switch).to_owned()])
-                .collect(),
+            arguments: switches.collect(),
             ..ApplianceOptions::default()
         };
+        Self::boot_at(options, nodes, multipath).await
+    }
+
+    pub(crate) async fn boot_at(
+        options: ApplianceOptions,
+        nodes: &[&str],
+        multipath: bool,
+    ) -> Self {
+        let lab = Lab::new().unwrap();
         let appliance = Appliance::start(&lab, options).await.unwrap();
         let controller = ControllerProcess::start(&lab, &appliance, &[])
             .await

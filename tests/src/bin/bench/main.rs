@@ -66,6 +66,8 @@ async fn main() -> Result<ExitCode> {
         arguments: ["--variant", "config-loss-seconds=60"]
             .map(str::to_owned)
             .to_vec(),
+        // The lab's disk would be measured, too.
+        volatile_cache: true,
         ..ApplianceOptions::default()
     };
     let appliance = Appliance::start(&lab, options).await?;

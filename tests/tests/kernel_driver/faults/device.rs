@@ -1,6 +1,7 @@
 //! What some devices may do, by the switches of the simulator, and a node full of volumes.
 
 use rds_csi_core::names::parameter::RECONNECT_DELAY;
+use rds_csi_tests::appliance::ApplianceOptions;
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 
@@ -50,6 +51,43 @@ async fn writers_outlive_a_device_that_opens_its_port_before_its_exports() {
     );
     for writer in writers {
         writer.finish(&cluster).await;
+    }
+    cluster.assert_clean().await;
+}
+
+/// The most that a power cut can take from a device that promises less: what is on its way
+/// is acknowledged after the cut although it is lost, and nothing before it is.
+#[tokio::test]
+async fn a_device_with_a_volatile_cache_loses_only_what_is_on_its_way() {
+    let options = ApplianceOptions {
+        volatile_cache: true,
+        ..ApplianceOptions::default()
+    };
+    let mut cluster = Cluster::boot_at(options, &["node-a"], true).await;
+    let mut writers = Vec::new();
+    for number in 0..4 {
+        // No filesystem: its own records could be among what is lost.
+        let claim = Claim::block(&format!("volatile-{number}"), 64);
+        writers.push(Writer::start(&cluster, claim.parameter(RECONNECT_DELAY, "1")).await);
+    }
+    let mut cuts = Vec::new();
+    for _ in 0..3 {
+        let before = clock(&cluster).await;
+        cluster.appliance.power_off().unwrap();
+        cuts.push((before, clock(&cluster).await));
+        cluster.appliance.power_on().await.unwrap();
+        let back = clock(&cluster).await;
+        for writer in &writers {
+            writer.resumed(back).await;
+        }
+    }
+    for writer in writers {
+        writer.end(&cluster).await;
+        for (record, before, after) in writer.lost(&cluster).await {
+            let cut = cuts.iter().find(|cut| before <= cut.1 && after >= cut.0);
+            assert!(cut.is_some(), "{} lost {record}: {cuts:?}", writer.name());
+        }
+        writer.take_down(&cluster).await;
     }
     cluster.assert_clean().await;
 }

@@ -119,27 +119,52 @@ impl Writer {
     /// Ends the program, reads back every record from the device, and takes the volume
     /// down. How many bytes were read.
     pub(super) async fn finish(self, cluster: &Cluster) -> usize {
-        let node = cluster.node();
-        node.script("touch /run/stop").await;
+        self.end(cluster).await;
+        let lost = self.lost(cluster).await;
+        assert_eq!(lost, [], "{} lost records", self.name());
+        self.take_down(cluster).await
+    }
+
+    pub(super) async fn end(&self, cluster: &Cluster) {
+        cluster.node().script("touch /run/stop").await;
         let ended = self.process.wait(DEADLINE).await.unwrap();
         assert_eq!(ended, Some(Status::Exited(0)), "{}", self.process.output());
-        let count = self.times().len();
-        let data = data(&self.volume, &self.pod);
-        let check = format!(
-            "dd if={data} bs=4096 count={count} iflag=direct status=none |
-             awk '$1 != NR - 1 {{ bad++ }} END {{ print NR, bad + 0 }}'"
+    }
+
+    /// The records that were acknowledged and are not on the device, each with when the
+    /// one before it and it itself was acknowledged.
+    pub(super) async fn lost(&self, cluster: &Cluster) -> Vec<(usize, f64, f64)> {
+        let times = self.times();
+        // What was never written is zeros.
+        let script = format!(
+            "dd if={} bs=4096 count={} iflag=direct status=none | tr '\\0' '\\n' |
+             awk 'NF {{ print $1 }}'",
+            data(&self.volume, &self.pod),
+            times.len()
         );
-        assert_eq!(
-            node.script(&check).await,
-            format!("{count} 0"),
-            "{}",
-            self.name()
-        );
+        let found = cluster.node().script(&script).await;
+        let mut found = found.lines().map(|line| line.parse::<usize>().unwrap());
+        let mut next = found.next();
+        let mut lost = Vec::new();
+        for (record, time) in times.iter().enumerate() {
+            if next == Some(record) {
+                next = found.next();
+            } else {
+                let before = record.checked_sub(1).map_or(0.0, |before| times[before]);
+                lost.push((record, before, *time));
+            }
+        }
+        assert_eq!(next, None, "{}: records out of place", self.name());
+        lost
+    }
+
+    /// The volume is unpublished and deleted. How many bytes of records it had.
+    pub(super) async fn take_down(self, cluster: &Cluster) -> usize {
         self.pod
-            .stop(cluster.controller(), node, &self.volume)
+            .stop(cluster.controller(), cluster.node(), &self.volume)
             .await;
         self.volume.delete(cluster.controller()).await.unwrap();
-        count * 4096
+        self.times().len() * 4096
     }
 }
 
