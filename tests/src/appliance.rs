@@ -157,6 +157,18 @@ impl Appliance {
         Ok(())
     }
 
+    /// Ends the simulator, which withdraws its exports, and starts it again.
+    ///
+    /// # Errors
+    /// The simulator did not end, or did not become ready.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.simulator.signal("TERM").await?;
+        let ended = self.simulator.wait(DEADLINE).await?;
+        ensure!(ended.is_some(), "the simulator does not end");
+        self.simulator = serve(&self.guest, &self.run).await?;
+        Ok(())
+    }
+
     /// Asks the simulator's control socket.
     ///
     /// # Errors
@@ -239,11 +251,11 @@ async fn serve(guest: &Guest, run: &Run) -> anyhow::Result<Process> {
     if let Some(gateway) = run.gateway {
         // Pods are behind their nodes.
         guest
-            .script(&format!("ip route add default via {gateway}"))
+            .script(&format!("ip route replace default via {gateway}"))
             .await?;
     }
     let mount = format!(
-        "mkdir -p {DISK}; mount -o {} /dev/ubda {DISK}
+        "mkdir -p {DISK}; mountpoint -q {DISK} || mount -o {} /dev/ubda {DISK}
          mkdir -p {DISK}/state {DISK}/pool/storage-pool",
         run.mount
     );

@@ -7,7 +7,7 @@ use rds_csi_tests::guest::{Guest, GuestOptions};
 use rds_csi_tests::lab::Lab;
 use rds_csi_tests::plugin::{ControllerProcess, NodeProcess, Plugin};
 use rds_csi_tests::volume::Volume;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Lines of each log that a failed test shows.
@@ -88,7 +88,10 @@ impl Cluster {
 
     /// The path of a volume's file on the appliance.
     pub(crate) async fn backing_file(&self, volume: &Volume) -> String {
-        let script = format!("find /mnt/appliance/pool -name '{}*' -type f", volume.id());
+        let script = format!(
+            "find /mnt/appliance/pool -name '{}*' ! -name '*.whole' -type f",
+            volume.id()
+        );
         let found = self.appliance.guest().script(&script).await.unwrap();
         assert_eq!(found.lines().count(), 1, "{found}");
         found.trim().to_owned()
@@ -106,6 +109,26 @@ impl Cluster {
         let answer = self.appliance.control(&request).await.unwrap();
         assert_eq!(answer["ok"], json!(true), "{script}: {answer}");
         assert_eq!(answer["stdout"], json!(""), "{script}: {answer}");
+    }
+
+    /// Makes the appliance do what its control socket offers.
+    pub(crate) async fn control(&self, request: &Value) {
+        let answer = self.appliance.control(request).await.unwrap();
+        assert_eq!(answer["ok"], json!(true), "{request}: {answer}");
+    }
+
+    /// The size of a volume's file, in bytes.
+    pub(crate) async fn size(&self, volume: &Volume) -> i64 {
+        let script = format!("stat -c %s {}", self.backing_file(volume).await);
+        let size = self.appliance.guest().script(&script).await.unwrap();
+        size.trim().parse().unwrap()
+    }
+
+    /// A machine that is no node of this cluster.
+    pub(crate) async fn stranger(&self, name: &str) -> Guest {
+        Guest::boot(&self.lab, GuestOptions::named(name))
+            .await
+            .unwrap()
     }
 
     /// Switches a volume's export by hand.

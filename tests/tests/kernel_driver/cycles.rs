@@ -6,12 +6,12 @@ use crate::cluster::Cluster;
 use crate::pod::Pod;
 
 #[tokio::test]
-async fn twenty_moves_between_two_nodes_keep_the_data_and_leave_nothing() {
+async fn fifty_moves_between_two_nodes_keep_the_data_and_leave_nothing() {
     let cluster = Cluster::boot(&["node-a", "node-b"]).await;
     let claim = Claim::filesystem("moving", 64, "ext4");
     let volume = claim.create(cluster.controller()).await.unwrap();
     let mut written = None;
-    for node in cluster.nodes.iter().cycle().take(20) {
+    for node in cluster.nodes.iter().cycle().take(50) {
         let pod = Pod::start(cluster.controller(), node, &volume, "pod").await;
         if let Some(written) = &written {
             assert_eq!(pod.checksum(node, &volume).await, *written);

@@ -1,11 +1,16 @@
 //! A block volume on two nodes at once, as a live migration has it.
 
+use std::time::Duration;
+
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_tests::volume::Claim;
 use tonic::Code;
 
 use crate::cluster::Cluster;
 use crate::pod::Pod;
+
+/// Long enough for the keep-alive to run out.
+const OUTAGE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn two_nodes_share_a_block_volume_and_a_third_is_refused() {
@@ -21,14 +26,20 @@ async fn two_nodes_share_a_block_volume_and_a_third_is_refused() {
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("node-a"), "{refused:?}");
 
-    // Each writes a region of its own and has the other's in view, twice over.
+    // Each writes a region of its own and has the other's in view, before and after an outage.
     let region = |pod: &Pod, skip| {
         format!(
             "dd if={} bs=1M count=4 skip={skip} iflag=direct status=none | sha256sum",
             pod.target
         )
     };
-    for _ in 0..2 {
+    for round in 0..2 {
+        if round == 1 {
+            // Both lose the device and have it again, each by its own session.
+            cluster.lab.cut(cluster.appliance.guest()).unwrap();
+            tokio::time::sleep(OUTAGE).await;
+            cluster.lab.restore(cluster.appliance.guest()).unwrap();
+        }
         for (writer, pod, reader, other, place) in [
             (first, &ours, second, &theirs, 0),
             (second, &theirs, first, &ours, 32),

@@ -6,7 +6,7 @@ use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 
 use super::writer::Writer;
-use crate::calls::{stage_at_last, stats};
+use crate::calls::stats;
 use crate::cluster::{Cluster, DEADLINE};
 use crate::pod::Pod;
 
@@ -92,56 +92,6 @@ async fn a_device_with_a_volatile_cache_loses_only_what_is_on_its_way() {
     cluster.assert_clean().await;
 }
 
-/// Whether the volume's content is served as another namespace, nothing tells that it is
-/// the volume: it is not used until the volume is staged anew.
-#[tokio::test]
-async fn a_namespace_of_another_identity_is_not_handed_back() {
-    let mut cluster = device("namespace-ids=changing").await;
-    let mut pods = Vec::new();
-    for claim in claims() {
-        let volume = claim.create(cluster.controller()).await.unwrap();
-        let pod = Pod::start(cluster.controller(), cluster.node(), &volume, "pod").await;
-        let sum = pod.fill(cluster.node(), &volume).await;
-        pods.push((volume, pod, sum));
-    }
-    cluster.appliance.power_off().unwrap();
-    cluster.appliance.power_on().await.unwrap();
-    let mut sums = Vec::new();
-    for (volume, ..) in &pods {
-        sums.push(cluster.backing_sum(volume).await);
-    }
-    // Long enough for the kernel's attempts and for those of the engine.
-    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
-    for ((volume, pod, _), sum) in pods.iter().zip(&sums) {
-        let node = cluster.node();
-        let report = stats(node.plugin(), volume, &pod.target).await;
-        if let Ok(report) = report {
-            let condition = report.volume_condition.unwrap();
-            assert!(condition.abnormal, "{}: {condition:?}", volume.claim.name);
-        }
-        assert_eq!(cluster.backing_sum(volume).await, *sum);
-    }
-    // A pod that is made anew has its data.
-    for (volume, pod, written) in &pods {
-        let (controller, node) = (cluster.controller(), cluster.node());
-        // As kubelet does: again, where the engine is at work on the volume.
-        until("the volume is taken down", DEADLINE, async || {
-            let unpublished = volume.unpublish(node.plugin(), "pod").await.is_ok();
-            let gone = unpublished && volume.unstage(node.plugin()).await.is_ok();
-            Ok(gone.then_some(()))
-        })
-        .await
-        .unwrap();
-        stage_at_last(node.plugin(), volume, &pod.context).await;
-        let pod = Pod::publish(node, volume, pod.context.clone(), "pod").await;
-        assert_eq!(pod.checksum(node, volume).await, *written);
-        pod.stop(controller, node, volume).await;
-        volume.delete(controller).await.unwrap();
-    }
-    assert_eq!(cluster.node().formats().await, 2);
-    cluster.assert_clean().await;
-}
-
 /// Twenty volumes through one outage that ends the patience of the kernel.
 #[tokio::test]
 async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
@@ -187,7 +137,8 @@ async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
     cluster.assert_clean().await;
 }
 
-async fn is_normal(cluster: &Cluster, volume: &Volume, pod: &Pod) {
+/// Until the plugin says that the volume is well.
+pub(super) async fn is_normal(cluster: &Cluster, volume: &Volume, pod: &Pod) {
     until("the volume works", DEADLINE, async || {
         let report = stats(cluster.node().plugin(), volume, &pod.target).await;
         let condition = report.ok().and_then(|report| report.volume_condition);

@@ -56,6 +56,16 @@ impl Writer {
         &self.volume.claim.name
     }
 
+    /// Whether the kernel gives it up soon.
+    pub(super) fn is_short(&self) -> bool {
+        self.name().starts_with("short")
+    }
+
+    /// The volume at its pod.
+    pub(super) fn target(&self) -> &str {
+        &self.pod.target
+    }
+
     fn lines(&self) -> Vec<(String, f64)> {
         let output = self.process.output();
         let whole = output.rsplit_once('\n').map_or("", |(lines, _)| lines);
