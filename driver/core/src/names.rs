@@ -78,6 +78,14 @@ pub mod event {
     pub const DEVICE_REPLACED: &str = "DeviceReplaced";
     /// The volume does not come back by itself, and why.
     pub const RECOVERY_FAILED: &str = "RecoveryFailed";
+
+    /// All of them, for documents and tests.
+    pub const ALL: [&str; 4] = [
+        CONNECTION_FAILURE,
+        CONNECTION_RECOVERY,
+        DEVICE_REPLACED,
+        RECOVERY_FAILED,
+    ];
 }
 
 /// A CSI driver name: a DNS subdomain of at most 63 characters.

@@ -21,6 +21,7 @@ use crate::node::tests::{EXT4, Lab, STAGING, TARGET, Use, own};
 mod crash;
 mod many;
 mod recovery;
+mod told;
 
 /// What the cluster says of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
