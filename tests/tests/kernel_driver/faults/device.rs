@@ -4,6 +4,7 @@ use rds_csi_core::names::parameter::RECONNECT_DELAY;
 use rds_csi_tests::appliance::ApplianceOptions;
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
+use serde_json::json;
 
 use super::writer::Writer;
 use crate::calls::stats;
@@ -49,6 +50,41 @@ async fn writers_outlive_a_device_that_opens_its_port_before_its_exports() {
         errors > 0,
         "nobody was told not to retry: the test tries nothing"
     );
+    for writer in writers {
+        writer.finish(&cluster).await;
+    }
+    cluster.assert_clean().await;
+}
+
+/// The kernel connects again and finds no namespace, so it takes the device away, and a
+/// session that is live has none until the pool is there.
+#[tokio::test]
+async fn writers_outlive_a_device_whose_exports_are_empty_until_its_pool_is_mounted() {
+    let cluster = device("unmounted-export=empty").await;
+    let mut writers = Vec::new();
+    for claim in claims() {
+        writers.push(Writer::start(&cluster, claim).await);
+    }
+    let appliance = cluster.appliance.guest();
+    let reboot = json!({ "op": "inject", "fault": "reboot", "down_ms": 500, "mount_ms": 10000 });
+    cluster.control(&reboot).await;
+    let namespaces =
+        "cat /sys/kernel/config/nvmet/subsystems/*/namespaces/*/enable | grep -c 1 || true";
+    for (what, count) in [("the pool is away", "0"), ("the pool is mounted", "3")] {
+        until(what, DEADLINE, async || {
+            let found = appliance.script(namespaces).await?;
+            Ok((found.trim() == count).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+    let back = clock(&cluster).await;
+    let mut errors = 0;
+    for writer in &mut writers {
+        writer.resumed(back).await;
+        errors += writer.new_errors();
+    }
+    assert!(errors > 0, "no device went away: the test tries nothing");
     for writer in writers {
         writer.finish(&cluster).await;
     }
