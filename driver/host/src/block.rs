@@ -151,6 +151,10 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
     /// Numbers of filesystems without a device (major 0) are always there.
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError>;
 
+    /// The NQN of the subsystem that the block device of this number belongs to; `None`
+    /// where there is no such device, or it is of another kind.
+    async fn owner(&self, number: DeviceNumber) -> Result<Option<String>, DeviceError>;
+
     /// Has everything written that was written to the device through the page cache, by
     /// whomever: the kernel does so at the last close only, and the device may be kept.
     async fn flush(&self, device: &Device) -> Result<(), DeviceError>;

@@ -5,7 +5,7 @@
 //! it is opened, so that a crash in between leaves a record too many and never one too
 //! few. A file that cannot be read is an error that names it, never an absence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 mod session;
 mod stored;
 
-pub use session::{Session, Staging};
+pub use session::{RawTarget, Session, Staging};
 use stored::Stored;
 
 /// Why the record could not be read or changed.
@@ -70,10 +70,10 @@ pub struct Registry {
     /// How many changes this process has made.
     changes: Arc<watch::Sender<u64>>,
     /// The raw targets of the records, in memory; `None` until they were read.
-    raw_targets: Arc<Mutex<Option<Targets>>>,
+    raw_targets: Arc<Mutex<Option<Index>>>,
 }
 
-type Targets = BTreeMap<VolumeId, BTreeSet<PathBuf>>;
+type Index = BTreeMap<VolumeId, Vec<RawTarget>>;
 
 impl Registry {
     /// The registry below a directory of the host that outlives the plugin and, better,
@@ -150,14 +150,20 @@ impl Registry {
         self.blocking(self.directory.clone(), read_all).await
     }
 
-    /// Every recorded target of a raw device, and whose it is. Records that cannot be read
-    /// are passed over. Only the first call reads anything.
-    pub async fn raw_targets(&self) -> Result<Vec<(VolumeId, PathBuf)>, RegistryError> {
+    /// Every recorded target of a raw device. Records that cannot be read are passed over,
+    /// and then looked for again at the next call; where all can be read, only the first
+    /// call reads anything.
+    pub async fn raw_targets(&self) -> Result<Vec<RawTarget>, RegistryError> {
         while self.index().is_none() {
             let before = *self.changes.borrow();
-            let (sessions, _) = self.readable().await?;
-            let raw = |session: Session| Some((session.volume.clone(), session.raw_targets()?));
-            let read: Targets = sessions.into_iter().filter_map(raw).collect();
+            let (sessions, unread) = self.readable().await?;
+            let raw = sessions
+                .iter()
+                .map(|session| (&session.volume, raw(session)));
+            if !unread.is_empty() {
+                return Ok(raw.flat_map(|(_, targets)| targets).collect());
+            }
+            let read: Index = raw.map(|(id, targets)| (id.clone(), targets)).collect();
             let mut index = self.index();
             // A change since the reading began may be missing from it.
             if *self.changes.borrow() == before {
@@ -165,13 +171,11 @@ impl Registry {
             }
         }
         let index = self.index();
-        let all = index.iter().flatten();
-        Ok(all
-            .flat_map(|(id, targets)| targets.iter().map(|target| (id.clone(), target.clone())))
-            .collect())
+        let all = index.iter().flat_map(BTreeMap::values);
+        Ok(all.flatten().cloned().collect())
     }
 
-    fn index(&self) -> MutexGuard<'_, Option<Targets>> {
+    fn index(&self) -> MutexGuard<'_, Option<Index>> {
         self.raw_targets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -180,14 +184,9 @@ impl Registry {
     /// Notes that a record is another or, where there is none, gone.
     fn changed(&self, volume: &VolumeId, session: Option<&Session>) {
         if let Some(index) = &mut *self.index() {
-            match session.and_then(Session::raw_targets) {
-                Some(targets) => {
-                    index.insert(volume.clone(), targets);
-                }
-                None => {
-                    index.remove(volume);
-                }
-            }
+            let targets = session.map(raw).unwrap_or_default();
+            index.insert(volume.clone(), targets);
+            index.retain(|_, targets| !targets.is_empty());
         }
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -239,6 +238,17 @@ impl Registry {
         };
         write().map_err(|source| write_error(path, source))
     }
+}
+
+fn raw(session: &Session) -> Vec<RawTarget> {
+    let paths = session.raw_targets().into_iter().flatten();
+    paths
+        .map(|path| RawTarget {
+            volume: session.volume.clone(),
+            nqn: session.nqn.clone(),
+            path,
+        })
+        .collect()
 }
 
 fn read_error(path: &Path, source: io::Error) -> RegistryError {

@@ -243,7 +243,7 @@ impl Engine {
     async fn withdraw(&mut self) {
         let is_removed = |tracked: &Tracked| tracked.watch.state() == State::Removed;
         let left = match self.tracked.values().any(is_removed) {
-            true => self.node.withdraw_dead_targets(None).await,
+            true => self.node.withdraw_stale_targets(None).await,
             false => Vec::new(),
         };
         for words in left.iter().filter(|words| !self.left.contains(words)) {

@@ -23,7 +23,7 @@ use rds_csi_host::mounter::{Meant, Mounting, Unmount};
 use rds_csi_host::nvme::{Seen, await_device};
 use rds_csi_host::registry::Session;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::budget::Budget;
 use super::session::{live, now};
@@ -245,14 +245,16 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
-        for left in self.withdraw_dead_targets(Some(&request.id)).await {
+        for left in self.withdraw_stale_targets(Some(&request.id)).await {
             warn!("{left}");
         }
         let connected = self.host.connect(&target).await;
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;
         let subsystem = self.await_session(request, budget).await?;
-        self.withdraw_namesakes(&request.id, &subsystem).await;
+        for left in self.withdraw_stale_targets(Some(&request.id)).await {
+            error!("{left}");
+        }
         info!(volume_id = %request.id, nqn = %context.nqn, controller, elapsed_ms = millis(begun), "session opened");
         Ok((session, subsystem))
     }

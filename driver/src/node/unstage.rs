@@ -62,6 +62,9 @@ impl Node {
                     info!(volume_id = %id, %nqn, "session ended");
                 }
                 UnstageStep::Forget => {
+                    if let Some(session) = &record {
+                        self.withdraw_all(session).await?;
+                    }
                     self.let_go(id);
                     self.registry.remove(id).await?;
                 }

@@ -1,5 +1,6 @@
 //! [`BlockDevices`] by direct reads and the programs of the image.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::block::{
 };
 use crate::command::BLOCKDEV;
 use crate::linux::Linux;
+use crate::nvme::{NvmeError, read_attribute};
 use crate::sys::device::{self, Access};
 use crate::sys::{CallError, mounting};
 
@@ -138,6 +140,26 @@ impl BlockDevices for Linux {
                 device: number.to_string(),
                 source,
             })
+    }
+
+    async fn owner(&self, number: DeviceNumber) -> Result<Option<String>, DeviceError> {
+        let device = self.root.sys.join("dev/block").join(number.to_string());
+        // Of a multipath head its subsystem, of a path its controller: both say it.
+        let path = device.join("device/subsysnqn");
+        let read = path.clone();
+        let unread = |source| DeviceError::Call {
+            device: number.to_string(),
+            source,
+        };
+        let owner = self
+            .calls
+            .run("read", &path, SHORT, move || read_attribute(&read))
+            .await
+            .map_err(unread)?;
+        owner.map_err(|error| match error {
+            NvmeError::Read(source) => unread(source),
+            other => unread(CallError::failed("read", &path, io::Error::other(other))),
+        })
     }
 
     async fn flush(&self, device: &Device) -> Result<(), DeviceError> {

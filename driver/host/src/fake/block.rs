@@ -131,6 +131,14 @@ impl BlockDevices for FakeHost {
         .await
     }
 
+    async fn owner(&self, number: DeviceNumber) -> Result<Option<String>, DeviceError> {
+        self.call("owner", |kernel| {
+            let found = kernel.by_number(number);
+            Ok(found.map(|attached| attached.nqn.clone()))
+        })
+        .await
+    }
+
     async fn flush(&self, device: &Device) -> Result<(), DeviceError> {
         self.call("flush", |kernel| verify(kernel, device)).await
     }

@@ -39,7 +39,8 @@ pub struct Session {
 
 impl Session {
     /// The targets at which it is published as a raw device, if there are any.
-    pub(super) fn raw_targets(&self) -> Option<BTreeSet<PathBuf>> {
+    #[must_use]
+    pub fn raw_targets(&self) -> Option<BTreeSet<PathBuf>> {
         let is_raw = self.staging.as_ref()?.access.is_block();
         (is_raw && !self.targets.is_empty()).then(|| self.targets.keys().cloned().collect())
     }
@@ -50,6 +51,17 @@ impl Session {
         let waiting = self.recovery.as_mut();
         waiting.is_some_and(|targets| targets.remove(target).is_some()) || recorded
     }
+}
+
+/// A recorded target of a raw device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawTarget {
+    /// Of which volume.
+    pub volume: VolumeId,
+    /// The volume's subsystem.
+    pub nqn: Nqn,
+    /// Where.
+    pub path: PathBuf,
 }
 
 /// How a volume was staged.

@@ -175,10 +175,32 @@ async fn raw_targets_are_known_as_they_change_and_from_before() {
     registry.record(&session()).await.unwrap();
     assert_eq!(registry.raw_targets().await.unwrap(), []);
     registry.record(&raw).await.unwrap();
-    let expected = vec![(raw.volume.clone(), PathBuf::from("/target"))];
+    let expected = vec![RawTarget {
+        volume: raw.volume.clone(),
+        nqn: raw.nqn.clone(),
+        path: "/target".into(),
+    }];
     for registry in [&registry, &Registry::new(base.path())] {
         assert_eq!(registry.raw_targets().await.unwrap(), expected);
     }
     registry.remove(&raw.volume).await.unwrap();
     assert_eq!(registry.raw_targets().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn raw_targets_of_a_record_that_cannot_be_read_are_looked_for_again() {
+    let base = tempfile::tempdir().unwrap();
+    let mut raw = session();
+    raw.staging.as_mut().unwrap().access = Access::block(AccessMode::SingleNodeWriter).unwrap();
+    Registry::new(base.path()).record(&raw).await.unwrap();
+    let registry = Registry::new(base.path());
+    let path = registry.path(&raw.volume);
+    let away = base.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    // Reading it fails.
+    fs::create_dir(&path).unwrap();
+    assert_eq!(registry.raw_targets().await.unwrap(), []);
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(registry.raw_targets().await.unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@ use rds_csi_core::nvme::Target;
 use rds_csi_host::nvme::{ConnectError, await_device};
 use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::cluster::NodeCluster;
 use crate::node::Node;
@@ -60,7 +60,7 @@ pub(super) async fn reconnect(
         Ok(_) => return Reconnection::Busy,
         Err(unread) => return Reconnection::Failed(Chain(&unread).to_string()),
     }
-    for left in node.withdraw_dead_targets(Some(&session.volume)).await {
+    for left in node.withdraw_stale_targets(Some(&session.volume)).await {
         debug!("{left}");
     }
     let begun = Instant::now();
@@ -75,8 +75,10 @@ pub(super) async fn reconnect(
     };
     let deadline = Instant::now() + node.settings.connect_timeout;
     match await_device(&*node.host, &session.nqn, deadline).await {
-        Ok(subsystem) => {
-            node.withdraw_namesakes(&session.volume, &subsystem).await;
+        Ok(_) => {
+            for left in node.withdraw_stale_targets(Some(&session.volume)).await {
+                error!("{left}");
+            }
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             info!(volume_id = %session.volume, nqn = %session.nqn, controller, elapsed_ms, "session opened anew");
             Reconnection::Connected
