@@ -5,10 +5,12 @@ use std::path::Path;
 
 use rds_csi_core::mount::{Mount, mounts_at};
 use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::Subsystem;
+use rds_csi_core::session::{Expected, Sight, sight};
 use rds_csi_core::volume_id::{Form, VolumeId};
 use rds_csi_host::block::Device;
 use rds_csi_host::nvme::Seen;
-use rds_csi_host::registry::Session;
+use rds_csi_host::registry::{Session, Staging};
 
 use super::{Node, NodeError};
 
@@ -80,6 +82,40 @@ impl Node {
     pub(super) fn is_of_this_boot(&self, session: &Session) -> bool {
         let staging = session.staging.as_ref();
         staging.is_some_and(|staging| staging.boot == self.settings.boot)
+    }
+
+    /// What makes a session the one of a volume that was staged like this.
+    pub(super) fn expected(&self, session: &Session, staging: &Staging) -> Expected {
+        Expected {
+            address: session.address,
+            port: session.port,
+            host: self.settings.identity.nqn.clone(),
+            wwid: staging.wwid.clone(),
+            size: staging.size,
+        }
+    }
+
+    /// Refuses what is connected under a volume's NQN where it is not what was staged here
+    /// since the machine was started: a raw device has nothing else to be known by, and
+    /// whoever uses the volume already would get another one's blocks.
+    pub(super) fn verify_staged(
+        &self,
+        record: Option<&Session>,
+        subsystem: Option<&Subsystem>,
+    ) -> Result<(), NodeError> {
+        let Some(session) = record.filter(|session| self.is_of_this_boot(session)) else {
+            return Ok(());
+        };
+        let Some(staging) = &session.staging else {
+            return Ok(());
+        };
+        match sight(&self.expected(session, staging), Ok(subsystem)) {
+            Sight::Foreign(seen) => Err(NodeError::NotTheVolume {
+                nqn: session.nqn.clone(),
+                seen,
+            }),
+            Sight::Live(_) | Sight::Waiting(_) | Sight::Absent | Sight::Unknown(_) => Ok(()),
+        }
     }
 
     /// The mounts at exactly this path, lowest first.

@@ -92,7 +92,7 @@ impl Node {
         let desired = request.desired()?;
         let mut budget = Budget::new();
         let outcome = match self.settle(request, &desired, &mut budget).await {
-            Ok((opened, device)) => self.mark_staged(request, opened, &device).await,
+            Ok(device) => self.mark_staged(request, &device).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -103,8 +103,7 @@ impl Node {
         }
     }
 
-    /// Takes steps until none is left. Returns the record of the session, where it was
-    /// opened on the way, and the volume's device.
+    /// Takes steps until none is left. Returns the volume's device.
     ///
     /// After a step everything is looked at anew that the step can have changed: opening
     /// a session mounts nothing, and while it mounts the host verifies the device again.
@@ -113,8 +112,9 @@ impl Node {
         request: &StageRequest,
         desired: &Desired,
         budget: &mut Budget,
-    ) -> Result<(Option<Session>, Device), NodeError> {
-        let (subsystem, mounts) = tokio::try_join!(
+    ) -> Result<Device, NodeError> {
+        let (mut record, subsystem, mounts) = tokio::try_join!(
+            async { Ok(self.registry.get(&request.id).await?) },
             async { Ok(self.host.subsystem(&desired.nqn).await?) },
             self.mounts_at(&request.staging)
         )?;
@@ -123,14 +123,18 @@ impl Node {
             mounts,
             knowledge: Knowledge::Unread,
         };
-        let (mut opened, mut mounted) = (None, false);
-        while let Some(step) = stage::next(&observed, desired)? {
+        let mut mounted = false;
+        loop {
+            self.verify_staged(record.as_ref(), observed.subsystem.as_ref())?;
+            let Some(step) = stage::next(&observed, desired)? else {
+                return device(&observed, desired);
+            };
             budget.spend(&step)?;
             debug!(volume_id = %request.id, %step, "staging");
             match step {
                 Step::Connect => {
                     let (session, subsystem) = self.connect(request, budget).await?;
-                    (opened, observed.subsystem) = (Some(session), Some(subsystem));
+                    (record, observed.subsystem) = (Some(session), Some(subsystem));
                 }
                 Step::Await => {
                     observed.subsystem = Some(self.await_session(request, budget).await?);
@@ -155,7 +159,6 @@ impl Node {
                 }
             }
         }
-        Ok((opened, device(&observed, desired)?))
     }
 
     /// Takes a step on the device and returns what is known of its content after it.
@@ -207,8 +210,7 @@ impl Node {
         request: &StageRequest,
         budget: &Budget,
     ) -> Result<(Session, Subsystem), NodeError> {
-        let (begun, again) = (Instant::now(), request.again);
-        let boot = self.settings.boot.clone();
+        let (begun, boot) = (Instant::now(), self.settings.boot.clone());
         let context = &request.context;
         let opening = Session {
             volume: request.id.clone(),
@@ -221,18 +223,24 @@ impl Node {
             targets: BTreeMap::new(),
             recovery: None,
         };
+        for left in self.withdraw_stale_targets(Some(&request.id)).await {
+            warn!("{left}");
+        }
+        let is_of_this_boot =
+            move |session: &Session| session.staging.as_ref().is_some_and(|at| at.boot == boot);
         let session = self
             .registry
             .update(&request.id, move |earlier| match earlier {
-                // Nobody stages it for the first time: nothing of it is forgotten.
-                Some(earlier) if again => earlier,
-                // What is still to be done of a recovery outlives the new session, but not
-                // the machine.
+                // It is staged, only its session was lost, and pods may be on it: nothing of
+                // that is forgotten.
+                Some(earlier) if is_of_this_boot(&earlier) => Session {
+                    nqn: opening.nqn,
+                    address: opening.address,
+                    port: opening.port,
+                    ..earlier
+                },
                 Some(earlier) => Session {
                     targets: earlier.targets,
-                    recovery: earlier
-                        .recovery
-                        .filter(|_| earlier.staging.is_some_and(|staging| staging.boot == boot)),
                     ..opening
                 },
                 None => opening,
@@ -245,9 +253,6 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
-        for left in self.withdraw_stale_targets(Some(&request.id)).await {
-            warn!("{left}");
-        }
         let connected = self.host.connect(&target).await;
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;

@@ -9,19 +9,14 @@ use super::StageRequest;
 use crate::node::{Node, NodeError};
 
 impl Node {
-    /// `opened` is the record, where this call wrote it.
     pub(super) async fn mark_staged(
         &self,
         request: &StageRequest,
-        opened: Option<Session>,
         device: &Device,
     ) -> Result<(), NodeError> {
         let id = &request.id;
-        let recorded = match opened {
-            None => self.registry.get(id).await?,
-            opened => opened,
-        };
-        let recorded = match recorded {
+        // Read anew: what became of its raw targets on the way is in it.
+        let recorded = match self.registry.get(id).await? {
             None => self.rebuild_record(id, &request.context.nqn).await?,
             recorded => recorded,
         };
