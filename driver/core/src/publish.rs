@@ -37,8 +37,8 @@ pub enum Found {
 pub struct Observed {
     /// The volume's device, if its session is live.
     pub namespace: Option<Namespace>,
-    /// Whether there is a session that is not live: the kernel may be connecting again.
-    pub connecting: bool,
+    /// Whether it is staged, and its device is away for now.
+    pub is_coming_back: bool,
     /// The mounts at the staging path, lowest first.
     pub staging: Vec<Mount>,
     /// The mounts at the target path, lowest first.
@@ -102,7 +102,7 @@ pub enum PublishError {
     #[error("the volume is not staged: {0}")]
     NotStaged(String),
     /// It is staged, and its device cannot be used at the moment.
-    #[error("the volume's session on this node is not live; the kernel connects it again")]
+    #[error("the volume's device is away from this node, and it is being brought back")]
     NotLive,
     /// Something else is mounted at the target.
     #[error("the target has device {found} mounted, but the volume is {wanted}")]
@@ -158,7 +158,7 @@ const fn word(read_only: bool) -> &'static str {
 /// The next step of publishing; `None` once the volume is published as wanted.
 pub fn next(observed: &Observed, desired: Desired) -> Result<Option<Step>, PublishError> {
     let Some(namespace) = &observed.namespace else {
-        if observed.connecting {
+        if observed.is_coming_back {
             return Err(PublishError::NotLive);
         }
         return Err(PublishError::NotStaged(
@@ -194,19 +194,20 @@ fn next_filesystem(
     read_only: bool,
 ) -> Result<Option<Step>, PublishError> {
     match observed.staging.last() {
+        Some(mount) if mount.device == namespace.number => {}
+        _ if observed.is_coming_back => return Err(PublishError::NotLive),
         None => {
             return Err(PublishError::NotStaged(
                 "nothing is mounted at the staging path".to_owned(),
             ));
         }
-        Some(mount) if mount.device != namespace.number => {
+        Some(mount) => {
             let text = format!(
                 "the staging path has device {} mounted, the volume is {}",
                 mount.device, namespace.number
             );
             return Err(PublishError::NotStaged(text));
         }
-        Some(_) => {}
     }
     if let Some(mount) = observed.target.last() {
         // A bind of a read-only staging mount is read-only whatever was asked of it.

@@ -79,6 +79,15 @@ pub(crate) enum NodeError {
         /// Where.
         path: PathBuf,
     },
+    /// A refusal that came when something was at the target already.
+    #[error("publishing at {path:?} was begun and cannot go on; asking again goes on from there")]
+    HalfPublished {
+        /// Where.
+        path: PathBuf,
+        /// Why it cannot.
+        #[source]
+        source: Box<NodeError>,
+    },
     /// The deadline passed between two steps.
     #[error("{seconds} s passed before the step {step:?}; asking again goes on from there")]
     OutOfTime {
@@ -170,6 +179,7 @@ impl Failure for NodeError {
             Self::OutOfTime { .. } => Kind::Timeout,
             Self::Unplanned { .. } => Kind::Bug,
             Self::NotUndone { .. }
+            | Self::HalfPublished { .. }
             | Self::NotSeen { .. }
             | Self::Unsettled { .. }
             | Self::NotLive { .. }

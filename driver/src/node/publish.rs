@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use rds_csi_core::access::{Access, AccessMode};
+use rds_csi_core::kind::Failure as _;
 use rds_csi_core::mount::{Mount, mount_covering, mounts_at};
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::DeviceNumber;
@@ -17,6 +18,7 @@ use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::Device;
 use rds_csi_host::mounter::Unmount;
 use rds_csi_host::nvme::Seen;
+use rds_csi_host::registry::Session;
 use tracing::{debug, info};
 
 use super::budget::Budget;
@@ -58,17 +60,37 @@ impl Node {
             }
             None => self.nqn(&request.id).await?,
         };
+        let mut changed = false;
+        let outcome = self.settle_target(request, &nqn, &mut changed).await;
+        outcome.map_err(|error| match error {
+            // kubelet takes a final answer for "nothing is there" and unpublishes nothing.
+            error if changed && !error.kind().is_retryable() => NodeError::HalfPublished {
+                path: request.target.clone(),
+                source: Box::new(error),
+            },
+            error => error,
+        })
+    }
+
+    /// Takes steps until none is left. `changed` tells, after a failure too, whether any
+    /// was begun.
+    async fn settle_target(
+        &self,
+        request: &PublishRequest,
+        nqn: &Nqn,
+        changed: &mut bool,
+    ) -> Result<(), NodeError> {
         let desired = request.desired();
         let mut budget = Budget::new();
-        let (mut recorded, mut bound, mut changed) = (false, false, false);
+        let (mut recorded, mut bound) = (false, false);
         loop {
-            let (observed, device) = self.observe(request, &nqn, desired).await?;
+            let (observed, device) = self.observe(request, nqn, desired).await?;
             let step = publish::next(&observed, desired)?;
             if let (true, Some(device)) = (desired.block, &device) {
                 self.keep(&request.id, device).await?;
             }
             let Some(step) = step else {
-                if changed {
+                if *changed {
                     info!(volume_id = %request.id, target = %request.target.display(), block = desired.block, read_only = desired.read_only, elapsed_ms = %budget.elapsed().as_millis(), "volume published");
                 }
                 return Ok(());
@@ -78,12 +100,12 @@ impl Node {
                 return Err(self.not_seen(&request.target).await?);
             }
             if desired.is_recorded() && !std::mem::replace(&mut recorded, true) {
-                self.record_target(&request.id, &nqn, &request.target, desired.read_only)
+                self.record_target(&request.id, nqn, &request.target, desired.read_only)
                     .await?;
             }
             debug!(volume_id = %request.id, ?step, "publishing");
+            *changed = true;
             self.take(step, request, desired, device.as_ref()).await?;
-            changed = true;
         }
     }
 
@@ -95,24 +117,24 @@ impl Node {
         nqn: &Nqn,
         desired: Desired,
     ) -> Result<(Observed, Option<Device>), NodeError> {
-        let seen = self.seen(nqn).await?;
+        let record = self.registry.get(&request.id).await?;
+        let subsystem = self.host.subsystem(nqn).await?;
+        self.verify_staged(record.as_ref(), subsystem.as_ref())?;
+        let seen = Seen::of(nqn, subsystem.as_ref())?;
         let mounts = self.host.mounts().await?;
+        let staging = mounts_at(&mounts, &request.staging);
         let target = mounts_at(&mounts, &request.target);
         let path = if desired.block || target.is_empty() {
             self.host.path(&request.target).await?
         } else {
             Found::Directory { empty: false }
         };
-        let connecting = matches!(seen, Seen::Waiting(_));
+        let is_coming_back = self.is_coming_back(request, record.as_ref(), &seen, &staging);
         let device = match seen {
             Seen::Live(device) => Some(device),
             Seen::Absent | Seen::Waiting(_) => None,
         };
         let mut contrary_targets = Vec::new();
-        let record = match &device {
-            Some(_) if desired.is_recorded() => self.registry.get(&request.id).await?,
-            _ => None,
-        };
         let recorded = record
             .as_ref()
             .and_then(|session| session.targets.get(&request.target).copied());
@@ -130,8 +152,8 @@ impl Node {
         }
         let observed = Observed {
             namespace: device.as_ref().map(|device| device.namespace.clone()),
-            connecting,
-            staging: mounts_at(&mounts, &request.staging),
+            is_coming_back,
+            staging,
             nodes_usable: nodes_usable(&mounts, &request.target),
             target,
             path,
@@ -139,6 +161,28 @@ impl Node {
             recorded,
         };
         Ok((observed, device))
+    }
+
+    /// Whether the volume is staged and without its device for now: the kernel or the
+    /// engine is at work on it.
+    fn is_coming_back(
+        &self,
+        request: &PublishRequest,
+        record: Option<&Session>,
+        seen: &Seen,
+        staging: &[Mount],
+    ) -> bool {
+        let staged = record.filter(|session| {
+            session.staged_at.as_ref() == Some(&request.staging) && self.is_of_this_boot(session)
+        });
+        match (seen, staged) {
+            (Seen::Waiting(_), _) | (Seen::Absent, Some(_)) => true,
+            (Seen::Live(device), Some(session)) => {
+                let is_another = |mount: &Mount| mount.device != device.namespace.number;
+                session.recovery.is_some() || staging.iter().any(is_another)
+            }
+            (Seen::Absent | Seen::Live(_), None) => false,
+        }
     }
 
     async fn take(

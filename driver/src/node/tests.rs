@@ -22,6 +22,7 @@ use super::*;
 
 mod expand;
 mod faults;
+mod identity;
 mod publish;
 mod round_trip;
 mod stage;
@@ -117,6 +118,10 @@ impl Lab {
     /// The same machine with a new process.
     pub(crate) fn restart(&mut self) {
         self.node = node(&self.host, &self.state);
+    }
+
+    pub(crate) fn state_directory(&self) -> &Path {
+        self.state.path()
     }
 
     fn lose_record(&self) {

@@ -39,7 +39,7 @@ fn staged() -> Observed {
             wwid: None,
             read_only: false,
         }),
-        connecting: false,
+        is_coming_back: false,
         staging: vec![mount(NUMBER, "/staging", false)],
         target: vec![],
         path: Found::Absent,
@@ -270,10 +270,10 @@ fn a_raw_device_published_one_way_is_not_turned_under_its_user() {
 
 #[test]
 fn a_session_that_connects_again_is_asked_for_later() {
-    for (connecting, kind) in [(true, Kind::Unreachable), (false, Kind::Conflict)] {
+    for (is_coming_back, kind) in [(true, Kind::Unreachable), (false, Kind::Conflict)] {
         let observed = Observed {
             namespace: None,
-            connecting,
+            is_coming_back,
             ..staged()
         };
         let desired = Desired {
