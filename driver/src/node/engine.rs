@@ -20,39 +20,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nvme::Subsystem;
-use rds_csi_core::session::backoff::Backoff;
-use rds_csi_core::session::{Change, State, Watch, sight};
+use rds_csi_core::session::{Change, Sight, State, sight};
 use rds_csi_core::volume_id::VolumeId;
-use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::Node;
 use crate::cluster::NodeCluster;
 
+mod action;
 mod gate;
 mod reconnect;
+mod records;
 mod recover;
 mod report;
 mod tracked;
 
+use action::Actions;
 use gate::Gate;
-use reconnect::Reconnection;
 pub(crate) use recover::Recovery;
 use report::Reporter;
-use tracked::{Tracked, expected};
+use tracked::Tracked;
 
 /// How often sessions are looked at while all are live.
 const CALM: Duration = Duration::from_secs(3);
 /// How often while one is not.
 const TROUBLED: Duration = Duration::from_millis(500);
-/// How many volumes are acted on at once.
-const AT_ONCE: usize = 8;
+/// How long a session must have been live for its next loss to be no part of the last one.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// The engine of one node.
 #[derive(Debug)]
@@ -64,20 +62,12 @@ pub(crate) struct Engine {
     gates: BTreeMap<(IpAddr, u16), Gate>,
     /// Which records were found damaged, so that each is told once.
     damaged: Vec<String>,
+    /// Why the records could not be read at all; they are to be read still.
+    unread: Option<String>,
     /// Which raw targets could not be taken away, as well.
     left: Vec<String>,
     reporter: Reporter,
 }
-
-/// What came of an action.
-#[derive(Debug)]
-enum Outcome {
-    Reconnected(Reconnection),
-    /// `None` where a CSI call on the volume was under way.
-    Recovered(Result<Option<Recovery>, String>),
-}
-
-type Actions = FuturesUnordered<BoxFuture<'static, (VolumeId, Outcome)>>;
 
 impl Engine {
     /// An engine over the node's volumes. Without a cluster nobody can say whether a volume
@@ -91,6 +81,7 @@ impl Engine {
             tracked: BTreeMap::new(),
             gates: BTreeMap::new(),
             damaged: Vec::new(),
+            unread: None,
             left: Vec::new(),
         }
     }
@@ -102,7 +93,7 @@ impl Engine {
         let posting = self.reporter.posting();
         tokio::pin!(posting);
         self.node.restore_loss_times().await;
-        self.reload(true).await;
+        self.reload().await;
         let mut next = Instant::now();
         loop {
             tokio::select! {
@@ -111,9 +102,9 @@ impl Engine {
                 Some((id, outcome)) = actions.next() => self.conclude(&id, outcome),
                 () = tokio::time::sleep_until(next) => {
                     // Not at the change itself: a pod is being started then.
-                    if changes.has_changed().unwrap_or_default() {
+                    if self.unread.is_some() || changes.has_changed().unwrap_or_default() {
                         changes.mark_unchanged();
-                        self.reload(false).await;
+                        self.reload().await;
                     }
                     self.look().await;
                     self.withdraw().await;
@@ -142,60 +133,6 @@ impl Engine {
         } else {
             TROUBLED
         }
-    }
-
-    /// Takes in the records: which volumes are staged here, in this boot. `first` is at
-    /// the start of a process, which knows nothing of what went before.
-    async fn reload(&mut self, first: bool) {
-        let (sessions, damaged) = match self.node.registry.readable().await {
-            Ok(records) => records,
-            Err(failed) => {
-                error!(
-                    "the sessions of this node are not known: {}",
-                    Chain(&failed)
-                );
-                return;
-            }
-        };
-        let damaged: Vec<String> = damaged.iter().map(ToString::to_string).collect();
-        for words in damaged.iter().filter(|words| !self.damaged.contains(words)) {
-            error!("{words}; its volume is not watched");
-        }
-        self.damaged = damaged;
-        let now = self.now();
-        let mut before = std::mem::take(&mut self.tracked);
-        for session in sessions {
-            let Some(staging) = self.staged_now(&session) else {
-                continue;
-            };
-            let id = session.volume.clone();
-            let tracked = match before.remove(&id) {
-                Some(tracked) => Tracked {
-                    session,
-                    staging,
-                    ..tracked
-                },
-                None => Tracked {
-                    unproved: first || !session.targets.is_empty() || session.recovery.is_some(),
-                    session,
-                    staging,
-                    watch: Watch::new(now),
-                    backoff: Backoff::default(),
-                    busy: false,
-                    told: String::new(),
-                },
-            };
-            self.tracked.insert(id, tracked);
-        }
-        let used: Vec<_> = self.tracked.values().map(Tracked::address).collect();
-        self.gates.retain(|address, _| used.contains(address));
-    }
-
-    /// How the volume is staged, if it is, in this boot of the machine.
-    fn staged_now(&self, session: &Session) -> Option<Staging> {
-        session.staged_at.as_ref()?;
-        let staging = session.staging.clone();
-        staging.filter(|_| self.node.is_of_this_boot(session))
     }
 
     /// Looks at every session; what has not changed costs next to nothing.
@@ -255,103 +192,32 @@ impl Engine {
     /// Takes in one look at one session.
     fn see(&mut self, id: &VolumeId, reading: &Result<Option<Subsystem>, String>) {
         let now = self.now();
-        let host = self.node.settings.identity.nqn.clone();
         let Some(tracked) = self.tracked.get_mut(id) else {
             return;
         };
-        let expected = expected(&tracked.session, &tracked.staging, &host);
+        let expected = self.node.expected(&tracked.session, &tracked.staging);
         let seen = sight(
             &expected,
             reading.as_ref().map(Option::as_ref).map_err(Clone::clone),
         );
+        if let Sight::Live(namespace) = &seen {
+            let before = tracked.number.replace(namespace.number);
+            // It may have been lost and connected between two looks: no state tells of that.
+            tracked.unproved |= before.is_some_and(|before| before != namespace.number);
+        }
+        let stood = tracked.watch.in_state_for(now);
         let Some(transition) = tracked.watch.look(&seen, now) else {
             return;
         };
         if let Change::Restored { .. } = transition.change {
             tracked.unproved = true;
+            tracked.recoveries.succeeded();
         }
-        if transition.to == State::Live || transition.to == State::Removed {
-            tracked.backoff.succeeded();
+        // What is lost again at once is not connected again at once.
+        if transition.from == State::Live && stood >= STEADY {
+            tracked.reconnections.succeeded();
         }
         self.reporter.transition(id, &transition);
-    }
-
-    /// Begins what the states ask for, as far as there is room.
-    fn act(&mut self, actions: &mut Actions) {
-        let now = self.now();
-        for (id, tracked) in &mut self.tracked {
-            if actions.len() >= AT_ONCE {
-                return;
-            }
-            if tracked.busy || !tracked.backoff.is_due(now) {
-                continue;
-            }
-            let state = tracked.watch.state();
-            let gate = self.gates.entry(tracked.address()).or_default();
-            let reconnects = state == State::Removed && gate.may_pass(now);
-            if !(reconnects || state == State::Live && tracked.unproved) {
-                continue;
-            }
-            tracked.busy = true;
-            let node = self.node.clone();
-            let (id, cluster) = (id.clone(), self.cluster.clone());
-            if reconnects {
-                gate.enter();
-                let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
-                actions.push(Box::pin(async move {
-                    let cluster = cluster.as_deref();
-                    let outcome = reconnect::reconnect(&node, cluster, &session, &staging);
-                    (id, Outcome::Reconnected(outcome.await))
-                }));
-            } else {
-                actions.push(Box::pin(async move {
-                    let outcome = recover::recover(&node, cluster.as_deref(), &id).await;
-                    (id, Outcome::Recovered(outcome))
-                }));
-            }
-        }
-    }
-
-    /// Takes in what came of an action.
-    fn conclude(&mut self, id: &VolumeId, outcome: Outcome) {
-        let now = self.now();
-        let Some(tracked) = self.tracked.get_mut(id) else {
-            return;
-        };
-        tracked.busy = false;
-        match outcome {
-            Outcome::Reconnected(reconnection) => {
-                let gate = self.gates.entry(tracked.address()).or_default();
-                gate.leave(!matches!(reconnection, Reconnection::NoAnswer), now);
-                self.reporter.reconnected(&reconnection);
-                match reconnection {
-                    // The next look finds it, or that it is gone again.
-                    Reconnection::Connected => {
-                        tracked.backoff.succeeded();
-                        tracked.backoff.put_off(TROUBLED, now);
-                    }
-                    Reconnection::Busy => tracked.backoff.put_off(TROUBLED, now),
-                    // The gate says when to try again, for all volumes there.
-                    Reconnection::NoAnswer => {}
-                    Reconnection::NotOurs(words) | Reconnection::Failed(words) => {
-                        tracked.backoff.failed(id.as_str(), now);
-                        tracked.tell(&mut self.reporter, id, words);
-                    }
-                }
-            }
-            Outcome::Recovered(Ok(None)) => tracked.backoff.put_off(TROUBLED, now),
-            Outcome::Recovered(Ok(Some(recovery))) => {
-                tracked.backoff.succeeded();
-                tracked.unproved = false;
-                tracked.told.clear();
-                self.reporter.recovered(id, &recovery);
-            }
-            Outcome::Recovered(Err(words)) => {
-                tracked.backoff.failed(id.as_str(), now);
-                self.reporter.recovery_failed();
-                tracked.tell(&mut self.reporter, id, words);
-            }
-        }
     }
 
     fn count(&self) {

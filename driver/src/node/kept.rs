@@ -30,14 +30,20 @@ impl Node {
     /// Keeps the number of a raw volume's device, beside those that are kept of it.
     pub(super) async fn keep(&self, id: &VolumeId, device: &Device) -> Result<(), NodeError> {
         let number = device.namespace.number;
-        let is_kept = |kept: &BTreeMap<DeviceNumber, Kept>| kept.contains_key(&number);
-        if self.kept.devices().get(id).is_some_and(is_kept) {
+        if self.keeps_number(id, number) {
             return Ok(());
         }
         let kept = self.host.keep(device).await?;
         let mut devices = self.kept.devices();
         devices.entry(id.clone()).or_default().insert(number, kept);
         Ok(())
+    }
+
+    pub(super) fn keeps_number(&self, id: &VolumeId, number: DeviceNumber) -> bool {
+        let devices = self.kept.devices();
+        devices
+            .get(id)
+            .is_some_and(|kept| kept.contains_key(&number))
     }
 
     /// Lets every number of the volume go but this one, which all its targets have by now.

@@ -54,9 +54,10 @@ pub(super) async fn reconnect(
     let Ok(_guard) = node.locks.try_lock(session.volume.as_str()) else {
         return Reconnection::Busy;
     };
-    // Unstaged since the engine looked: then nobody wants a session.
+    // Unstaged since the engine looked: then nobody wants a session. Or staged in another
+    // way: the next look is about that.
     match node.registry.get(&session.volume).await {
-        Ok(Some(now)) if now.staged_at == session.staged_at => {}
+        Ok(Some(now)) if is_same_staging(&now, session) => {}
         Ok(_) => return Reconnection::Busy,
         Err(unread) => return Reconnection::Failed(Chain(&unread).to_string()),
     }
@@ -85,6 +86,11 @@ pub(super) async fn reconnect(
         }
         Err(missing) => Reconnection::Failed(Chain(&missing).to_string()),
     }
+}
+
+fn is_same_staging(a: &Session, b: &Session) -> bool {
+    let place = |session: &Session| (session.nqn.clone(), session.address, session.port);
+    a.staged_at == b.staged_at && a.staging == b.staging && place(a) == place(b)
 }
 
 /// Whether the cluster has the volume attached to this node, and leaves it there.

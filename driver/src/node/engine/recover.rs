@@ -22,7 +22,6 @@ use rds_csi_core::context::PublishContext;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::mount::{Mount, mounts_at};
 use rds_csi_core::nvme::DeviceNumber;
-use rds_csi_core::session::{Expected, Sight, sight};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::Device;
 use rds_csi_host::mounter::{PathState, Unmount};
@@ -30,7 +29,6 @@ use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::{Session, Staging};
 use tracing::info;
 
-use super::expected;
 use super::reconnect::entitled;
 use crate::cluster::NodeCluster;
 use crate::node::session::live;
@@ -54,20 +52,26 @@ pub(super) async fn recover(
     id: &VolumeId,
 ) -> Result<Option<Recovery>, String> {
     let words = |error: NodeError| Chain(&error).to_string();
-    if Volume::to_be_recovered(node, id)
-        .await
-        .map_err(words)?
-        .is_none()
-    {
-        return Ok(Some(Recovery::default()));
+    let done = Ok(Some(Recovery::default()));
+    let Some((volume, device)) = Volume::live(node, id).await.map_err(words)? else {
+        return done;
+    };
+    if volume.is_settled(&device).await.map_err(words)? {
+        return done;
     }
     let Ok(_guard) = node.locks.try_lock(id.as_str()) else {
         return Ok(None);
     };
     // Once more: what was seen without the guard may be over.
-    let Some((volume, device)) = Volume::to_be_recovered(node, id).await.map_err(words)? else {
-        return Ok(Some(Recovery::default()));
+    let Some((volume, device)) = Volume::live(node, id).await.map_err(words)? else {
+        return done;
     };
+    if volume.is_published_raw() {
+        node.keep(id, &device).await.map_err(words)?;
+    }
+    if !volume.is_to_be_recovered(&device).await.map_err(words)? {
+        return done;
+    }
     entitled(cluster, &volume.session).await?;
     let recovery = match volume.staging.access.volume {
         VolumeMode::Block => volume.renew_nodes(&device).await,
@@ -86,11 +90,8 @@ struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    /// The volume and its device, if its consumers may be without it.
-    async fn to_be_recovered(
-        node: &'a Node,
-        id: &VolumeId,
-    ) -> Result<Option<(Self, Device)>, NodeError> {
+    /// The volume and its device; `None` where it is not staged any more.
+    async fn live(node: &'a Node, id: &VolumeId) -> Result<Option<(Self, Device)>, NodeError> {
         let session = node.registry.get(id).await?;
         let staged = session.and_then(|session| {
             let (at, staging) = (session.staged_at.clone()?, session.staging.clone()?);
@@ -109,26 +110,19 @@ impl<'a> Volume<'a> {
         let subsystem = node.host.subsystem(nqn).await?;
         let device = live(Seen::of(nqn, subsystem.as_ref())?, nqn)?;
         // What was judged a moment ago may be another device by now.
-        let expected = volume.expected();
-        if let Sight::Foreign(seen) = sight(&expected, Ok(subsystem.as_ref())) {
-            return Err(NodeError::NotTheVolume {
-                nqn: nqn.clone(),
-                seen,
-            });
-        }
-        if volume.staging.access.is_block() && !volume.session.targets.is_empty() {
-            node.keep(id, &device).await?;
-        }
-        let is_needed = volume.is_to_be_recovered(&device).await?;
-        Ok(is_needed.then_some((volume, device)))
+        node.verify_staged(Some(&volume.session), subsystem.as_ref())?;
+        Ok(Some((volume, device)))
     }
 
-    fn expected(&self) -> Expected {
-        expected(
-            &self.session,
-            &self.staging,
-            &self.node.settings.identity.nqn,
-        )
+    fn is_published_raw(&self) -> bool {
+        self.staging.access.is_block() && !self.session.targets.is_empty()
+    }
+
+    /// Whether nothing is to be done, so that no CSI call need be kept waiting for it.
+    async fn is_settled(&self, device: &Device) -> Result<bool, NodeError> {
+        let (id, number) = (&self.session.volume, device.namespace.number);
+        let is_kept = !self.is_published_raw() || self.node.keeps_number(id, number);
+        Ok(is_kept && !self.is_to_be_recovered(device).await?)
     }
 
     async fn is_to_be_recovered(&self, device: &Device) -> Result<bool, NodeError> {

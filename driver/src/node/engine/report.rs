@@ -40,8 +40,8 @@ impl Reporter {
         }
     }
 
-    /// Posts events as they come, for as long as it is polled. Ends at once where it was
-    /// taken before.
+    /// Posts events as they come, for as long as it is polled. Taken a second time it posts
+    /// none.
     pub(super) fn posting(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let (waiting, cluster) = (self.waiting.take(), self.cluster.clone());
         let metrics = self.metrics.clone();

@@ -14,6 +14,7 @@ use rds_csi_host::mounter::{Mounter as _, PathState};
 
 use rds_csi_core::nqn::Nqn;
 
+use super::reconnect::Reconnection;
 use super::*;
 use crate::cluster::{ClusterError, Notice};
 use crate::node::tests::{EXT4, Lab, STAGING, TARGET, Use, own};
@@ -22,6 +23,7 @@ mod crash;
 mod many;
 mod recovery;
 mod told;
+mod unseen;
 
 /// What the cluster says of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

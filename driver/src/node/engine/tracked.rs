@@ -1,10 +1,11 @@
 //! A staged volume, as the engine keeps it between looks.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use rds_csi_core::nqn::Nqn;
+use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::session::Watch;
 use rds_csi_core::session::backoff::Backoff;
-use rds_csi_core::session::{Expected, Watch};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::registry::{Session, Staging};
 use tracing::warn;
@@ -17,25 +18,22 @@ pub(super) struct Tracked {
     pub(super) session: Session,
     pub(super) staging: Staging,
     pub(super) watch: Watch,
-    pub(super) backoff: Backoff,
+    /// The number of its device, as it was seen live last.
+    pub(super) number: Option<DeviceNumber>,
+    /// The attempts to connect it since it was last live for long.
+    pub(super) reconnections: Backoff,
+    /// The attempts to hand it to its consumers.
+    pub(super) recoveries: Backoff,
+    /// When something was done about it last.
+    pub(super) tried: Duration,
     /// Whether its consumers may be without their device: after every restoration, and
-    /// at the start of the process, which may have died in the middle of a recovery.
+    /// when it is seen for the first time: an earlier process may have died in the middle
+    /// of a recovery.
     pub(super) unproved: bool,
     /// Whether an action on it is under way.
     pub(super) busy: bool,
     /// Why it does not come back, as it was told last.
     pub(super) told: String,
-}
-
-/// What makes a session the volume's, on a node of this host NQN.
-pub(super) fn expected(session: &Session, staging: &Staging, host: &Nqn) -> Expected {
-    Expected {
-        address: session.address,
-        port: session.port,
-        host: host.clone(),
-        wwid: staging.wwid.clone(),
-        size: staging.size,
-    }
 }
 
 impl Tracked {

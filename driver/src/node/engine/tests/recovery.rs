@@ -79,7 +79,7 @@ async fn a_raw_target_whose_number_another_volume_took_is_made_anew() {
 }
 
 /// Another raw volume of the same node, staged by kubelet.
-async fn stage_another(lab: &Lab) -> VolumeId {
+pub(super) async fn stage_another(lab: &Lab) -> VolumeId {
     let id: VolumeId = "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
     let nqn = rds_csi_core::nqn::NqnPrefix::default().nqn(&id);
     lab.array.export(&nqn, Bytes::gib(1), Medium::Blank);

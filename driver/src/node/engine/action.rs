@@ -1,0 +1,126 @@
+//! What is done about the states of sessions, a few volumes at a time.
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use rds_csi_core::session::State;
+use rds_csi_core::volume_id::VolumeId;
+
+use super::reconnect::{self, Reconnection};
+use super::recover::{self, Recovery};
+use super::{Engine, TROUBLED};
+
+/// How many volumes are acted on at once.
+const AT_ONCE: usize = 8;
+
+/// What came of an action.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Reconnected(Reconnection),
+    /// `None` where a CSI call on the volume was under way.
+    Recovered(Result<Option<Recovery>, String>),
+}
+
+pub(super) type Actions = FuturesUnordered<BoxFuture<'static, (VolumeId, Outcome)>>;
+
+impl Engine {
+    /// Begins what the states ask for, as far as there is room; who has waited longest
+    /// goes first, so that one that fails again and again stands in nobody's way.
+    pub(super) fn act(&mut self, actions: &mut Actions) {
+        let now = self.now();
+        let mut idle: Vec<_> = self.tracked.iter_mut().collect();
+        idle.retain(|(_, tracked)| !tracked.busy);
+        idle.sort_by_key(|(_, tracked)| tracked.tried);
+        for (id, tracked) in idle {
+            if actions.len() >= AT_ONCE {
+                return;
+            }
+            let (node, cluster) = (self.node.clone(), self.cluster.clone());
+            match tracked.watch.state() {
+                State::Removed if tracked.reconnections.is_due(now) => {
+                    let gate = self.gates.entry(tracked.address()).or_default();
+                    if !gate.may_pass(now) {
+                        continue;
+                    }
+                    gate.enter();
+                    let id = id.clone();
+                    let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
+                    actions.push(Box::pin(async move {
+                        let cluster = cluster.as_deref();
+                        let outcome = reconnect::reconnect(&node, cluster, &session, &staging);
+                        (id, Outcome::Reconnected(outcome.await))
+                    }));
+                }
+                State::Live if tracked.unproved && tracked.recoveries.is_due(now) => {
+                    let id = id.clone();
+                    actions.push(Box::pin(async move {
+                        let outcome = recover::recover(&node, cluster.as_deref(), &id).await;
+                        (id, Outcome::Recovered(outcome))
+                    }));
+                }
+                State::Live
+                | State::Connecting
+                | State::Removed
+                | State::Foreign
+                | State::Unknown => continue,
+            }
+            tracked.busy = true;
+            tracked.tried = now;
+        }
+    }
+
+    /// Takes in what came of an action.
+    pub(super) fn conclude(&mut self, id: &VolumeId, outcome: Outcome) {
+        let Some(tracked) = self.tracked.get_mut(id) else {
+            return;
+        };
+        tracked.busy = false;
+        match outcome {
+            Outcome::Reconnected(reconnection) => self.reconnected(id, reconnection),
+            Outcome::Recovered(recovery) => self.recovered(id, recovery),
+        }
+    }
+
+    fn reconnected(&mut self, id: &VolumeId, reconnection: Reconnection) {
+        let now = self.now();
+        let Some(tracked) = self.tracked.get_mut(id) else {
+            return;
+        };
+        let gate = self.gates.entry(tracked.address()).or_default();
+        gate.leave(!matches!(reconnection, Reconnection::NoAnswer), now);
+        self.reporter.reconnected(&reconnection);
+        match reconnection {
+            // The next look finds it, or that it is gone again.
+            Reconnection::Connected => {
+                tracked.reconnections.failed(id.as_str(), now);
+            }
+            Reconnection::Busy => tracked.reconnections.put_off(TROUBLED, now),
+            // The gate says when to try again, for all volumes there.
+            Reconnection::NoAnswer => {}
+            Reconnection::NotOurs(words) | Reconnection::Failed(words) => {
+                tracked.reconnections.failed(id.as_str(), now);
+                tracked.tell(&mut self.reporter, id, words);
+            }
+        }
+    }
+
+    fn recovered(&mut self, id: &VolumeId, recovery: Result<Option<Recovery>, String>) {
+        let now = self.now();
+        let Some(tracked) = self.tracked.get_mut(id) else {
+            return;
+        };
+        match recovery {
+            Ok(None) => tracked.recoveries.put_off(TROUBLED, now),
+            Ok(Some(recovery)) => {
+                tracked.recoveries.succeeded();
+                tracked.unproved = false;
+                tracked.told.clear();
+                self.reporter.recovered(id, &recovery);
+            }
+            Err(words) => {
+                tracked.recoveries.failed(id.as_str(), now);
+                self.reporter.recovery_failed();
+                tracked.tell(&mut self.reporter, id, words);
+            }
+        }
+    }
+}

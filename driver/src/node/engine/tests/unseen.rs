@@ -1,0 +1,146 @@
+//! What no look of the engine shows, or what looks as if it were well.
+
+use super::recovery::stage_another;
+use super::*;
+use crate::node::tests::identity;
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_was_replaced_between_two_looks_is_handed_on() {
+    for used in Use::ALL {
+        let lab = published(used).await;
+        let cluster = Told::new(Says::Attached);
+        beside(&lab, &cluster, async {
+            seconds(5).await;
+            lab.host.lose(&lab.nqn);
+            lab.connect_as(identity("node-1"), &lab.nqn).await;
+            seconds(10).await;
+        })
+        .await;
+        assert!(lab.is_whole(used).await, "{used:?}");
+        let reasons = cluster.reasons();
+        assert_eq!(reasons, [event::DEVICE_REPLACED], "{used:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_volume_that_kubelet_stages_again_first_gets_its_targets_back() {
+    let lab = published(Use::Block).await;
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        lab.host.lose(&lab.nqn);
+        lab.stage(Use::Block).await.unwrap();
+        assert_eq!(lab.path(TARGET).await, PathState::Absent);
+        seconds(10).await;
+    })
+    .await;
+    assert!(lab.is_whole(Use::Block).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_kubelet_stages_again_in_vain_is_still_watched() {
+    let lab = published(Use::Block).await;
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        lab.array.set_exported(&lab.nqn, false);
+        lab.host.lose(&lab.nqn);
+        lab.stage(Use::Block).await.unwrap_err();
+        let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
+        assert_eq!(record.staged_at.as_deref(), Some(Path::new(STAGING)));
+        seconds(60).await;
+        lab.array.set_exported(&lab.nqn, true);
+        seconds(60).await;
+    })
+    .await;
+    assert!(lab.is_whole(Use::Block).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_target_that_was_passed_over_does_not_stay_with_another_volume() {
+    let mut lab = published(Use::Block).await;
+    // A process that keeps no number.
+    lab.restart();
+    lab.array.set_exported(&lab.nqn, false);
+    lab.host.lose(&lab.nqn);
+    // Somebody works on the volume while another one gets its number.
+    let guard = lab.node.locks.try_lock(lab.id.as_str()).unwrap();
+    let other = stage_another(&lab).await;
+    drop(guard);
+    let nqn = lab.node.nqn(&other).await.unwrap();
+    let device = live(lab.node.seen(&nqn).await.unwrap(), &nqn).unwrap();
+    let number = device.namespace.number;
+    assert_eq!(
+        lab.path(TARGET).await,
+        PathState::Block(number),
+        "the test tries nothing"
+    );
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        assert_eq!(lab.path(TARGET).await, PathState::Absent);
+        lab.array.set_exported(&lab.nqn, true);
+        seconds(60).await;
+    })
+    .await;
+    assert!(lab.is_whole(Use::Block).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_never_lasts_is_not_opened_without_end() {
+    let lab = published(EXT4).await;
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        let connects = lab.count("connect");
+        lab.host.lose(&lab.nqn);
+        for _ in 0..6000 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            // Two hosts of one identity do this to each other.
+            if lab.host.connected().contains(lab.nqn.as_str()) {
+                seconds(1).await;
+                lab.host.lose(&lab.nqn);
+            }
+        }
+        let attempts = lab.count("connect") - connects;
+        assert!((10..60).contains(&attempts), "{attempts} attempts");
+        // One that lasted is connected at once when it is lost.
+        seconds(120).await;
+        lab.host.lose(&lab.nqn);
+        seconds(5).await;
+    })
+    .await;
+    assert!(lab.is_whole(EXT4).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_read_at_first_are_read_later() {
+    let lab = published(EXT4).await;
+    let sessions = lab.state_directory().join("sessions");
+    let away = lab.state_directory().join("away");
+    std::fs::rename(&sessions, &away).unwrap();
+    // No directory: listing it is an error, and no absence.
+    std::fs::write(&sessions, "").unwrap();
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(10).await;
+        std::fs::remove_file(&sessions).unwrap();
+        std::fs::rename(&away, &sessions).unwrap();
+        seconds(5).await;
+        lab.host.lose(&lab.nqn);
+        seconds(10).await;
+    })
+    .await;
+    assert!(lab.is_whole(EXT4).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_is_unstaged_while_it_is_looked_at_keeps_no_number() {
+    let mut lab = published(Use::Block).await;
+    lab.restart();
+    lab.unpublish().await.unwrap();
+    lab.publish(Use::Block).await.unwrap();
+    lab.restart();
+    let guard = lab.node.locks.try_lock(lab.id.as_str()).unwrap();
+    let recovered = recover::recover(&lab.node, None, &lab.id).await;
+    assert_eq!(recovered, Ok(None));
+    assert!(!lab.node.keeps(&lab.id), "without the volume's guard");
+    drop(guard);
+    recover::recover(&lab.node, None, &lab.id).await.unwrap();
+    assert!(lab.node.keeps(&lab.id));
+}
