@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod expand;
 mod kept;
+mod outlive;
 mod publish;
 mod session;
 mod shutdown;

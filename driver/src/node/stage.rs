@@ -257,6 +257,8 @@ impl Node {
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;
         let subsystem = self.await_session(request, budget).await?;
+        self.let_outlive(&request.id, &context.nqn, &context.tuning)
+            .await;
         for left in self.withdraw_stale_targets(Some(&request.id)).await {
             error!("{left}");
         }

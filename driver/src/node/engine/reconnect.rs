@@ -77,6 +77,8 @@ pub(super) async fn reconnect(
     let deadline = Instant::now() + node.settings.connect_timeout;
     match await_device(&*node.host, &session.nqn, deadline).await {
         Ok(_) => {
+            node.let_outlive(&session.volume, &session.nqn, &target.tuning)
+                .await;
             for left in node.withdraw_stale_targets(Some(&session.volume)).await {
                 error!("{left}");
             }

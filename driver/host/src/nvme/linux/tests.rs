@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::HostIdentity;
-use rds_csi_core::nvme::Tuning;
+use rds_csi_core::nvme::{DeviceNumber, Tuning};
 
 use super::*;
+use crate::block::BlockDevices as _;
 use crate::command::Runner;
 use crate::nvme::{Seen, await_device};
 use crate::sys::Root;
@@ -145,6 +146,47 @@ async fn only_controllers_of_exactly_this_name_are_rescanned() {
         .unwrap();
     assert_eq!(machine.read("sys/class/nvme/nvme0/ctrl_loss_tmo"), "5ff");
     assert_eq!(machine.read("sys/class/nvme/nvme1/ctrl_loss_tmo"), "off");
+}
+
+#[tokio::test]
+async fn a_device_outlives_its_session_where_the_kernel_offers_it() {
+    let machine = Machine::new();
+    machine.connected(0, NQN, "live");
+    let delay = async || machine.host().delay_removal(&target().nqn, 60).await;
+    assert!(!delay().await.unwrap(), "an older kernel, or no multipath");
+    let device = machine.path("sys/block/nvme0n1");
+    let attribute = device.join("delayed_removal_secs");
+    fs::create_dir_all(device.join("device")).unwrap();
+    fs::write(&attribute, "0").unwrap();
+    let owner = device.join("device/subsysnqn");
+    fs::write(&owner, format!("{NQN}0")).unwrap();
+    assert!(!delay().await.unwrap(), "the name is another's by now");
+    assert_eq!(fs::read_to_string(&attribute).unwrap(), "0");
+    fs::write(&owner, NQN).unwrap();
+    assert!(delay().await.unwrap());
+    assert_eq!(fs::read_to_string(&attribute).unwrap(), "60");
+    fs::remove_file(&attribute).unwrap();
+    fs::create_dir(&attribute).unwrap();
+    delay().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_device_number_tells_whose_it_is() {
+    let machine = Machine::new();
+    let number = DeviceNumber {
+        major: 259,
+        minor: 3,
+    };
+    assert_eq!(machine.host().owner(number).await.unwrap(), None);
+    let device = machine.path("sys/dev/block/259:3/device");
+    fs::create_dir_all(&device).unwrap();
+    assert_eq!(machine.host().owner(number).await.unwrap(), None);
+    fs::write(device.join("subsysnqn"), format!("{NQN}\n")).unwrap();
+    let owner = machine.host().owner(number).await.unwrap();
+    assert_eq!(owner.as_deref(), Some(NQN));
+    fs::remove_file(device.join("subsysnqn")).unwrap();
+    fs::create_dir(device.join("subsysnqn")).unwrap();
+    machine.host().owner(number).await.unwrap_err();
 }
 
 #[tokio::test]
