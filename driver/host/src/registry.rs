@@ -11,16 +11,26 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::volume_id::VolumeId;
 use tokio::sync::watch;
+
+use crate::sys::calls::Calls;
 
 mod session;
 mod stored;
 
 pub use session::{RawTarget, Session, Staging};
 use stored::Stored;
+
+/// For reading. The state directory may itself lie on a disk that is away, and a question
+/// must be answered nevertheless. A change is awaited, however long it takes: one that is
+/// given up may still come after a later one, and undo it.
+const READING: Duration = Duration::from_secs(15);
+/// How many readings may be under way.
+const READINGS: usize = 16;
 
 /// Why the record could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +77,7 @@ impl Failure for RegistryError {
 #[derive(Debug, Clone)]
 pub struct Registry {
     directory: PathBuf,
+    reads: Calls,
     /// How many changes this process has made.
     changes: Arc<watch::Sender<u64>>,
     /// The raw targets of the records, in memory; `None` until they were read.
@@ -82,6 +93,7 @@ impl Registry {
     pub fn new(state_directory: &Path) -> Self {
         Self {
             directory: state_directory.join("sessions"),
+            reads: Calls::new(READINGS),
             changes: Arc::new(watch::Sender::new(0)),
             raw_targets: Arc::default(),
         }
@@ -119,7 +131,7 @@ impl Registry {
     /// The record of a volume; `None` only where there is no file.
     pub async fn get(&self, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
         let owned = volume.clone();
-        self.blocking(self.path(volume), move |path| read(path, &owned))
+        self.reading(self.path(volume), move |path| read(path, &owned))
             .await
     }
 
@@ -147,7 +159,7 @@ impl Registry {
     /// the others. For whoever looks after many volumes: one damaged file is no reason to
     /// leave the rest alone.
     pub async fn readable(&self) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
-        self.blocking(self.directory.clone(), read_all).await
+        self.reading(self.directory.clone(), read_all).await
     }
 
     /// Every recorded target of a raw device. Records that cannot be read are passed over,
@@ -204,6 +216,19 @@ impl Registry {
         tokio::task::spawn_blocking(move || work(&path))
             .await
             .unwrap_or_else(|failed| Err(read_error(&named, io::Error::other(failed))))
+    }
+
+    async fn reading<T: Send + 'static>(
+        &self,
+        path: PathBuf,
+        work: impl FnOnce(&Path) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let named = path.clone();
+        let answer = self
+            .reads
+            .run("read", &path, READING, move || work(&named))
+            .await;
+        answer.unwrap_or_else(|failed| Err(read_error(&path, io::Error::other(failed))))
     }
 
     /// A crash leaves the old record or the new one: the text goes to a hidden file,
