@@ -74,6 +74,7 @@ pub struct Metrics {
     formats: Family<Filesystem, Counter>,
     registrations: Family<Outcome, Counter>,
     sessions: Family<InState, Gauge>,
+    unused_sessions: Gauge,
     losses: Counter,
     outages: Histogram,
     reconnects: Family<Outcome, Counter>,
@@ -93,6 +94,7 @@ impl Metrics {
             formats: Family::default(),
             registrations: Family::default(),
             sessions: Family::default(),
+            unused_sessions: Gauge::default(),
             losses: Counter::default(),
             outages: Histogram::new(OUTAGES),
             reconnects: Family::default(),
@@ -153,6 +155,11 @@ impl Metrics {
             self.sessions.clone(),
         );
         registry.register(
+            "nvme_sessions_unused",
+            "NVMe sessions that this node opened and that no volume on it uses",
+            self.unused_sessions.clone(),
+        );
+        registry.register(
             "nvme_session_losses",
             "How often a staged volume lost its NVMe session",
             self.losses.clone(),
@@ -191,6 +198,12 @@ impl Metrics {
             let state = state.as_str();
             self.sessions.get_or_create(&InState { state }).set(count);
         }
+    }
+
+    /// Shows how many sessions of this node nobody uses.
+    pub(crate) fn unused_sessions(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unused_sessions.set(count);
     }
 
     /// Counts a lost session.

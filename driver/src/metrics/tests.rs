@@ -95,6 +95,7 @@ fn the_page_of_a_node() {
     metrics.formatted(FsType::Ext4);
     metrics.registration(false);
     metrics.sessions([State::Live, State::Live].into_iter());
+    metrics.unused_sessions(1);
     metrics.session_lost();
     metrics.session_restored(Duration::from_secs(7));
     metrics.session_reconnect("ok");

@@ -38,12 +38,14 @@ mod records;
 mod recover;
 mod report;
 mod tracked;
+mod unused;
 
 use action::Actions;
 use gate::Gate;
 pub(crate) use recover::Recovery;
 use report::Reporter;
 use tracked::Tracked;
+use unused::Unused;
 
 /// How often sessions are looked at while all are live.
 const CALM: Duration = Duration::from_secs(3);
@@ -64,6 +66,7 @@ pub(crate) struct Engine {
     damaged: Vec<String>,
     /// Why the records could not be read at all; they are to be read still.
     unread: Option<String>,
+    unused: Unused,
     /// Which raw targets could not be taken away, as well.
     left: Vec<String>,
     reporter: Reporter,
@@ -82,6 +85,7 @@ impl Engine {
             gates: BTreeMap::new(),
             damaged: Vec::new(),
             unread: None,
+            unused: Unused::default(),
             left: Vec::new(),
         }
     }
@@ -108,6 +112,7 @@ impl Engine {
                     }
                     self.look().await;
                     self.withdraw().await;
+                    self.look_for_unused().await;
                     next = Instant::now() + self.pause();
                 }
             }

@@ -144,3 +144,66 @@ async fn a_volume_that_is_unstaged_while_it_is_looked_at_keeps_no_number() {
     recover::recover(&lab.node, None, &lab.id).await.unwrap();
     assert!(lab.node.keeps(&lab.id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_nobody_uses_is_told_of_and_left_alone() {
+    let lab = published(EXT4).await;
+    let shows = |count: usize| {
+        let page = lab.node.metrics.encode().unwrap();
+        let line = format!("rds_csi_nvme_sessions_unused {count}");
+        page.lines().any(|found| found == line)
+    };
+    let nqn = |name: &str| -> Nqn { format!("nqn.2000-02.com.mikrotik:{name}").parse().unwrap() };
+    let (left, root) = (nqn("pvc-left"), nqn("node-root"));
+    for nqn in [&left, &root] {
+        lab.array.export(nqn, Bytes::gib(1), Medium::Blank);
+    }
+    lab.connect_as(identity("firmware"), &root).await;
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(150).await;
+        assert!(shows(0), "neither the staged one nor the machine's own");
+        lab.connect_as(identity("node-1"), &left).await;
+        seconds(50).await;
+        assert!(shows(0), "it may be on its way to be staged");
+        seconds(100).await;
+        assert!(shows(1));
+        assert_eq!(lab.host.connected().len(), 3);
+        lab.host.lose(&left);
+        seconds(100).await;
+        assert!(shows(0));
+    })
+    .await;
+    assert_eq!(lab.count("disconnect"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_outlives_a_loss_where_its_users_shall_wait() {
+    for (loss_time, delay) in [(None, 60), (Some(30), 0)] {
+        let lab = Lab::new(Medium::Blank);
+        let mut request = lab.stage_request(EXT4);
+        request.context.tuning.ctrl_loss_tmo = loss_time;
+        lab.node.stage(&request).await.unwrap();
+        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(delay));
+        beside(&lab, &Told::new(Says::Attached), async {
+            seconds(5).await;
+            lab.host.lose(&lab.nqn);
+            seconds(10).await;
+        })
+        .await;
+        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(delay), "anew");
+        lab.unstage().await.unwrap();
+        lab.assert_gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_kernel_that_refuses_to_keep_a_device_is_no_reason_not_to_stage() {
+    let probe = Lab::new(Medium::Blank);
+    probe.stage(EXT4).await.unwrap();
+    let log = probe.host.log();
+    let call = log.iter().position(|name| name == "delay_removal").unwrap() + 1;
+    let lab = Lab::new(Medium::Blank);
+    lab.host.fault_at(call, rds_csi_host::fake::Fault::Before);
+    lab.stage(EXT4).await.unwrap();
+    assert_eq!(lab.host.removal_delay(&lab.nqn), Some(0));
+}
