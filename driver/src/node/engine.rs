@@ -210,6 +210,8 @@ impl Engine {
             // It may have been lost and connected between two looks: no state tells of that.
             tracked.unproved |= before.is_some_and(|before| before != namespace.number);
         }
+        tracked.is_hollow =
+            matches!(reading, Ok(Some(found)) if found.is_live() && found.namespaces.is_empty());
         let stood = tracked.watch.in_state_for(now);
         let Some(transition) = tracked.watch.look(&seen, now) else {
             return;

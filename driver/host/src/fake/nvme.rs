@@ -66,6 +66,7 @@ impl NvmeHost for FakeHost {
             for attached in kernel.of(nqn)? {
                 if let Some(target) = self.array.get(nqn.as_str()) {
                     attached.namespace.size = target.size;
+                    attached.appears = Instant::now();
                 }
             }
             Ok(())

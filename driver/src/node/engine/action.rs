@@ -2,8 +2,10 @@
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use rds_csi_core::kind::Chain;
 use rds_csi_core::session::State;
 use rds_csi_core::volume_id::VolumeId;
+use tracing::debug;
 
 use super::reconnect::{self, Reconnection};
 use super::recover::{self, Recovery};
@@ -12,10 +14,14 @@ use super::{Engine, TROUBLED};
 /// How many volumes are acted on at once.
 const AT_ONCE: usize = 8;
 
+/// After how many looks for a namespace in vain somebody is told.
+const HOLLOW: u32 = 4;
+
 /// What came of an action.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Reconnected(Reconnection),
+    Rescanned,
     /// `None` where a CSI call on the volume was under way.
     Recovered(Result<Option<Recovery>, String>),
 }
@@ -57,6 +63,16 @@ impl Engine {
                         (id, Outcome::Recovered(outcome))
                     }));
                 }
+                // The device was there before its volume was, and not every one tells of it.
+                State::Connecting if tracked.is_hollow && tracked.reconnections.is_due(now) => {
+                    let (id, nqn) = (id.clone(), tracked.session.nqn.clone());
+                    actions.push(Box::pin(async move {
+                        if let Err(failed) = node.host.rescan(&nqn).await {
+                            debug!(volume_id = %id, "rescanning: {}", Chain(&failed));
+                        }
+                        (id, Outcome::Rescanned)
+                    }));
+                }
                 State::Live
                 | State::Connecting
                 | State::Removed
@@ -75,6 +91,14 @@ impl Engine {
         };
         tracked.busy = false;
         match outcome {
+            Outcome::Rescanned => {
+                let now = self.begun.elapsed();
+                tracked.reconnections.failed(id.as_str(), now);
+                if tracked.reconnections.failures() == HOLLOW {
+                    let words = "the device is connected and shows no namespace of it".to_owned();
+                    tracked.tell(&mut self.reporter, id, words);
+                }
+            }
             Outcome::Reconnected(reconnection) => self.reconnected(id, reconnection),
             Outcome::Recovered(recovery) => self.recovered(id, recovery),
         }

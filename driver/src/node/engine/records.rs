@@ -50,6 +50,7 @@ impl Engine {
                     staging,
                     watch: Watch::new(now),
                     number: None,
+                    is_hollow: false,
                     unproved: true,
                     reconnections: Backoff::default(),
                     recoveries: Backoff::default(),

@@ -20,6 +20,8 @@ pub(super) struct Tracked {
     pub(super) watch: Watch,
     /// The number of its device, as it was seen live last.
     pub(super) number: Option<DeviceNumber>,
+    /// Whether a connection is live and shows no namespace.
+    pub(super) is_hollow: bool,
     /// The attempts to connect it since it was last live for long.
     pub(super) reconnections: Backoff,
     /// The attempts to hand it to its consumers.

@@ -207,3 +207,18 @@ async fn a_kernel_that_refuses_to_keep_a_device_is_no_reason_not_to_stage() {
     lab.stage(EXT4).await.unwrap();
     assert_eq!(lab.host.removal_delay(&lab.nqn), Some(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_its_namespace_is_asked_for_it_again() {
+    let lab = published(EXT4).await;
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        // Found by nobody unless he looks for it.
+        lab.array
+            .set_namespace_delay(&lab.nqn, Duration::from_secs(3600));
+        lab.host.lose(&lab.nqn);
+        seconds(60).await;
+    })
+    .await;
+    assert!(lab.is_whole(EXT4).await);
+}
