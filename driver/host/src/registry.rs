@@ -6,24 +6,24 @@
 //! few. A file that cannot be read is an error that names it, never an absence.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::volume_id::VolumeId;
 use tokio::sync::watch;
 
 use crate::sys::calls::Calls;
 
+mod error;
+mod files;
 mod session;
 mod stored;
 
+pub use error::RegistryError;
+use error::read_error;
 pub use session::{RawTarget, Session, Staging};
-use stored::Stored;
 
 /// For reading. The state directory may itself lie on a disk that is away, and a question
 /// must be answered nevertheless. A change is awaited, however long it takes: one that is
@@ -31,47 +31,6 @@ use stored::Stored;
 const READING: Duration = Duration::from_secs(15);
 /// How many readings may be under way.
 const READINGS: usize = 16;
-
-/// Why the record could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// Reading.
-    #[error("reading the session record {path:?}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Writing or removing.
-    #[error("writing the session record {path:?}")]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// What it holds is no session, or that of another volume.
-    #[error(
-        "the session record {path:?} is damaged ({reason}); compare it with `cat /sys/class/nvme/*/subsysnqn`, then remove it"
-    )]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl Failure for RegistryError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Read { .. } | Self::Write { .. } | Self::Damaged { .. } => Kind::Unreachable,
-        }
-    }
-}
 
 /// The directory of records; one file for each volume.
 #[derive(Debug, Clone)]
@@ -121,7 +80,7 @@ impl Registry {
     ) -> Result<Session, RegistryError> {
         let (registry, owned) = (self.clone(), volume.clone());
         self.blocking(self.path(volume), move |path| {
-            let session = change(read(path, &owned)?);
+            let session = change(files::read(path, &owned)?);
             registry.write(path, &session)?;
             Ok(session)
         })
@@ -131,7 +90,7 @@ impl Registry {
     /// The record of a volume; `None` only where there is no file.
     pub async fn get(&self, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
         let owned = volume.clone();
-        self.reading(self.path(volume), move |path| read(path, &owned))
+        self.reading(self.path(volume), move |path| files::read(path, &owned))
             .await
     }
 
@@ -139,12 +98,7 @@ impl Registry {
     pub async fn remove(&self, volume: &VolumeId) -> Result<(), RegistryError> {
         let directory = self.directory.clone();
         let removed = self.blocking(self.path(volume), move |path| {
-            match fs::remove_file(path) {
-                Ok(()) => File::open(&directory).and_then(|directory| directory.sync_all()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-            }
-            .map_err(|source| write_error(path, source))
+            files::remove(&directory, path)
         });
         removed.await.inspect(|()| self.changed(volume, None))
     }
@@ -159,7 +113,7 @@ impl Registry {
     /// the others. For whoever looks after many volumes: one damaged file is no reason to
     /// leave the rest alone.
     pub async fn readable(&self) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
-        self.reading(self.directory.clone(), read_all).await
+        self.reading(self.directory.clone(), files::read_all).await
     }
 
     /// Every recorded target of a raw device. Records that cannot be read are passed over,
@@ -203,6 +157,14 @@ impl Registry {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    fn write(&self, path: &Path, session: &Session) -> Result<(), RegistryError> {
+        let written = files::write(&self.directory, path, session);
+        // A write that failed may be there all the same, and a target too many is looked at
+        // before anything is done about it.
+        self.changed(&session.volume, Some(session));
+        written
+    }
+
     fn path(&self, volume: &VolumeId) -> PathBuf {
         self.directory.join(format!("{volume}.json"))
     }
@@ -230,39 +192,6 @@ impl Registry {
             .await;
         answer.unwrap_or_else(|failed| Err(read_error(&path, io::Error::other(failed))))
     }
-
-    /// A crash leaves the old record or the new one: the text goes to a hidden file,
-    /// which then takes the name.
-    fn write(&self, path: &Path, session: &Session) -> Result<(), RegistryError> {
-        let stored = Stored::from(session);
-        let draft = self.directory.join(format!(".{}", session.volume));
-        let open = |path: &Path| {
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(path)
-        };
-        let write = || {
-            let mut file = match open(&draft) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(&self.directory)?;
-                    open(&draft)?
-                }
-                opened => opened?,
-            };
-            file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
-            file.sync_all()?;
-            fs::rename(&draft, path)?;
-            self.changed(&session.volume, Some(session));
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(|source| write_error(path, source))
-    }
 }
 
 fn raw(session: &Session) -> Vec<RawTarget> {
@@ -274,74 +203,6 @@ fn raw(session: &Session) -> Vec<RawTarget> {
             path,
         })
         .collect()
-}
-
-fn read_error(path: &Path, source: io::Error) -> RegistryError {
-    RegistryError::Read {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn write_error(path: &Path, source: io::Error) -> RegistryError {
-    RegistryError::Write {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn read_all(directory: &Path) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
-    let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
-        Err(error) => return Err(read_error(directory, error)),
-    };
-    let (mut sessions, mut wrong) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            // A draft that a crash left; its record never took effect.
-            continue;
-        }
-        match read_named(&entry.path(), &name) {
-            Ok(session) => sessions.extend(session),
-            Err(error) => wrong.push(error),
-        }
-    }
-    sessions.sort_by(|a, b| a.volume.cmp(&b.volume));
-    Ok((sessions, wrong))
-}
-
-fn read_named(path: &Path, name: &str) -> Result<Option<Session>, RegistryError> {
-    let damaged = |reason: String| RegistryError::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
-    let volume: VolumeId = name
-        .strip_suffix(".json")
-        .ok_or_else(|| damaged("its name does not end in .json".to_owned()))?
-        .parse()
-        .map_err(|error| damaged(format!("its name: {error}")))?;
-    read(path, &volume)
-}
-
-fn read(path: &Path, volume: &VolumeId) -> Result<Option<Session>, RegistryError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(read_error(path, error)),
-    };
-    let session = serde_json::from_slice::<Stored>(&bytes)
-        .map_err(|error| error.to_string())
-        .and_then(Session::try_from);
-    let damaged = |reason| RegistryError::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
-    match session.map_err(damaged)? {
-        session if session.volume == *volume => Ok(Some(session)),
-        other => Err(damaged(format!("it is about volume {}", other.volume))),
-    }
 }
 
 #[cfg(test)]

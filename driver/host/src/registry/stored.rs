@@ -1,7 +1,8 @@
 //! A session as it lies on the disk.
 //!
 //! Fields that a later version adds are optional, so that records of an earlier one are
-//! read. Parsers are the ones that the requests went through: what is read here can be
+//! read. One that an earlier version must not read, and so write without them, gets a
+//! higher [`VERSION`]. Parsers are the ones that the requests went through: what is read here can be
 //! staged again as it is.
 
 use std::collections::BTreeMap;
@@ -15,8 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Session, Staging};
 
+/// What this program writes, and the highest that it reads.
+const VERSION: u32 = 1;
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
+    #[serde(default)]
+    version: u32,
     volume: String,
     nqn: String,
     address: IpAddr,
@@ -47,6 +53,7 @@ struct StoredStaging {
 impl From<&Session> for Stored {
     fn from(session: &Session) -> Self {
         Self {
+            version: VERSION,
             volume: session.volume.to_string(),
             nqn: session.nqn.to_string(),
             address: session.address,
@@ -64,6 +71,12 @@ impl TryFrom<Stored> for Session {
     type Error = String;
 
     fn try_from(stored: Stored) -> Result<Self, String> {
+        if stored.version > VERSION {
+            return Err(format!(
+                "it is of version {}, and this program reads none above {VERSION}",
+                stored.version
+            ));
+        }
         let words = |error: &dyn std::error::Error| error.to_string();
         Ok(Self {
             volume: stored.volume.parse().map_err(|error| words(&error))?,

@@ -5,6 +5,8 @@ use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::VolumeContext;
 use rds_csi_core::nvme::Tuning;
 
+use std::fs;
+
 use super::*;
 
 const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
@@ -66,6 +68,20 @@ async fn a_record_of_an_older_version_says_less_and_is_read() {
         ..session()
     };
     assert_eq!(registry.get(&older.volume).await.unwrap(), Some(older));
+}
+
+#[tokio::test]
+async fn a_record_of_a_version_to_come_is_an_error_and_no_absence() {
+    let base = tempfile::tempdir().unwrap();
+    let registry = Registry::new(base.path());
+    registry.record(&session()).await.unwrap();
+    let path = registry.path(&session().volume);
+    let mut stored: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    stored["version"] = 2.into();
+    fs::write(&path, stored.to_string()).unwrap();
+    let error = registry.get(&session().volume).await.unwrap_err();
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(registry.all().await.is_err());
 }
 
 #[tokio::test]
