@@ -79,6 +79,17 @@ pub(crate) enum NodeError {
         /// Where.
         path: PathBuf,
     },
+    /// The volume was staged, and what it was staged with is away.
+    #[error(
+        "volume {id} is staged here, but not with what its session leads to; it is left so until it is back or unstaged"
+    )]
+    StagedStill {
+        /// The volume.
+        id: VolumeId,
+        /// What is wrong.
+        #[source]
+        source: Box<NodeError>,
+    },
     /// A refusal that came when something was at the target already.
     #[error("publishing at {path:?} was begun and cannot go on; asking again goes on from there")]
     HalfPublished {
@@ -180,6 +191,7 @@ impl Failure for NodeError {
             Self::Unplanned { .. } => Kind::Bug,
             Self::NotUndone { .. }
             | Self::HalfPublished { .. }
+            | Self::StagedStill { .. }
             | Self::NotSeen { .. }
             | Self::Unsettled { .. }
             | Self::NotLive { .. }

@@ -2,6 +2,7 @@
 //! ended if it never was staged.
 
 use rds_csi_core::kind::Chain;
+use rds_csi_core::stage::StageError;
 use rds_csi_host::block::Device;
 use rds_csi_host::registry::{Session, Staging};
 
@@ -45,7 +46,12 @@ impl Node {
     /// makes kubelet ask again.
     pub(super) async fn abandon(&self, request: &StageRequest, refusal: NodeError) -> NodeError {
         match self.undo(request).await {
-            Ok(()) => refusal,
+            // kubelet takes a final answer for "nothing is staged", and would never unstage it.
+            Ok(true) if is_about_the_device(&refusal) => NodeError::StagedStill {
+                id: request.id.clone(),
+                source: Box::new(refusal),
+            },
+            Ok(_) => refusal,
             Err(source) => NodeError::NotUndone {
                 id: request.id.clone(),
                 refusal: Chain(&refusal).to_string(),
@@ -54,12 +60,28 @@ impl Node {
         }
     }
 
-    async fn undo(&self, request: &StageRequest) -> Result<(), NodeError> {
+    /// Whether the volume is staged still.
+    async fn undo(&self, request: &StageRequest) -> Result<bool, NodeError> {
         let record = self.registry.get(&request.id).await?;
+        if record
+            .as_ref()
+            .is_some_and(|session| self.is_of_this_boot(session))
+        {
+            return Ok(true);
+        }
         let never_staged = record.is_some_and(|session| session.staged_at.is_none());
         if never_staged && self.mounts_at(&request.staging).await?.is_empty() {
             self.unstage(&request.id, &request.staging).await?;
         }
-        Ok(())
+        Ok(false)
     }
+}
+
+/// Whether a refusal says nothing about the request, only that the device is away or that
+/// another one has come in its place: the engine is at work on that.
+fn is_about_the_device(refusal: &NodeError) -> bool {
+    matches!(
+        refusal,
+        NodeError::NotTheVolume { .. } | NodeError::Stage(StageError::OtherMount { .. })
+    )
 }

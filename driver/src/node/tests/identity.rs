@@ -1,6 +1,8 @@
 //! What is connected under the NQN of a staged volume and is not what was staged; and a
 //! volume that is asked for while its device is away.
 
+use rds_csi_core::kind::Chain;
+
 use super::*;
 
 #[tokio::test]
@@ -13,8 +15,9 @@ async fn another_namespace_is_neither_staged_nor_published_as_the_raw_volume() {
     lab.host.lose(&lab.nqn);
     for _ in 0..2 {
         let error = lab.stage(Use::Block).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Conflict, "{error}");
-        assert!(error.to_string().contains("not the volume"), "{error}");
+        assert_eq!(error.kind(), Kind::Unreachable, "it is staged: {error}");
+        let words = Chain(&error).to_string();
+        assert!(words.contains("is not the volume"), "{words}");
         let error = lab.publish(Use::Block).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Conflict, "{error}");
         assert_eq!(lab.path(TARGET).await, PathState::Absent);
@@ -57,8 +60,10 @@ async fn a_staged_filesystem_whose_mount_is_dead_is_asked_for_again() {
     lab.stage(EXT4).await.unwrap();
     lab.host.lose(&lab.nqn);
     lab.connect_as(identity("node-1"), &lab.nqn).await;
-    let error = lab.publish(EXT4).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+    for error in [lab.stage(EXT4).await, lab.publish(EXT4).await] {
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+    }
     assert_eq!(lab.path(TARGET).await, PathState::Absent);
 }
 
