@@ -13,26 +13,26 @@
 //! What a running container has open it keeps: its own mount namespace and its open files
 //! are out of reach, and it has to be restarted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rds_csi_core::access::VolumeMode;
 use rds_csi_core::context::PublishContext;
 use rds_csi_core::kind::Chain;
-use rds_csi_core::mount::{Mount, mounts_at};
-use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::mount::mounts_at;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::block::Device;
-use rds_csi_host::mounter::{PathState, Unmount};
+use rds_csi_host::mounter::PathState;
 use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::{Session, Staging};
-use tracing::info;
 
 use super::reconnect::entitled;
 use crate::cluster::NodeCluster;
 use crate::node::session::live;
 use crate::node::{Node, NodeError, PublishRequest, StageRequest};
+
+mod remount;
 
 /// What consumers got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +70,7 @@ pub(super) async fn recover(
         node.keep(id, &device).await.map_err(words)?;
     }
     if !volume.is_to_be_recovered(&device).await.map_err(words)? {
+        node.keep_only(id, device.namespace.number);
         return done;
     }
     entitled(cluster, &volume.session).await?;
@@ -173,90 +174,6 @@ impl<'a> Volume<'a> {
             replaced: true,
             targets: targets.len(),
         })
-    }
-
-    /// Takes dead mounts away and mounts the volume again, at the staging path and at
-    /// every target.
-    async fn remount(&self, device: &Device) -> Result<Recovery, NodeError> {
-        let mounts = self.node.host.mounts().await?;
-        let dead = self.dead_below(&mounts, device).await?;
-        let is_dead = |mount: &&Mount| dead.contains(&mount.device);
-        let mut targets = self.session.recovery.clone().unwrap_or_default();
-        for mount in mounts.iter().filter(is_dead) {
-            if mount.target != self.at && mount.root == Path::new("/") {
-                // By its own flag: a filesystem that met errors is read-only as a whole.
-                let read_only = mount.options.iter().any(|option| option == "ro");
-                targets.insert(mount.target.clone(), read_only);
-            }
-        }
-        self.note(Some(targets.clone())).await?;
-        // Directories of the volume, bound by kubelet for a subPath: it binds them anew
-        // when it starts the container, following no symlink; a name is no safe way there.
-        for mount in mounts.iter().filter(is_dead) {
-            if mount.root != Path::new("/") {
-                self.node.host.unmount(&mount.target, Unmount::Lazy).await?;
-            }
-        }
-        self.clear(&self.at, device).await?;
-        self.stage().await?;
-        for (target, read_only) in &targets {
-            self.clear(target, device).await?;
-            let is_mounted = !self.node.mounts_at(target).await?.is_empty();
-            let is_there = is_mounted || self.node.host.path(target).await? != PathState::Absent;
-            // Where it is not, it is gone with its pod.
-            if is_there {
-                self.publish(target, *read_only).await?;
-            }
-        }
-        self.note(None).await?;
-        info!(volume_id = %self.session.volume, %device, targets = targets.len(), "volume mounted anew");
-        Ok(Recovery {
-            replaced: true,
-            targets: targets.len(),
-        })
-    }
-
-    /// The numbers of dead devices that are mounted at the staging path.
-    async fn dead_below(
-        &self,
-        mounts: &[Mount],
-        device: &Device,
-    ) -> Result<BTreeSet<DeviceNumber>, NodeError> {
-        let mut dead = BTreeSet::new();
-        for mount in mounts_at(mounts, &self.at) {
-            if self.is_dead(&mount, device).await? {
-                dead.insert(mount.device);
-            }
-        }
-        Ok(dead)
-    }
-
-    /// Whether a mount is of a device that is gone. One of a living device that is not the
-    /// volume's is somebody else's business, and an error.
-    async fn is_dead(&self, mount: &Mount, device: &Device) -> Result<bool, NodeError> {
-        if mount.device == device.namespace.number {
-            return Ok(false);
-        }
-        if self.node.host.exists(mount.device).await? {
-            return Err(NodeError::OtherDevice {
-                id: self.session.volume.clone(),
-                path: mount.target.clone(),
-                found: mount.device.to_string(),
-                wanted: device.to_string(),
-            });
-        }
-        Ok(true)
-    }
-
-    /// Takes the dead mounts at a path away, topmost first.
-    async fn clear(&self, path: &Path, device: &Device) -> Result<(), NodeError> {
-        while let Some(mount) = self.node.mounts_at(path).await?.pop() {
-            if !self.is_dead(&mount, device).await? {
-                break;
-            }
-            self.node.host.unmount(path, Unmount::Lazy).await?;
-        }
-        Ok(())
     }
 
     /// Stages the volume as it was staged, but for this: it was used, so a device that
