@@ -34,7 +34,7 @@ impl Node {
     async fn delay_removal(&self, id: &VolumeId, nqn: &Nqn, seconds: u32) {
         match self.host.delay_removal(nqn, seconds).await {
             Ok(is_offered) => {
-                debug!(volume_id = %id, seconds, is_offered, "removal of the device delayed")
+                debug!(volume_id = %id, seconds, is_offered, "removal of the device delayed");
             }
             // Without it the device comes back as another one, which is provided for.
             Err(failed) => {

@@ -155,10 +155,10 @@ fn no_call_that_hangs_holds_up_a_runtime_of_one_thread() {
 async fn a_record_on_a_disk_that_is_away_is_an_error_in_time() {
     let base = machine();
     let registry = Registry::new(&base.path().join("state"));
-    let asked = tokio::spawn(async move { registry.get(&id()).await });
-    tokio::task::yield_now().await;
-    tokio::time::advance(Duration::from_secs(60)).await;
-    let error = asked.await.unwrap().unwrap_err();
+    let id = id();
+    let later = tokio::time::advance(Duration::from_secs(60));
+    let (asked, ()) = tokio::join!(registry.get(&id), later);
+    let error = asked.unwrap_err();
     assert!(error.kind().is_retryable(), "{error}");
     // Lets the reader go.
     let record = base.path().join(format!("state/sessions/{ID}.json"));

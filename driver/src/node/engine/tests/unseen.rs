@@ -28,7 +28,7 @@ async fn a_raw_volume_that_kubelet_stages_again_first_gets_its_targets_back() {
     beside(&lab, &Told::new(Says::Attached), async {
         seconds(5).await;
         lab.host.lose(&lab.nqn);
-        lab.stage(Use::Block).await.unwrap();
+        Box::pin(lab.stage(Use::Block)).await.unwrap();
         assert_eq!(lab.path(TARGET).await, PathState::Absent);
         seconds(10).await;
     })
@@ -43,7 +43,7 @@ async fn a_volume_that_kubelet_stages_again_in_vain_is_still_watched() {
         seconds(5).await;
         lab.array.set_exported(&lab.nqn, false);
         lab.host.lose(&lab.nqn);
-        lab.stage(Use::Block).await.unwrap_err();
+        Box::pin(lab.stage(Use::Block)).await.unwrap_err();
         let record = lab.node.registry.get(&lab.id).await.unwrap().unwrap();
         assert_eq!(record.staged_at.as_deref(), Some(Path::new(STAGING)));
         seconds(60).await;
