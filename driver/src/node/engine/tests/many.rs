@@ -121,3 +121,24 @@ async fn metrics_show_where_volumes_stand() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_is_never_answered_stands_in_nobodys_way() {
+    let lab = published(Use::Block).await;
+    // It comes first in the order of ids.
+    let silent = super::recovery::stage_another(&lab).await;
+    let nqn = lab.node.nqn(&silent).await.unwrap();
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        lab.array.set_reachable(&nqn, false);
+        for lost in [&nqn, &lab.nqn] {
+            lab.host.lose(lost);
+        }
+        lab.array.set_reachable(&lab.nqn, false);
+        seconds(60).await;
+        lab.array.set_reachable(&lab.nqn, true);
+        seconds(5).await;
+    })
+    .await;
+    assert!(lab.is_whole(Use::Block).await);
+}
