@@ -225,7 +225,7 @@ async fn no_kubelet_is_told_of_a_plugin_that_does_not_answer() {
     let hanging = UnixListener::bind(&config.endpoint).unwrap();
     let running = Running::start(driver, &config.endpoint, stop);
 
-    let reason = format!("{:?} gave no answer within 2s\n", config.endpoint);
+    let reason = format!("{:?} gave no answer within 5s\n", config.endpoint);
     running.page("/healthz", 503, &reason).await;
     let ready = running.get("/readyz").await;
     assert!(
