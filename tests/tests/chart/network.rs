@@ -48,6 +48,7 @@ fn the_controller_reaches_the_device_and_nothing_else_of_its_network() {
         ("10.0.0.2", (vec!["10.0.0.2/32"], 22)),
         ("10.0.0.2:2022", (vec!["10.0.0.2/32"], 2022)),
         ("fd00::2", (vec!["fd00::2/128"], 22)),
+        ("[fd00::2]", (vec!["fd00::2/128"], 22)),
         ("rds.example.com", (vec![], 22)),
     ] {
         let setting = format!("device.address={address}");
