@@ -56,7 +56,7 @@ startupProbe:
     path: {{ .path | default "/healthz" }}
     port: {{ .port }}
     {{- with .host }}
-    host: {{ . }}
+    host: {{ . | quote }}
     {{- end }}
   periodSeconds: 2
   timeoutSeconds: 5

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::arguments::{controller, node, webhook};
-use crate::helm::{render, sets};
+use crate::helm::{render, render_with, sets};
 
 /// Every pod of a release but the node's.
 fn unprivileged(set: &str) -> Vec<PodSpec> {
@@ -203,12 +203,24 @@ fn everybody_is_asked_whether_it_serves_and_whether_it_is_ready() {
 
 /// kubelet asks a pod in the host's network at the node's address, unless told otherwise.
 #[test]
-fn a_node_that_listens_on_loopback_is_asked_there() {
-    for (set, host) in [("minimal", None), ("full", Some("127.0.0.1"))] {
-        let container = node(&render(set)).containers.remove(0);
-        for probe in [container.liveness_probe, container.readiness_probe] {
+fn a_node_that_listens_on_one_address_is_asked_there() {
+    for (address, host) in [
+        ("0.0.0.0", None),
+        ("[::]", None),
+        ("127.0.0.1", Some("127.0.0.1")),
+        ("[::1]", Some("::1")),
+        ("10.0.0.7", Some("10.0.0.7")),
+    ] {
+        let setting = format!("node.adminAddress={address}");
+        let release = render_with("minimal", &["--set-string", &setting]);
+        let container = node(&release).containers.remove(0);
+        for probe in [
+            container.startup_probe,
+            container.liveness_probe,
+            container.readiness_probe,
+        ] {
             let get = probe.unwrap().http_get.unwrap();
-            assert_eq!(get.host.as_deref(), host, "{set}");
+            assert_eq!(get.host.as_deref(), host, "{address}");
         }
     }
 }
