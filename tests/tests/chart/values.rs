@@ -72,6 +72,7 @@ fn everything_that_is_missing_is_said_at_once() {
 #[case("node.maxUnavailable=\"ten\"", "/node/maxUnavailable")]
 #[case("node.kubeletDir=\"/var/lib/kubelet/\"", "/node/kubeletDir")]
 #[case("node.adminAddress=\"localhost\"", "/node/adminAddress")]
+#[case("listenAddress=\"::\"", "/listenAddress")]
 #[case("sidecars.provisioner.timeout=60", "/sidecars/provisioner/timeout")]
 #[case("sidecars.attacher.workers=0", "/sidecars/attacher/workers")]
 #[case(
