@@ -7,15 +7,14 @@ use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, pod_at, run};
+use crate::stand::{Stand, kinds, pod_at, run};
 
 const PODS: usize = 30;
 /// Writes its own name, and tells again and again what the volume itself has.
 const TELL: &str = "trap 'exit 0' TERM
-    hostname >/data/name
-    sync
+    hostname | dd of=$at bs=4k conv=sync,fsync,notrunc 2>/dev/null
     while :; do
-        dd if=/data/name bs=4k iflag=direct 2>/dev/null
+        dd if=$at bs=4k count=1 iflag=direct 2>/dev/null | tr -d '\\0'
         sleep 5 & wait $!
     done";
 
@@ -23,12 +22,19 @@ fn name(number: usize) -> String {
     format!("burst-{number:02}")
 }
 
-/// A claim and its pod; the nodes take turns.
-fn pair(number: usize) -> [Value; 2] {
-    let claim = Claim::filesystem(&name(number));
+/// A claim and its pod; the nodes take turns, and in fives ext4, xfs and raw devices: three
+/// of the first, one of each of the others.
+fn pair(number: usize, [ext4, xfs, raw]: &[Claim; 3]) -> [Value; 2] {
+    let (kind, path, at) = match number % 5 {
+        3 => (xfs, "/data", "/data/name"),
+        4 => (raw, "/dev/raw", "/dev/raw"),
+        _ => (ext4, "/data", "/data/name"),
+    };
+    let mut claim = kind.clone();
+    claim.name = name(number);
     let node = ["node-a", "node-b"][number % 2];
-    let mut pod = pod_at(&name(number), Some(node), &claim, "/data");
-    run(&mut pod, TELL);
+    let mut pod = pod_at(&name(number), Some(node), &claim, path);
+    run(&mut pod, &format!("at={at}; {TELL}"));
     pod["metadata"]["labels"] = json!({"app": "burst"});
     [claim.manifest(), pod]
 }
@@ -36,7 +42,9 @@ fn pair(number: usize) -> [Value; 2] {
 #[tokio::test]
 async fn thirty_pods_with_claims_made_at_once_on_two_nodes_each_have_their_own_data() {
     let stand = Stand::open("work-burst").await;
-    let objects: Vec<Value> = (0..PODS).flat_map(pair).collect();
+    let kinds = kinds(&stand.cluster).await;
+    let pairs = (0..PODS).flat_map(|number| pair(number, &kinds));
+    let objects: Vec<Value> = pairs.collect();
     stand.apply(&objects).await;
     let names: Vec<String> = (0..PODS).map(name).collect();
     let what = format!("{PODS} pods are ready");

@@ -3,7 +3,7 @@
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::Value;
 
-use crate::stand::{Stand, pod_at, raw, with};
+use crate::stand::{Stand, kinds, pod_with_all};
 
 /// 4 MiB that nobody can guess, everywhere.
 const WRITE: &str = "for at in /ext4/data /xfs/data /dev/raw; do
@@ -12,13 +12,6 @@ done";
 const READ: &str = "for at in /ext4/data /xfs/data /dev/raw; do head -c 4194304 $at | md5sum; done";
 /// Size of the filesystems in KiB and of the device in bytes, what is mounted, and where.
 const SIZES: &str = "df -k /ext4 /xfs | awk 'NR > 1 {print $2}'; blockdev --getsize64 /dev/raw";
-
-/// A pod with one of each.
-fn pod_with_all(name: &str, node: &str, claims: &[Claim; 3]) -> Value {
-    let [ext4, xfs, raw] = claims;
-    let pod = pod_at(name, Some(node), ext4, "/ext4");
-    with(with(pod, xfs, "/xfs"), raw, "/dev/raw")
-}
 
 async fn sizes(stand: &Stand, pod: &str) -> [u64; 3] {
     let sizes = stand.sh(pod, SIZES).await;
@@ -29,14 +22,9 @@ async fn sizes(stand: &Stand, pod: &str) -> [u64; 3] {
 #[tokio::test]
 async fn ext4_xfs_and_raw_devices_keep_their_data_through_growth_in_use_and_on_another_node() {
     let stand = Stand::open("work-kinds").await;
-    let xfs = stand.cluster.xfs_class().await.unwrap();
-    let claims = [
-        Claim::filesystem("ext4"),
-        Claim::filesystem("xfs").of_class(xfs).size("320Mi"),
-        raw("raw"),
-    ];
+    let claims = kinds(&stand.cluster).await;
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
-    objects.push(pod_with_all("writer", "node-a", &claims));
+    objects.push(pod_with_all("writer", Some("node-a"), &claims));
     stand.apply(&objects).await;
     stand.ready(&["writer"]).await;
     let mounts = stand
@@ -80,7 +68,7 @@ async fn ext4_xfs_and_raw_devices_keep_their_data_through_growth_in_use_and_on_a
 
     stand.remove(&["pod/writer"]).await;
     stand
-        .apply(&[pod_with_all("reader", "node-b", &claims)])
+        .apply(&[pod_with_all("reader", Some("node-b"), &claims)])
         .await;
     stand.ready(&["reader"]).await;
     assert_eq!(stand.sh("reader", READ).await, written);
