@@ -71,18 +71,27 @@ async fn fifty_claims_outlast_restarts_of_the_api_server_and_a_cut_ssh() {
 async fn fifty_claims_outlast_an_api_server_that_answers_every_five_seconds() {
     on_whole_cluster(async |cluster| {
         survives(cluster, "faults-api-slow", async || {
-            let end = Instant::now() + Duration::from_secs(30);
-            while Instant::now() < end {
-                signal(cluster, "STOP").await?;
-                sleep(Duration::from_secs(5)).await;
-                signal(cluster, "CONT").await?;
-                sleep(Duration::from_millis(300)).await;
-            }
-            Ok(())
+            slow(cluster, Duration::from_secs(15)).await?;
+            cluster.appliance().cut_ssh().await?;
+            slow(cluster, Duration::from_secs(10)).await?;
+            cluster.appliance().restore().await?;
+            slow(cluster, Duration::from_secs(10)).await
         })
         .await
     })
     .await;
+}
+
+/// Lets the API server answer every five seconds for a while.
+async fn slow(cluster: &Cluster, time: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        signal(cluster, "STOP").await?;
+        sleep(Duration::from_secs(5)).await;
+        signal(cluster, "CONT").await?;
+        sleep(Duration::from_millis(300)).await;
+    }
+    Ok(())
 }
 
 async fn signal(cluster: &Cluster, signal: &str) -> anyhow::Result<()> {
