@@ -19,8 +19,10 @@ use crate::certificates::bundle;
 use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, close, install, open};
 
 const LEAF: Duration = Duration::from_secs(45);
-/// Claims a second.
-const RATE: u32 = 100;
+/// Claims judged a second, at least.
+const RATE: f64 = 100.0;
+/// Claims asked for a second: somewhat more, as the last ones are judged after the end.
+const ASKED: u32 = 110;
 /// Claims that may await their answers together: the API server takes 600 of everybody.
 const AT_ONCE: usize = 300;
 
@@ -38,14 +40,14 @@ fn values() -> Value {
     })
 }
 
-/// Asks for claims, good and bad in turn, at [`RATE`] until told to stop: how many were
+/// Asks for claims, good and bad in turn, at [`ASKED`] until told to stop: how many were
 /// judged. One that was not is an error.
 async fn claims(requests: DryRun, stop: CancellationToken) -> anyhow::Result<u64> {
     let (good, bad) = (
         Claim::filesystem("good").manifest(),
         clone_of_another("copy"),
     );
-    let mut ticks = interval(Duration::from_secs(1) / RATE);
+    let mut ticks = interval(Duration::from_secs(1) / ASKED);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let (mut asked, mut judged) = (JoinSet::new(), 0);
@@ -146,8 +148,7 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
         "{judged} claims judged in {took:.0?}, {rate:.0} a second, none lost, over {leaves} \
          certificates and {bundles} bundles"
     );
-    // A busy machine takes fewer; few are no load.
-    assert!(rate > f64::from(RATE) / 2.0);
+    assert!(rate >= RATE, "{rate:.0} a second are too few to prove it");
 
     // Long lives again.
     install(&cluster, &json!({})).await;
