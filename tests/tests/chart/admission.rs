@@ -34,7 +34,7 @@ fn reached(set: &str, resource: &str, object: &Value) -> bool {
         .iter()
         .find(|webhook| webhook.name.starts_with(resource));
     let conditions = webhook.unwrap().match_conditions.as_deref().unwrap();
-    assert_eq!(conditions.len(), 1);
+    assert_eq!(conditions.len(), 2);
     all_hold(conditions, &[("object", object)])
 }
 
@@ -91,15 +91,43 @@ fn volumes_and_classes_reach_the_webhook_by_their_driver() {
         for (name, ours) in [(driver, true), ("ebs.csi.aws.com", false)] {
             let class = json!({"metadata": {"name": "a"}, "provisioner": name});
             assert_eq!(reached(set, "storageclasses", &class), ours, "{set} {name}");
-            let volume = json!({"spec": {"csi": {"driver": name, "volumeHandle": "a"}}});
+            let volume = json!({
+                "metadata": {"name": "a"},
+                "spec": {"csi": {"driver": name, "volumeHandle": "a"}},
+            });
             assert_eq!(
                 reached(set, "persistentvolumes", &volume),
                 ours,
                 "{set} {name}"
             );
         }
-        let nfs = json!({"spec": {"nfs": {"server": "a", "path": "/"}}});
+        let nfs = json!({
+            "metadata": {"name": "a"},
+            "spec": {"nfs": {"server": "a", "path": "/"}},
+        });
         assert!(!reached(set, "persistentvolumes", &nfs));
+    }
+}
+
+/// With failurePolicy Fail, an absent webhook would keep finalizers from being removed.
+#[test]
+fn what_is_being_deleted_does_not_need_the_webhook() {
+    let deleted = json!({"name": "a", "deletionTimestamp": "2026-11-22T11:04:59Z"});
+    let driver = "rds.csi.srvlab.io";
+    for (resource, mut object) in [
+        ("persistentvolumeclaims", claim_of(Some("rds-csi"))),
+        (
+            "persistentvolumes",
+            json!({"metadata": {}, "spec": {"csi": {"driver": driver}}}),
+        ),
+        (
+            "storageclasses",
+            json!({"metadata": {}, "provisioner": driver}),
+        ),
+    ] {
+        assert!(reached("minimal", resource, &object), "{resource}");
+        object["metadata"] = deleted.clone();
+        assert!(!reached("minimal", resource, &object), "{resource}");
     }
 }
 

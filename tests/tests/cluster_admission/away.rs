@@ -47,8 +47,13 @@ async fn an_absent_webhook_stops_the_kinds_whose_failure_policy_says_so_and_no_o
     let values = json!({"webhook": {"failurePolicy": {"persistentVolumeClaims": "Fail"}}});
     install(&cluster, &values).await;
     await_refusal(&namespace).await;
+    let going = Claim::filesystem("going").manifest();
+    namespace.apply(&going).await.unwrap();
+    namespace.bound("going").await.unwrap();
     scale_webhook(&cluster, 0).await;
 
+    // A claim that was there goes, finalizers and all.
+    namespace.remove("pvc", "going").await.unwrap();
     let claim = Claim::filesystem("good");
     let said = refusal(&namespace, &claim.manifest()).await;
     assert!(said.contains("failed calling webhook"), "{said}");
