@@ -44,6 +44,9 @@ pub struct Limits {
     pub request: Duration,
     /// Requests under way at once; more are answered 503.
     pub concurrent: usize,
+    /// The bodies of all requests under way; where one more has no room it is answered 503.
+    /// Whoever reaches the port could else fill the memory of the process.
+    pub bodies: usize,
     /// Open connections; more are closed at once.
     pub connections: usize,
     /// For the TLS handshake.
@@ -61,6 +64,7 @@ impl Default for Limits {
             body: 3 << 20,
             request: Duration::from_secs(2),
             concurrent: 256,
+            bodies: 12 << 20,
             connections: 512,
             handshake: Duration::from_secs(5),
             head: Duration::from_secs(30),

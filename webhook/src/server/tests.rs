@@ -48,6 +48,44 @@ async fn a_review_that_takes_too_long_is_ended() {
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
 }
 
+/// Whoever reaches the port can send reviews of the largest size, and many at once.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_no_room_beside_the_others_is_shed() {
+    let limits = Limits {
+        body: 80,
+        bodies: 100,
+        ..Limits::default()
+    };
+    let metrics = Metrics::default();
+    let routes = Router::new().route("/", post(std::future::pending::<()>));
+    let router = protect(routes, &limits, &metrics);
+    let send = |body: Body| ask(router.clone(), Request::post("/").body(body).unwrap());
+    let declared = |size: usize| Body::from(vec![b' '; size]);
+    let endless = || Body::from_stream(futures::stream::pending::<std::io::Result<Bytes>>());
+
+    let mut first = std::pin::pin!(send(declared(60)));
+    let moment = Duration::from_millis(1);
+    tokio::time::timeout(moment, &mut first).await.unwrap_err();
+    for body in [declared(60), endless()] {
+        let (status, _) = send(body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(metrics.shed.get(), 2);
+    let (status, _) = send(declared(40)).await;
+    assert_eq!(
+        status,
+        StatusCode::REQUEST_TIMEOUT,
+        "what has room is taken"
+    );
+    first.await;
+    let (status, _) = send(endless()).await;
+    assert_eq!(
+        status,
+        StatusCode::REQUEST_TIMEOUT,
+        "all of it is free again"
+    );
+}
+
 /// The reader of JSON quotes the string that it did not expect, whatever its length.
 #[tokio::test]
 async fn a_refusal_does_not_repeat_a_large_review() {
