@@ -137,7 +137,7 @@ owner for the same volumes. */}}
 {{- if .Values.webhook.enabled -}}
 {{- if eq .Values.webhook.certificates.mode "provided" -}}
 {{- if not .Values.webhook.certificates.provided.secretName -}}
-{{- $missing = append $missing (printf "webhook.certificates.provided.secretName is not set: in mode provided it takes the name of a Secret in namespace %s with tls.crt and tls.key, such as --set webhook.certificates.provided.secretName=rds-csi-webhook-tls" .Release.Namespace) -}}
+{{- $missing = append $missing (printf "webhook.certificates.provided.secretName is not set: in mode provided it takes the name of a Secret in namespace %s with tls.crt and tls.key, such as --set webhook.certificates.provided.secretName=our-tls" .Release.Namespace) -}}
 {{- end -}}
 {{- if not .Values.webhook.certificates.provided.caBundle -}}
 {{- $missing = append $missing "webhook.certificates.provided.caBundle is not set: in mode provided it takes the PEM certificate of the CA that signed tls.crt, such as --set-file webhook.certificates.provided.caBundle=ca.crt" -}}
@@ -183,10 +183,13 @@ true
 {{ include "rds-csi.fullname" . }}-webhook
 {{- end -}}
 
-{{/* The Secret with the webhook's certificate, in every mode. */}}
+{{/* The Secret with the webhook's certificate. Each mode has another: who finds somebody else's
+does not touch it, so that a change of the mode would wait for a person to delete it. */}}
 {{- define "rds-csi.webhookSecret" -}}
 {{- if eq .Values.webhook.certificates.mode "provided" -}}
 {{- .Values.webhook.certificates.provided.secretName -}}
+{{- else if eq .Values.webhook.certificates.mode "certManager" -}}
+{{- include "rds-csi.fullname" . }}-webhook-cert-manager
 {{- else -}}
 {{- include "rds-csi.fullname" . }}-webhook-tls
 {{- end -}}
