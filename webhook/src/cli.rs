@@ -21,6 +21,10 @@ const BAD_CONFIG: u8 = 64;
 /// A bad flag of `check`: its 1 means a refused manifest.
 const BAD_CHECK: u8 = 2;
 
+/// Threads that review. A review takes far less than a millisecond; one thread for each
+/// processor, with memory of its own, would make a large node's webhook a large one.
+const WORKERS: usize = 2;
+
 /// Does what the arguments say.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -64,6 +68,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     // Fails only if a provider is installed already, and then one is.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
         .enable_all()
         .build()
     {
