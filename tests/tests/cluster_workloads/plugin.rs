@@ -3,30 +3,43 @@
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::{DEADLINE, product};
 use rds_csi_tests::wait::until;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::stand::{Stand, pod_at, raw, run, with};
+use crate::stand::{Stand, kinds, pod_with_all, run};
 
-/// Counts, ten times a second, in a file and on a device, each number down to the
-/// appliance before the next; any error ends the pod.
+/// Counts, ten times a second, in a file of each filesystem and on a device, each number
+/// down to the appliance before the next; any error ends the pod.
 const COUNT: &str = "trap 'exit 0' TERM
     i=0
     while :; do
         i=$((i + 1))
-        echo $i >>/data/log
-        dd if=/data/log of=/data/copy bs=64k conv=fsync 2>/dev/null
+        for at in /ext4 /xfs; do
+            echo $i >>$at/log
+            dd if=$at/log of=$at/copy bs=64k conv=fsync 2>/dev/null
+        done
         printf '%012d' $i | dd of=/dev/raw bs=4k conv=fsync,notrunc 2>/dev/null
         usleep 100000
     done";
-/// The last number of the file, and whether none before it is missing.
-const LAST: &str = "tail -n 1 /data/log; awk '$1 != NR {print \"gap at\", NR}' /data/log";
+/// The last number of each file, and whether none before it is missing.
+const LAST: &str = "for at in /ext4 /xfs; do
+        tail -n 1 $at/log
+        awk '$1 != NR {print \"gap at\", NR}' $at/log
+    done";
+
+/// The last number that both files of a pod have.
+async fn last(stand: &Stand, pod: &str) -> u64 {
+    let numbers = stand.sh(pod, LAST).await;
+    let numbers = numbers.lines().map(|line| line.parse::<u64>().unwrap());
+    let numbers: [u64; 2] = numbers.collect::<Vec<_>>().try_into().unwrap();
+    numbers[0].min(numbers[1])
+}
 
 /// The writer of a node: it counts and never fails.
 async fn count(stand: &Stand) -> u64 {
     let pod = stand.namespace.get("pod", "writer").await.unwrap();
     assert_eq!(pod["status"]["phase"], "Running");
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
-    stand.sh("writer", LAST).await.parse().unwrap()
+    last(stand, "writer").await
 }
 
 /// Waits until the writer has counted on by some: what it does still works.
@@ -43,13 +56,12 @@ async fn goes_on(stand: &Stand, after: &str) {
 async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back() {
     let stand = Stand::open("work-plugin").await;
     let product = Namespace::named(&stand.cluster, product::NAMESPACE);
-    let (data, device) = (Claim::filesystem("data"), raw("raw"));
-    let writer = pod_at("writer", Some("node-a"), &data, "/data");
-    let mut writer = with(writer, &device, "/dev/raw");
+    let claims = kinds(&stand.cluster).await;
+    let mut writer = pod_with_all("writer", Some("node-a"), &claims);
     run(&mut writer, COUNT);
-    stand
-        .apply(&[data.manifest(), device.manifest(), writer])
-        .await;
+    let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
+    objects.push(writer);
+    stand.apply(&objects).await;
     stand.ready(&["writer"]).await;
     goes_on(&stand, "its start").await;
 
@@ -71,17 +83,18 @@ async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back
     node.restart_kubelet().await.unwrap();
     goes_on(&stand, "a restart of kubelet").await;
 
-    // All is as it was: another pod on the node gets the same volume, and the node lets go.
+    // All is as it was: another pod on the node gets the same volumes, and the node lets go.
     stand
-        .apply(&[pod_at("second", Some("node-a"), &data, "/data")])
+        .apply(&[pod_with_all("second", Some("node-a"), &claims)])
         .await;
     stand.ready(&["second"]).await;
     let counted = count(&stand).await;
     stand.remove(&["pod/writer", "pod/second"]).await;
-    let reader = pod_at("reader", Some("node-b"), &data, "/data");
-    stand.apply(&[with(reader, &device, "/dev/raw")]).await;
+    stand
+        .apply(&[pod_with_all("reader", Some("node-b"), &claims)])
+        .await;
     stand.ready(&["reader"]).await;
-    let last: u64 = stand.sh("reader", LAST).await.parse().unwrap();
+    let last = last(&stand, "reader").await;
     let raw = stand.sh("reader", "head -c 12 /dev/raw").await;
     let raw: u64 = raw.parse().unwrap();
     assert!(last >= counted && last - raw <= 1, "{counted} {last} {raw}");
