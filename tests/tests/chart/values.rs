@@ -85,6 +85,10 @@ fn everything_that_is_missing_is_said_at_once() {
     "webhook.certificates.mode=\"cert-manager\"",
     "/webhook/certificates/mode"
 )]
+#[case(
+    "webhook.certificates.provided.caBundle=\"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t\"",
+    "/webhook/certificates/provided/caBundle"
+)]
 #[case("monitoring.podMonitors=true", "/monitoring/podMonitors")]
 #[case("log.format=\"yaml\"", "/log/format")]
 #[case("storageClasses=[{\"fsType\":\"ext4\"}]", "name")]
