@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::node::tests::identity;
 
 /// What no event of a session moves: the constant, and kubelet's verdict, which the
 /// registration's own tests count.
@@ -42,6 +43,11 @@ async fn every_metric_moves_and_every_event_is_posted() {
         lab.array.set_medium(&lab.nqn, Medium::Blank);
         lab.host.lose(&lab.nqn);
         seconds(60).await;
+        // A session that nothing here uses.
+        let other: Nqn = "nqn.2000-02.com.mikrotik:pvc-other".parse().unwrap();
+        lab.array.export(&other, Bytes::gib(1), Medium::Blank);
+        lab.connect_as(identity("node-1"), &other).await;
+        seconds(180).await;
     })
     .await;
     let posted: BTreeSet<_> = cluster.reasons().into_iter().collect();
