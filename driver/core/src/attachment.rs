@@ -4,8 +4,28 @@
 //! stands: there is no window of grace, because within one a third node once took over
 //! a volume that the second was still writing. A raw block volume that many nodes may
 //! write is attached to two at most, which is what a live migration needs.
+//!
+//! [`judge()`] is the whole rule, over everything that a cluster shows, and [`release()`] its
+//! counterpart for letting go. [`grant`] is the record that makes a yes hold between the
+//! answer and its trace. [`decide`] is what is left of the rule where there is no cluster.
 
+pub mod exception;
 pub mod grant;
+mod judge;
+mod mode;
+pub mod observation;
+mod pod;
+mod release;
+mod verdict;
+
+pub use judge::{Request, judge};
+pub use mode::{Mode, ModeError, Modes, Seat};
+pub use observation::Observations;
+pub use pod::{Owner, Role};
+pub use release::{LetGo, Release, release};
+pub use verdict::{
+    Denial, Finding, HandOver, Judgement, LONGEST, Noted, Object, Reason, Rule, Verdict,
+};
 
 use crate::access::Access;
 use crate::kind::{Failure, Kind};

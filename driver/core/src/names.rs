@@ -66,6 +66,27 @@ pub mod annotation {
     /// The VolumeAttachments that were granted: `attachment::grant::Record`. Written by
     /// the controller.
     pub const GRANTED: &str = "granted-attachments";
+    /// A person's word that several machines share the disk:
+    /// `attachment::exception::Exception`. Read, never written.
+    pub const SHARED_DISK: &str = "shared-disk";
+}
+
+/// What others call things that the attachment rules read and speak of.
+pub mod foreign {
+    /// The taint by which a person says that a node's machine is off.
+    pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+    /// The API group of KubeVirt's machines and migrations.
+    pub const KUBEVIRT_GROUP: &str = "kubevirt.io";
+    /// The API group of KubeVirt's exports.
+    pub const EXPORT_GROUP: &str = "export.kubevirt.io";
+    /// What a pod of KubeVirt is, such as `virt-launcher` or `hotplug-disk`.
+    pub const KUBEVIRT: &str = "kubevirt.io";
+    /// The UID of the migration that a pod of KubeVirt was made for.
+    pub const MIGRATION: &str = "kubevirt.io/migrationJobUID";
+    /// What a pod of CDI is, such as `cdi-clone-source`.
+    pub const CDI: &str = "cdi.kubevirt.io";
+    /// What a pod belongs to, such as `containerized-data-importer`.
+    pub const APP: &str = "app";
 }
 
 /// Reasons of the events on a claim.

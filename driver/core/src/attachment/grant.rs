@@ -17,6 +17,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::observation::Standing;
 use crate::access::Access;
 use crate::kind::{Failure, Kind};
 use crate::names::DriverName;
@@ -98,6 +99,21 @@ pub struct Observed<'a> {
     pub record: Record,
     /// Every VolumeAttachment of the volume.
     pub attachments: &'a [VolumeAttachment],
+}
+
+impl Observed<'_> {
+    /// The same attachments for [`super::judge()`], each with whether it was granted: one
+    /// that is in the record but not attached yet counts like one that is.
+    #[must_use]
+    pub fn standing(&self) -> Vec<Standing> {
+        let standing = |attachment: &VolumeAttachment| Standing {
+            attachment: attachment.clone(),
+            granted: self.record.0.contains(&attachment.uid),
+            leaving_since: None,
+            attach_error: None,
+        };
+        self.attachments.iter().map(standing).collect()
+    }
 }
 
 /// A node may have the volume.

@@ -1,0 +1,224 @@
+//! Who may be on the second node.
+
+use super::tie::{OfMachine, Tie, Tied};
+use super::way_out::{WayOut, name_in_command};
+use super::{Request, Stop};
+use crate::attachment::exception::Exception;
+use crate::attachment::observation::{KubeVirt, Observations, Part, Standing};
+use crate::attachment::pod::{Pod, Role};
+use crate::attachment::verdict::{Denial, HandOver, Object, Reason, Rule, Verdict};
+
+/// Judges a second node beside `holder`, of a volume that may have two.
+///
+/// The pods on both sides are what counts, since a VolumeAttachment says nothing of who
+/// uses it. Where on one of the sides are only readers (the source of a clone, an export),
+/// one node writes and all is well. Where both sides write, all of them must be of one
+/// machine, and that machine must be migrating between them, by a migration that exists
+/// and goes on now: `status.migrationState` of a machine may tell of the one before.
+pub(super) fn second(
+    request: &Request<'_>,
+    seen: &Observations,
+    holder: &Standing,
+) -> Result<Verdict, Stop> {
+    let askers = seen.users(request.node)?;
+    let residents = seen.users(&holder.attachment.node)?;
+    let sides = Sides {
+        request,
+        seen,
+        holder,
+        askers: &askers,
+        residents: &residents,
+    };
+    match sides.judge() {
+        Err(Stop::Deny(denial)) => excepted(request, seen, denial),
+        judged => judged,
+    }
+}
+
+/// A person's exception, or the refusal with a word about why there is none.
+fn excepted(
+    request: &Request<'_>,
+    seen: &Observations,
+    mut denial: Box<Denial>,
+) -> Result<Verdict, Stop> {
+    let Some(text) = &seen.volume.exception else {
+        return Err(Stop::Deny(denial));
+    };
+    match Exception::read(text, request.now) {
+        Ok(Exception { until, reason }) => Ok(Verdict::Allow(Reason::Excepted { reason, until })),
+        Err(error) => {
+            denial.why = format!("{}; annotation shared-disk: {error}", denial.why);
+            Err(Stop::Deny(denial))
+        }
+    }
+}
+
+struct Sides<'a> {
+    request: &'a Request<'a>,
+    seen: &'a Observations,
+    holder: &'a Standing,
+    askers: &'a [&'a Pod],
+    residents: &'a [&'a Pod],
+}
+
+impl Sides<'_> {
+    fn judge(&self) -> Result<Verdict, Stop> {
+        let asking = self.askers.iter().find(|pod| !pod.leaving);
+        let Some(asking) = asking else {
+            return Err(self.nobody_asks());
+        };
+        let reads = |pods: &[&Pod]| pods.iter().all(|pod| !pod.role.writes());
+        let reader = |pod: &Pod| {
+            let pod = format!("{}/{}", pod.namespace, pod.name);
+            Ok(Verdict::Allow(Reason::Reader { pod }))
+        };
+        if reads(self.askers) {
+            return reader(asking);
+        }
+        let Some(resident) = self.residents.first() else {
+            return Err(self.wait_for_the_first());
+        };
+        if reads(self.residents) {
+            return reader(resident);
+        }
+        let target = self.one_machine(self.askers)?;
+        let source = self.one_machine(self.residents)?;
+        let tie = self.tie(asking)?;
+        let (here, there) = (self.request.node, self.holder.attachment.node.as_str());
+        // It is the target that asks for a second node, or the source whose attachment is
+        // made anew while the target has its own.
+        match (tie.of(target, source), tie.of(source, target)) {
+            (Ok(tied), _) => Ok(self.hand_over(tied, there, here)),
+            (Err(_), Ok(tied)) => Ok(self.hand_over(tied, here, there)),
+            (Err(why), Err(_)) => Err(self.refuse(asking, &why)),
+        }
+    }
+
+    fn hand_over(&self, (migration, machine): Tied<'_>, source: &str, target: &str) -> Verdict {
+        Verdict::AllowAsMigration(HandOver {
+            migration: format!("{}/{}", migration.namespace, migration.name),
+            uid: migration.uid.clone(),
+            machine: machine.name.clone(),
+            source: source.to_owned(),
+            target: target.to_owned(),
+            timeout: self.seen.volume.migration_timeout,
+        })
+    }
+
+    fn tie(&self, asking: &Pod) -> Result<Tie<'_>, Stop> {
+        match self.seen.kubevirt.whole(Part::KubeVirt)? {
+            KubeVirt::Present {
+                machines,
+                migrations,
+            } => Ok(Tie {
+                machines,
+                migrations,
+            }),
+            KubeVirt::Absent => Err(self.refuse(
+                asking,
+                "there is no KubeVirt here whose migration it could be",
+            )),
+            KubeVirt::Incomplete { missing } => {
+                let why = format!(
+                    "KubeVirt is installed without {missing:.63}, so that no migration can be seen"
+                );
+                Err(self.refuse(asking, &why))
+            }
+        }
+    }
+
+    /// The one machine that all writers of a side are part of, and the migration that one
+    /// of them was made for.
+    fn one_machine<'p>(&'p self, side: &'p [&Pod]) -> Result<OfMachine<'p>, Stop> {
+        let mut found: Option<OfMachine<'_>> = None;
+        for pod in side.iter().filter(|pod| pod.role.writes()) {
+            let Some(part) = self.machine_of(pod) else {
+                return Err(self.refuse(pod, "it is no part of a KubeVirt machine"));
+            };
+            match found {
+                Some(other) if other.machine != part.machine => {
+                    return Err(
+                        self.refuse(pod, "it is part of another machine than the pods beside it")
+                    );
+                }
+                Some(other) if other.migration.is_some() => {}
+                _ => found = Some(part),
+            }
+        }
+        // A side without writers was let pass before.
+        found.ok_or_else(|| self.nobody_asks())
+    }
+
+    /// The machine of a pod; that of a hot-plug pod is its launcher's.
+    fn machine_of<'p>(&'p self, pod: &'p Pod) -> Option<OfMachine<'p>> {
+        let launcher = match &pod.role {
+            Role::Launcher { .. } => pod,
+            Role::HotPlug { launcher } => {
+                let pods = self.seen.pods.whole(Part::Pods).ok()?;
+                pods.iter().find(|pod| pod.uid == *launcher)?
+            }
+            Role::Reader | Role::Writer | Role::Other => return None,
+        };
+        let Role::Launcher { machine } = &launcher.role else {
+            return None;
+        };
+        let migration = pod.migration.as_deref().or(launcher.migration.as_deref());
+        Some(OfMachine { machine, migration })
+    }
+
+    fn refuse(&self, pod: &Pod, why: &str) -> Stop {
+        let (namespace, name) = (name_in_command(&pod.namespace), name_in_command(&pod.name));
+        self.deny(
+            format!(
+                "node {} has the volume, and a second node gets it only for the live migration of the machine there: pod {name} on node {} is not for one, as {why}",
+                self.holder.attachment.node, pod.node
+            ),
+            Object {
+                kind: "Pod",
+                namespace: Some(namespace.to_owned()),
+                name: name.to_owned(),
+            },
+            format!("It gets the volume once it is the only user. To see who moves: kubectl get virtualmachineinstancemigrations -n {namespace}"),
+        )
+    }
+
+    fn nobody_asks(&self) -> Stop {
+        self.deny(
+            format!(
+                "node {} has the volume, and no pod on node {} asks for it",
+                self.holder.attachment.node, self.request.node
+            ),
+            Object {
+                kind: "PersistentVolume",
+                namespace: None,
+                name: self.seen.volume.persistent_volume.clone(),
+            },
+            format!(
+                "Nothing is to be done if the pod is gone. To see the pods there: kubectl get pods -A --field-selector spec.nodeName={}",
+                name_in_command(self.request.node)
+            ),
+        )
+    }
+
+    fn wait_for_the_first(&self) -> Stop {
+        let way_out = WayOut::of_attachment(self.holder);
+        self.deny(
+            format!(
+                "no pod on node {} uses the volume any more, and it is let go of there first",
+                self.holder.attachment.node
+            ),
+            way_out.object,
+            way_out.next,
+        )
+    }
+
+    fn deny(&self, why: String, object: Object, next: String) -> Stop {
+        Stop::Deny(Box::new(Denial {
+            rule: Rule::SameMachine,
+            why,
+            object,
+            next,
+            held: false,
+        }))
+    }
+}

@@ -1,0 +1,225 @@
+//! What holds for every request and everything that may be observed.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::sample::{ask, cluster, pod, standing};
+use super::*;
+use crate::attachment::observation::Part;
+use crate::attachment::verdict::LONGEST;
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+fn attachments() -> impl Strategy<Value = Vec<Standing>> {
+    let one = (select(&NODES[..]), any::<[bool; 3]>()).prop_map(
+        |(node, [attached, granted, leaving])| {
+            let mut one = standing(node);
+            one.attachment.attached = attached;
+            one.attachment.leaving = leaving;
+            one.granted = granted;
+            one
+        },
+    );
+    proptest::collection::vec(one, 0..4)
+}
+
+fn node() -> impl Strategy<Value = Reading<Option<Node>>> {
+    let there = any::<[bool; 4]>().prop_map(|[ready, out_of_service, in_use, cut_off]| {
+        Reading::Complete(Some(Node {
+            ready,
+            out_of_service,
+            in_use,
+            cut_off,
+        }))
+    });
+    let working = Reading::Complete(Some(Node {
+        ready: true,
+        ..Node::default()
+    }));
+    prop_oneof![
+        4 => Just(working),
+        4 => there,
+        1 => Just(Reading::Complete(None)),
+        1 => Just(Reading::Failed("refused".to_owned())),
+    ]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    let launcher = |machine: &str| Role::Launcher {
+        machine: machine.to_owned(),
+    };
+    let hot_plug = Role::HotPlug {
+        launcher: "uid-0".to_owned(),
+    };
+    prop_oneof![
+        6 => Just(launcher("uid-vm")),
+        1 => Just(launcher("uid-other")),
+        1 => Just(hot_plug),
+        1 => Just(Role::Reader),
+        1 => Just(Role::Writer),
+        1 => Just(Role::Other),
+    ]
+}
+
+type Drawn = (Role, &'static str, Phase, bool, bool);
+
+fn pods() -> impl Strategy<Value = Vec<crate::attachment::pod::Pod>> {
+    let phase = prop_oneof![
+        Just(Phase::Running),
+        Just(Phase::Pending),
+        Just(Phase::Over)
+    ];
+    let one = (
+        role(),
+        select(&NODES[..]),
+        phase,
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let number = |(number, (role, node, phase, leaving, labelled)): (usize, Drawn)| {
+        let mut one = pod(&number.to_string(), node, role);
+        one.phase = phase;
+        one.leaving = leaving;
+        one.migration = labelled.then(|| "uid-mig".to_owned());
+        one
+    };
+    let list = proptest::collection::vec(one, 0..5);
+    list.prop_map(move |list| list.into_iter().enumerate().map(number).collect())
+}
+
+fn observations() -> impl Strategy<Value = Observations> {
+    let modes = select(vec![
+        "ReadWriteOnce",
+        "ReadWriteMany",
+        "ReadWriteMany",
+        "ReadWriteMany",
+    ]);
+    let phase = select(vec!["", "Pending", "Running", "Succeeded", "Failed"]);
+    let parts = (
+        attachments(),
+        [node(), node(), node()],
+        pods(),
+        modes,
+        any::<bool>(),
+        phase,
+    );
+    parts.prop_map(|(attachments, nodes, pods, mode, filesystem, phase)| {
+        let mut seen = cluster(&[Change::Phase(phase)]);
+        seen.attachments = attachments;
+        seen.nodes = NODES.map(str::to_owned).into_iter().zip(nodes).collect();
+        seen.pods = Reading::Complete(pods);
+        seen.volume.access_modes = vec![mode.to_owned()];
+        seen.volume.is_block = !(filesystem && mode == "ReadWriteOnce");
+        seen
+    })
+}
+
+fn seat() -> impl Strategy<Value = Seat> {
+    select(vec![Seat::Admission, Seat::Driver])
+}
+
+fn verdict(seen: &Observations, node: &str, seat: Seat) -> Verdict {
+    ask(seen, node, seat, &Modes::default()).verdict
+}
+
+fn allows(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Allow(_) | Verdict::AllowAsMigration(_))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    /// One more attachment of another node opens no door.
+    #[test]
+    fn an_attachment_more_allows_nothing_more(seen in observations(), more in attachments(), node in select(&NODES[..]), seat in seat()) {
+        let before = verdict(&seen, node, seat);
+        let mut after = seen.clone();
+        after.attachments.extend(more.into_iter().filter(|more| more.attachment.node != node));
+        prop_assert!(allows(&before) || !allows(&verdict(&after, node, seat)), "{before:?}");
+    }
+
+    /// Nor does a pod more that writes, unless nobody asked before.
+    #[test]
+    fn a_stranger_more_allows_nothing_more(seen in observations(), at in select(&NODES[..]), node in select(&NODES[..])) {
+        let before = verdict(&seen, node, Seat::Driver);
+        let mut after = seen.clone();
+        if let Reading::Complete(pods) = &mut after.pods {
+            pods.push(pod("stranger", at, Role::Other));
+        }
+        prop_assert!(allows(&before) || !allows(&verdict(&after, node, Seat::Driver)), "{before:?}");
+    }
+
+    /// What was allowed and was carried out is allowed again, also once the migration that
+    /// it was for is over.
+    #[test]
+    fn what_stands_is_allowed_again(seen in observations(), node in select(&NODES[..])) {
+        let mut seen = seen;
+        seen.attachments.retain(|standing| standing.attachment.node != node);
+        if allows(&verdict(&seen, node, Seat::Driver)) {
+            seen.attachments.push(standing(node));
+            prop_assert_eq!(word(&verdict(&seen, node, Seat::Driver)), "stands");
+            seen.kubevirt = Reading::Failed("refused".to_owned());
+            seen.pods = Reading::NotYet;
+            prop_assert_eq!(word(&verdict(&seen, node, Seat::Driver)), "stands");
+        }
+    }
+
+    /// Whatever is seen, an allowed node makes at most two, of which both work, and one
+    /// for a volume for one node.
+    #[test]
+    fn at_most_two_and_the_other_works(seen in observations(), node in select(&NODES[..]), seat in seat()) {
+        if allows(&verdict(&seen, node, seat)) {
+            let others = NODES.into_iter().filter(|other| {
+                let holds = |standing: &Standing| standing.attachment.node == *other && standing.holds();
+                *other != node && seen.attachments.iter().any(holds)
+            });
+            let others: Vec<_> = others.collect();
+            prop_assert!(others.len() <= usize::from(seen.volume.is_migratable()));
+            let own = seen.attachments.iter().any(|own| own.attachment.node == node && own.holds());
+            for other in others {
+                prop_assert!(own || seen.node(other).unwrap().unwrap().ready);
+            }
+        }
+    }
+
+    /// A part that was not read is never taken for an empty one, and reading it later says
+    /// nothing else than reading it at once.
+    #[test]
+    fn what_is_not_read_is_asked_for(seen in observations(), node in select(&NODES[..]), seat in seat()) {
+        let at_once = verdict(&seen, node, seat);
+        let mut lazy = Observations {
+            nodes: Default::default(),
+            pods: Reading::NotYet,
+            kubevirt: Reading::NotYet,
+            ..seen.clone()
+        };
+        for _ in 0..8 {
+            let Verdict::Unknown(unread) = verdict(&lazy, node, seat) else { break };
+            match unread.part {
+                Part::Node(name) => drop(lazy.nodes.insert(name.clone(), seen.nodes[&name].clone())),
+                Part::Pods => lazy.pods = seen.pods.clone(),
+                Part::KubeVirt => lazy.kubevirt = seen.kubevirt.clone(),
+            }
+        }
+        prop_assert_eq!(word(&verdict(&lazy, node, seat)), word(&at_once));
+    }
+
+    /// However long the names are, and whatever they are made of.
+    #[test]
+    fn a_refusal_is_bounded_and_its_command_harmless(name in "\\PC{1,900}", changes in select(vec![
+        vec![Change::Has("c")], vec![Change::Modes(&["ReadWriteOnce"])], vec![Change::NoLabel],
+        vec![Change::NotReady("a")], vec![Change::NoNode("a")], vec![Change::NoPodOn("b")],
+    ])) {
+        let mut seen = cluster(&changes);
+        for standing in &mut seen.attachments {
+            standing.attachment.name = name.clone();
+        }
+        if let Reading::Complete(pods) = &mut seen.pods {
+            pods.iter_mut().for_each(|pod| pod.name = name.clone());
+        }
+        let Verdict::Deny(denial) = verdict(&seen, "b", Seat::Driver) else { panic!("{changes:?}") };
+        prop_assert!(denial.to_string().chars().count() <= LONGEST);
+        let command = denial.next.rsplit("kubectl").next().unwrap();
+        prop_assert!(!command.contains(['$', '`', ';', '\n', '|', '&']), "{command}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a person can do about an attachment that is in the way.
+
+use crate::attachment::observation::{Observations, Standing};
+use crate::attachment::pod::Role;
+use crate::attachment::verdict::Object;
+use crate::names::foreign;
+
+/// The object in the way, and what helps.
+pub(in crate::attachment) struct WayOut {
+    pub(in crate::attachment) object: Object,
+    pub(in crate::attachment) next: String,
+}
+
+/// A name as it may stand in a command. Kubernetes has no other names than these; whatever
+/// else got here is not handed to anybody's shell.
+pub(in crate::attachment) fn name_in_command(name: &str) -> &str {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    if !name.is_empty() && name.len() <= 253 && name.bytes().all(is_plain) {
+        name
+    } else {
+        "NAME"
+    }
+}
+
+impl WayOut {
+    /// What is to be said of an attachment of which only the object matters.
+    pub(in crate::attachment) fn of_attachment(standing: &Standing) -> Self {
+        let name = name_in_command(&standing.attachment.name);
+        let next = if standing.attachment.leaving {
+            let since = standing.leaving_since.as_deref();
+            let since = since
+                .map(|since| format!(" since {since:.20}"))
+                .unwrap_or_default();
+            format!(
+                "It has been on its way out{since}, and this is asked again by itself once it is gone. To see what holds it: kubectl describe volumeattachment {name}"
+            )
+        } else if let Some(error) = &standing.attach_error {
+            format!(
+                "It failed last with {error:.160}. To see it: kubectl describe volumeattachment {name}"
+            )
+        } else {
+            format!(
+                "It goes when no pod uses the volume there. To see it: kubectl describe volumeattachment {name}"
+            )
+        };
+        Self {
+            object: Object {
+                kind: "VolumeAttachment",
+                namespace: None,
+                name: name.to_owned(),
+            },
+            next,
+        }
+    }
+
+    /// What is to be said of an attachment by what is known of its node and of the pods
+    /// there. What is not known is not needed.
+    pub(in crate::attachment) fn of(seen: &Observations, standing: &Standing) -> Self {
+        let node = name_in_command(&standing.attachment.node);
+        match seen.node(&standing.attachment.node) {
+            Ok(None) => {
+                let attachment = Self::of_attachment(standing);
+                let name = name_in_command(&standing.attachment.name);
+                let next = format!(
+                    "Node {node} is in the cluster no more. Once its machine is certainly off: kubectl delete volumeattachment {name}"
+                );
+                Self { next, ..attachment }
+            }
+            Ok(Some(found)) if !found.ready && !found.out_of_service && !found.cut_off => {
+                Self::of_lost_node(node)
+            }
+            _ if standing.attachment.leaving => Self::of_attachment(standing),
+            _ => Self::of_pod(seen, standing).unwrap_or_else(|| Self::of_attachment(standing)),
+        }
+    }
+
+    /// What is to be said of a node that is not ready and may still write.
+    pub(in crate::attachment) fn of_lost_node(node: &str) -> Self {
+        let node = name_in_command(node);
+        Self {
+            object: Object {
+                kind: "Node",
+                namespace: None,
+                name: node.to_owned(),
+            },
+            next: format!(
+                "It goes on once the node is ready again. If it is lost, switch its machine off and then say so with: kubectl taint node {node} {}=nodeshutdown:NoExecute",
+                foreign::OUT_OF_SERVICE
+            ),
+        }
+    }
+
+    fn of_pod(seen: &Observations, standing: &Standing) -> Option<Self> {
+        let users = seen.users(&standing.attachment.node).ok()?;
+        let pod = users.first()?;
+        let namespace = name_in_command(&pod.namespace);
+        let name = name_in_command(&pod.name);
+        let what = match pod.role {
+            Role::Launcher { .. } | Role::HotPlug { .. } => {
+                "It is free once the machine was stopped or has moved away"
+            }
+            Role::Reader | Role::Writer => "It is free once the copy is done",
+            Role::Other => "It is free once the pod has ended",
+        };
+        Some(Self {
+            object: Object {
+                kind: "Pod",
+                namespace: Some(namespace.to_owned()),
+                name: name.to_owned(),
+            },
+            next: format!("{what}. To see it: kubectl describe pod -n {namespace} {name}"),
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! How strictly each rule is held: `enforce`, `warn` or `audit`.
+//!
+//! In the webhook every rule may be relaxed, since the driver decides again. In the driver
+//! only those may that are about who the second node is for and about nodes that may be
+//! lost: whoever relaxes them answers for another way of fencing. How many nodes have a
+//! volume, and whether one still uses it, is never relaxed there.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::verdict::Rule;
+use crate::kind::{Failure, Kind};
+
+/// Who asks for a judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// The webhook: early, perhaps from caches, and without the record of what was granted.
+    /// There every wish counts as an attachment.
+    Admission,
+    /// ControllerPublishVolume and ControllerUnpublishVolume: the last word.
+    Driver,
+}
+
+/// How strictly a rule is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// What it refuses is refused.
+    #[default]
+    Enforce,
+    /// What it refuses is allowed, and the author is told.
+    Warn,
+    /// What it refuses is allowed and counted.
+    Audit,
+}
+
+/// A word that is no mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("mode {0:?} is unknown: enforce, warn or audit")]
+pub struct ModeError(String);
+
+impl Failure for ModeError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ModeError;
+
+    fn from_str(text: &str) -> Result<Self, ModeError> {
+        match text {
+            "enforce" => Ok(Self::Enforce),
+            "warn" => Ok(Self::Warn),
+            "audit" => Ok(Self::Audit),
+            other => Err(ModeError(other.chars().take(32).collect())),
+        }
+    }
+}
+
+/// The modes of all rules. Without an entry a rule is enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Modes(BTreeMap<Rule, Mode>);
+
+impl Modes {
+    /// These modes with one of them set.
+    #[must_use]
+    pub fn with(mut self, rule: Rule, mode: Mode) -> Self {
+        self.0.insert(rule, mode);
+        self
+    }
+
+    /// How a rule is held by whoever asks.
+    #[must_use]
+    pub fn of(&self, rule: Rule, seat: Seat) -> Mode {
+        let may_relax = match rule {
+            Rule::NodeLoss | Rule::SameMachine => true,
+            Rule::SharedFilesystem
+            | Rule::Leaving
+            | Rule::SingleNode
+            | Rule::TwoNodes
+            | Rule::InUse => seat == Seat::Admission,
+        };
+        let set = self.0.get(&rule).copied().unwrap_or_default();
+        if may_relax { set } else { Mode::Enforce }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_never_relaxes_how_many_nodes_have_a_volume() {
+        let audit = Rule::ALL.into_iter().fold(Modes::default(), |modes, rule| {
+            modes.with(rule, Mode::Audit)
+        });
+        let relaxed = |seat| {
+            let modes = Rule::ALL.into_iter();
+            modes
+                .filter(|rule| audit.of(*rule, seat) != Mode::Enforce)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(relaxed(Seat::Admission), Rule::ALL);
+        assert_eq!(relaxed(Seat::Driver), [Rule::NodeLoss, Rule::SameMachine]);
+    }
+
+    #[test]
+    fn modes_are_words() {
+        assert_eq!("warn".parse(), Ok(Mode::Warn));
+        assert_eq!("audit".parse(), Ok(Mode::Audit));
+        assert_eq!("enforce".parse::<Mode>().unwrap(), Mode::default());
+        assert!("Enforce".parse::<Mode>().is_err());
+    }
+}
