@@ -1,0 +1,185 @@
+//! The attach-detach controller, and the driver's with the rules.
+
+use rds_csi_core::attachment::{
+    Mode, Modes, Release, Request, Rule, Seat, Verdict, judge, release,
+};
+
+use super::{By, NAMES, Steps};
+use crate::Broken;
+use crate::world::{Attachment, Call, Health};
+
+impl Steps<'_> {
+    /// It wishes for an attachment where a pod is, and takes the wish back where none is and
+    /// kubelet says that nothing is in use, or kubelet says nothing any more.
+    pub(super) fn attach_detach_controller(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        match site.attachment {
+            None if site.pod.is_some_and(|pod| !pod.ends) && self.admits(n) => {
+                self.at(By::System, "a wish is made", n, |site| {
+                    site.attachment = Some(Attachment::default());
+                });
+            }
+            Some(attachment)
+                if !attachment.leaving
+                    && site.pod.is_none()
+                    && (!site.in_use || !site.seems_ready()) =>
+            {
+                self.at(By::System, "a wish is taken back", n, |site| {
+                    site.attachment = Some(Attachment {
+                        leaving: true,
+                        ..attachment
+                    });
+                });
+            }
+            _ => {}
+        }
+        if matches!(site.health, Health::Tainted | Health::Vanished) && site.pod.is_some() {
+            self.at(
+                By::System,
+                "the pod of a node that is off is removed",
+                n,
+                |site| {
+                    site.pod = None;
+                },
+            );
+        }
+    }
+
+    /// Whether the webhook lets the wish pass. A webhook that is absent or behind lets
+    /// everything pass, which is the harder case for the driver.
+    fn admits(&self, n: usize) -> bool {
+        !self.rules.webhook || self.judge(n, Seat::Admission)
+    }
+
+    fn judge(&self, n: usize, seat: Seat) -> bool {
+        let mut seen = self.from.seen(self.rules.for_many);
+        match self.rules.broken {
+            Some(Broken::LeavingIsGone) => {
+                seen.attachments
+                    .retain(|standing| !standing.attachment.leaving);
+            }
+            Some(Broken::NoRecord) => {
+                for standing in &mut seen.attachments {
+                    standing.granted = false;
+                }
+            }
+            _ => {}
+        }
+        let Ok(now) = "2026-06-01T00:00:00Z".parse() else {
+            panic!("no moment");
+        };
+        let request = Request {
+            node: NAMES[n],
+            access: None,
+            seat,
+            modes: &self.modes(),
+            now: &now,
+        };
+        match judge(&request, &seen).verdict {
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => true,
+            Verdict::Deny(_) => false,
+            Verdict::Unknown(unread) => panic!("{unread}"),
+        }
+    }
+
+    fn modes(&self) -> Modes {
+        let without = |rule| Modes::default().with(rule, Mode::Audit);
+        match self.rules.broken {
+            Some(Broken::UnreadyIsGone) => without(Rule::NodeLoss),
+            Some(Broken::AnyMachine) => without(Rule::SameMachine),
+            _ => Modes::default(),
+        }
+    }
+
+    /// ControllerPublishVolume in its three steps, on two replicas, and ControllerUnpublish.
+    pub(super) fn controller(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        let Some(attachment) = site.attachment else {
+            return;
+        };
+        let calls = self
+            .from
+            .sites
+            .iter()
+            .filter(|site| site.call != Call::None);
+        match site.call {
+            Call::None
+                if !attachment.attached
+                    && !attachment.leaving
+                    && calls.count() < self.rules.replicas =>
+            {
+                self.at(By::System, "the record is read", n, |site| {
+                    site.call = Call::Read;
+                });
+            }
+            Call::None => {}
+            Call::Read => self.decide(n, attachment),
+            Call::Decided => self.write(n),
+        }
+        if site.call != Call::None {
+            self.at(By::System, "a call dies", n, |site| site.call = Call::None);
+        }
+        if attachment.leaving && self.lets_go(n) {
+            self.at(By::System, "the attachment goes", n, |site| {
+                site.attachment = None;
+                site.call = Call::None;
+            });
+        }
+    }
+
+    fn decide(&mut self, n: usize, attachment: Attachment) {
+        if !self.judge(n, Seat::Driver) {
+            self.at(By::System, "a node is refused", n, |site| {
+                site.call = Call::None;
+            });
+        } else if attachment.granted {
+            self.at(By::System, "what was granted is attached", n, |site| {
+                site.call = Call::None;
+                site.attachment = Some(Attachment {
+                    attached: true,
+                    ..attachment
+                });
+            });
+        } else {
+            self.at(By::System, "a node is to get it", n, |site| {
+                site.call = Call::Decided;
+            });
+        }
+    }
+
+    /// The record is written over the version that was read, so every other call that is
+    /// under way has read another one and begins anew. The answer arrives, or is lost.
+    fn write(&mut self, n: usize) {
+        let no_record = self.rules.broken == Some(Broken::NoRecord);
+        for (what, answered) in [
+            ("it is granted", true),
+            ("it is granted and the answer lost", false),
+        ] {
+            self.step(By::System, what, n, |world| {
+                if !no_record {
+                    for site in &mut world.sites {
+                        site.call = Call::None;
+                    }
+                }
+                world.sites[n].call = Call::None;
+                if let Some(attachment) = &mut world.sites[n].attachment {
+                    attachment.granted = true;
+                    attachment.attached |= answered;
+                }
+            });
+        }
+    }
+
+    fn lets_go(&self, n: usize) -> bool {
+        let site = self.from.sites[n];
+        if self.rules.broken == Some(Broken::InUseIsGone) && site.seems_ready() {
+            return true;
+        }
+        let seen = self.from.seen(self.rules.for_many);
+        match release(Some(NAMES[n]), &self.modes(), &seen) {
+            Release::LetGo(_) => true,
+            Release::Keep(_) => false,
+            Release::Unknown(unread) => panic!("{unread}"),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Faults, and people who mend or do worse.
+
+use super::{By, Steps};
+use crate::world::{Guest, Health, Launcher, Whose};
+
+impl Steps<'_> {
+    pub(super) fn faults_and_people(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        match site.health {
+            Health::Ready if self.from.losses_left > 0 => {
+                self.step(By::Fault, "a node is cut off", n, |world| {
+                    world.losses_left -= 1;
+                    world.sites[n].health = Health::Cut;
+                });
+            }
+            Health::Ready => {}
+            Health::Cut => {
+                self.at(By::System, "the loss is noticed", n, |site| {
+                    site.health = Health::Lost;
+                });
+            }
+            Health::Lost => {
+                self.at(By::Repair, "the machine is switched off", n, |site| {
+                    site.health = Health::Off;
+                    site.session = false;
+                    site.guest = Guest::None;
+                });
+                if self.rules.forced {
+                    self.force_delete(n);
+                }
+            }
+            Health::Off => {
+                self.at(By::Repair, "a person says that it is off", n, |site| {
+                    site.health = Health::Tainted;
+                });
+                self.at(By::Repair, "a person removes the node", n, |site| {
+                    site.health = Health::Vanished;
+                });
+                self.force_delete(n);
+            }
+            Health::Tainted | Health::Vanished => {}
+        }
+        if site.health != Health::Ready {
+            let was_off = !matches!(site.health, Health::Cut | Health::Lost);
+            self.at(By::Repair, "a node comes back", n, |site| {
+                site.health = Health::Ready;
+                if let Some(pod) = site.pod.as_mut().filter(|_| was_off) {
+                    pod.ends = true;
+                }
+            });
+        }
+        self.stranger(n);
+    }
+
+    fn force_delete(&mut self, n: usize) {
+        if self.from.sites[n].pod.is_some() {
+            self.at(By::User, "a pod is deleted by force", n, |site| {
+                site.pod = None;
+            });
+        }
+    }
+
+    fn stranger(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        if self.from.strangers_left > 0 && site.is_ready() && site.pod.is_none() && self.is_clean(n)
+        {
+            self.step(By::User, "another machine names the claim", n, |world| {
+                world.strangers_left -= 1;
+                world.sites[n].pod = Some(Launcher {
+                    whose: Whose::Stranger,
+                    runs: false,
+                    target: false,
+                    ends: false,
+                });
+            });
+        }
+    }
+}

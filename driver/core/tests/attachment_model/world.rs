@@ -1,0 +1,195 @@
+//! The state of the model: one volume, three nodes, one machine, and who believes what.
+//!
+//! Nodes are alike, so worlds that differ only in their order are one: sites are kept
+//! sorted, and what belongs to a node (its attachment, its pod, the call about it) lies in
+//! its site.
+
+use std::hash::{Hash, Hasher};
+
+/// How a node is, and what the cluster knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Health {
+    /// It works.
+    Ready,
+    /// It is cut off from the API server, and nobody has noticed yet: it counts as ready.
+    Cut,
+    /// It is not ready, and its machine runs on.
+    Lost,
+    /// It is not ready, and its machine is off.
+    Off,
+    /// Its machine is off, and a person said so by the taint.
+    Tainted,
+    /// Its machine is off, and a person removed it from the cluster.
+    Vanished,
+}
+
+/// A VolumeAttachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub(crate) struct Attachment {
+    pub(crate) leaving: bool,
+    pub(crate) attached: bool,
+    /// Whether it stands in the record of the PersistentVolume.
+    pub(crate) granted: bool,
+}
+
+impl Attachment {
+    pub(crate) fn holds(self) -> bool {
+        self.attached || self.granted
+    }
+}
+
+/// Which machine a pod or a guest belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Whose {
+    /// The machine.
+    Ours,
+    /// An earlier life of it, of which the cluster has forgotten the pod.
+    Forgotten,
+    /// Another machine, whose author named the same claim.
+    Stranger,
+}
+
+/// A launcher pod that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Launcher {
+    pub(crate) whose: Whose,
+    pub(crate) runs: bool,
+    /// Whether it was made as the target of a migration that has not handed over.
+    pub(crate) target: bool,
+    /// Whether it is to end.
+    pub(crate) ends: bool,
+}
+
+/// A guest, as a process on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Guest {
+    None,
+    /// It has the device open and waits for a migration to arrive.
+    Waits,
+    Writes(Whose),
+}
+
+/// A call of ControllerPublishVolume about a node, on one of the controller's replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Call {
+    None,
+    /// It has read the PersistentVolume with the record.
+    Read,
+    /// It has read the rest and will write the record over the version that it read.
+    Decided,
+}
+
+/// A node and all that belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Site {
+    pub(crate) health: Health,
+    pub(crate) attachment: Option<Attachment>,
+    pub(crate) pod: Option<Launcher>,
+    /// `status.volumesInUse`, as last reported.
+    pub(crate) in_use: bool,
+    /// Whether the node is connected to the volume and may write.
+    pub(crate) session: bool,
+    pub(crate) guest: Guest,
+    pub(crate) call: Call,
+}
+
+impl Site {
+    pub(crate) const FRESH: Self = Self {
+        health: Health::Ready,
+        attachment: None,
+        pod: None,
+        in_use: false,
+        session: false,
+        guest: Guest::None,
+        call: Call::None,
+    };
+
+    /// Another number for every other site.
+    fn number(&self) -> u32 {
+        let bits = |flags: &[bool]| {
+            flags
+                .iter()
+                .fold(0, |sum, flag| sum << 1 | u32::from(*flag))
+        };
+        let attachment = self.attachment.map_or(0, |found| {
+            1 + bits(&[found.leaving, found.attached, found.granted])
+        });
+        let pod = self.pod.map_or(0, |pod| {
+            1 + pod.whose as u32 * 8 + bits(&[pod.runs, pod.target, pod.ends])
+        });
+        let guest = match self.guest {
+            Guest::None => 0,
+            Guest::Waits => 1,
+            Guest::Writes(whose) => 2 + whose as u32,
+        };
+        let small = [self.health as u32, attachment, pod, guest, self.call as u32];
+        let small = small.into_iter().fold(0, |sum, part| sum << 5 | part);
+        small << 2 | bits(&[self.in_use, self.session])
+    }
+
+    /// Whether the cluster takes it for ready.
+    pub(crate) fn seems_ready(&self) -> bool {
+        matches!(self.health, Health::Ready | Health::Cut)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.health == Health::Ready
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self.guest, Guest::Writes(_))
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.attachment.is_some_and(Attachment::holds)
+    }
+
+    /// Whether its pod is the target of the migration that goes on.
+    pub(crate) fn is_target(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.target && !pod.ends)
+    }
+}
+
+/// How far the migration has come that goes on. One that has ended is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Migrating {
+    None,
+    Pending,
+    /// There is a target pod.
+    Targeted,
+    /// The hand-over: both sides have the disk open for writing, and libvirt sees to it
+    /// that one writes.
+    HandOver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct World {
+    pub(crate) sites: [Site; 3],
+    pub(crate) migration: Migrating,
+    pub(crate) migrations_left: u8,
+    pub(crate) losses_left: u8,
+    pub(crate) strangers_left: u8,
+}
+
+/// One number for each world. A search hashes every world it comes to, and field by field
+/// that is most of its time.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let left = [self.migrations_left, self.losses_left, self.strangers_left];
+        let rest = left.into_iter().fold(self.migration as u64, |sum, left| {
+            sum << 2 | u64::from(left)
+        });
+        let sites = self.sites.iter().map(Site::number);
+        state.write_u128(sites.fold(u128::from(rest), |sum, site| sum << 32 | u128::from(site)));
+    }
+}
+
+impl World {
+    pub(crate) fn holders(&self) -> usize {
+        self.sites.iter().filter(|site| site.holds()).count()
+    }
+
+    pub(crate) fn writers(&self) -> usize {
+        self.sites.iter().filter(|site| site.writes()).count()
+    }
+}
