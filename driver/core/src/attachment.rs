@@ -6,7 +6,7 @@
 //! write is attached to two at most, which is what a live migration needs.
 //!
 //! [`judge()`] is the whole rule, over everything that a cluster shows, and [`release()`] its
-//! counterpart for letting go. [`grant`] is the record that makes a yes hold between the
+//! counterpart for letting go; [`preflight()`] says early which migration cannot arrive. [`grant`] is the record that makes a yes hold between the
 //! answer and its trace. [`decide`] is what is left of the rule where there is no cluster.
 
 pub mod exception;
@@ -15,6 +15,7 @@ mod judge;
 mod mode;
 pub mod observation;
 mod pod;
+mod preflight;
 mod release;
 mod verdict;
 
@@ -22,6 +23,7 @@ pub use judge::{Request, judge};
 pub use mode::{Mode, ModeError, Modes, Seat};
 pub use observation::Observations;
 pub use pod::{Owner, Role};
+pub use preflight::{Disk, Obstacle, preflight};
 pub use release::{LetGo, Release, release};
 pub use verdict::{
     Denial, Finding, HandOver, Judgement, LONGEST, Noted, Object, Reason, Rule, Verdict,

@@ -1,0 +1,206 @@
+//! Whether a migration that somebody asks for can arrive: told when it is asked for.
+//!
+//! Without this, a migration whose target cannot have a disk hangs for a quarter of an hour
+//! and then fails, with the reason in an event on a pod that is gone by then. The rule is
+//! about what is there now; the target's attachments are judged when they are asked for.
+
+use super::judge::WayOut;
+use super::observation::{Observations, Standing};
+use super::verdict::{Denial, Object, Rule};
+
+/// A disk of the machine that is to move, on a volume of this driver.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk<'a> {
+    /// Its name in the machine.
+    pub name: &'a str,
+    /// What is known of its volume. Attachments are enough; nodes and pods make the answer
+    /// more helpful.
+    pub seen: &'a Observations,
+    /// Whether KubeVirt copies it to another claim on the way, as in a volume migration
+    /// (`status.migratedVolumes`) and with a machine's persistent state: the target never
+    /// has this volume then.
+    pub copied: bool,
+}
+
+/// A disk that holds a migration up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("disk {disk}: {denial}")]
+pub struct Obstacle {
+    /// The disk's name in the machine.
+    pub disk: String,
+    /// What is wrong with it.
+    pub denial: Denial,
+}
+
+/// Every disk that keeps a migration from arriving; none is best. Whether they are a refusal
+/// or a warning is the caller's choice: an evacuation is never refused.
+///
+/// The two halves of a `decentralised` migration have claims of their own, so their disks
+/// need not be for many nodes.
+#[must_use]
+pub fn preflight(decentralised: bool, disks: &[Disk<'_>]) -> Vec<Obstacle> {
+    let shared = disks.iter().filter(|disk| !disk.copied);
+    let obstacle = |disk: &Disk<'_>| {
+        let denial = disk_denial(decentralised, disk.seen)?;
+        Some(Obstacle {
+            disk: disk.name.chars().take(63).collect(),
+            denial,
+        })
+    };
+    shared.filter_map(obstacle).collect()
+}
+
+fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
+    let volume = &seen.volume;
+    if !decentralised && !volume.is_migratable() {
+        let mode = if volume.is_block {
+            "Block"
+        } else {
+            "Filesystem"
+        };
+        return Some(Denial {
+            rule: Rule::SingleNode,
+            why: format!(
+                "a live migration needs ReadWriteMany with volumeMode Block, and its volume has {} with {mode}",
+                volume.access_modes.join(", ")
+            ),
+            object: claim_or_volume(seen),
+            next: "Copy it to a claim that has both, with spec.updateVolumesStrategy: Migration, or stop the machine to move it".to_owned(),
+            held: false,
+        });
+    }
+    let (first, second) = two_nodes(&seen.attachments)?;
+    // What is on its way out already is what there is to wait for.
+    let in_the_way = if first.attachment.leaving {
+        first
+    } else {
+        second
+    };
+    let way_out = WayOut::of(seen, in_the_way);
+    Some(Denial {
+        rule: Rule::TwoNodes,
+        why: format!(
+            "nodes {} and {} have its volume already, and the target would be a third",
+            first.attachment.node, second.attachment.node
+        ),
+        object: way_out.object,
+        next: way_out.next,
+        held: false,
+    })
+}
+
+/// Two attachments to different nodes, if there are.
+fn two_nodes(attachments: &[Standing]) -> Option<(&Standing, &Standing)> {
+    let [first, rest @ ..] = attachments else {
+        return None;
+    };
+    let other = |standing: &&Standing| standing.attachment.node != first.attachment.node;
+    Some((first, rest.iter().find(other)?))
+}
+
+fn claim_or_volume(seen: &Observations) -> Object {
+    match &seen.volume.claim {
+        Some(claim) => Object {
+            kind: "PersistentVolumeClaim",
+            namespace: Some(claim.namespace.clone()),
+            name: claim.name.clone(),
+        },
+        None => Object {
+            kind: "PersistentVolume",
+            namespace: None,
+            name: seen.volume.persistent_volume.clone(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::attachment::observation::{Claim, Volume, VolumeAttachment};
+
+    fn seen(modes: &[&str], is_block: bool, nodes: &[&str]) -> Observations {
+        let standing = |node: &&str| Standing {
+            attachment: VolumeAttachment {
+                name: format!("va-{node}"),
+                uid: format!("uid-{node}"),
+                node: (*node).to_owned(),
+                persistent_volume: "pv".to_owned(),
+                attached: true,
+                leaving: *node == "leaves",
+            },
+            granted: true,
+            leaving_since: Some("2026-06-01T12:00:00Z".to_owned()),
+            attach_error: None,
+        };
+        Observations {
+            volume: Volume {
+                claim: Some(Claim {
+                    namespace: "vms".to_owned(),
+                    name: "root".to_owned(),
+                }),
+                access_modes: modes.iter().map(|mode| (*mode).to_owned()).collect(),
+                is_block,
+                ..Volume::default()
+            },
+            attachments: nodes.iter().map(standing).collect(),
+            ..Observations::default()
+        }
+    }
+
+    const MANY: &[&str] = &["ReadWriteMany"];
+    const ONE: &[&str] = &["ReadWriteOnce"];
+
+    #[rstest]
+    #[case::fine(MANY, true, &["a"], None)]
+    #[case::not_attached(MANY, true, &[], None)]
+    #[case::twice_the_same(MANY, true, &["a", "a"], None)]
+    #[case::for_one(ONE, true, &["a"], Some("PersistentVolumeClaim vms/root is in the way"))]
+    #[case::filesystem(MANY, false, &["a"], Some("ReadWriteMany with Filesystem"))]
+    #[case::two(MANY, true, &["a", "b"], Some("nodes a and b have its volume already"))]
+    #[case::left_over(MANY, true, &["leaves", "b"], Some("VolumeAttachment va-leaves is in the way"))]
+    #[case::left_over(MANY, true, &["a", "leaves"], Some("on its way out since 2026-06-01T12:00:00Z"))]
+    fn a_disk_holds_a_migration_up(
+        #[case] modes: &[&str],
+        #[case] is_block: bool,
+        #[case] nodes: &[&str],
+        #[case] expected: Option<&str>,
+    ) {
+        let seen = seen(modes, is_block, nodes);
+        let disk = Disk {
+            name: "disk0",
+            seen: &seen,
+            copied: false,
+        };
+        let found = preflight(false, &[disk]);
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        if let (Some(obstacle), Some(part)) = (found.first(), expected) {
+            let message = obstacle.to_string();
+            assert!(
+                message.starts_with("disk disk0: ") && message.contains(part),
+                "{message}"
+            );
+        }
+        let copied = Disk {
+            copied: true,
+            ..disk
+        };
+        assert_eq!(preflight(false, &[copied]), []);
+    }
+
+    #[test]
+    fn every_disk_in_the_way_is_told_and_halves_need_not_be_for_many() {
+        let (one, two) = (seen(ONE, true, &["a"]), seen(MANY, true, &["a", "b"]));
+        let disks = [("x", &one), ("y", &two)].map(|(name, seen)| Disk {
+            name,
+            seen,
+            copied: false,
+        });
+        let names = |found: Vec<Obstacle>| -> Vec<_> {
+            found.into_iter().map(|obstacle| obstacle.disk).collect()
+        };
+        assert_eq!(names(preflight(false, &disks)), ["x", "y"]);
+        assert_eq!(names(preflight(true, &disks)), ["y"]);
+    }
+}
