@@ -87,8 +87,7 @@ impl<'a> Tie<'a> {
             return false;
         };
         self.migrations.iter().any(|other| {
-            other.uid != migration.uid
-                && other.is_live()
+            other.is_live()
                 && other.decentralised.as_ref() == Some(id)
                 && other.machine == source.name
                 && other.namespace == source.namespace

@@ -19,6 +19,8 @@ pub(super) enum Change {
     NoLabel,
     AnotherMachine,
     Joined,
+    SenderOver,
+    BesideOther(&'static str),
     Beside(&'static str, Role),
     NoPodOn(&'static str),
     PodLeaving(&'static str),
@@ -204,6 +206,12 @@ fn apply_to_pods(seen: &mut Observations, change: &Change) {
             let beside = pod(&format!("beside-{node}"), node, role.clone());
             pods(seen).insert(0, beside);
         }
+        Change::BesideOther(node) => {
+            let mut beside = launcher(node, "uid-other");
+            beside.uid = "uid-beside".to_owned();
+            beside.migration = Some("uid-mig".to_owned());
+            pods(seen).push(beside);
+        }
         Change::NoPodOn(node) => pods(seen).retain(|pod| pod.node != *node),
         Change::PodLeaving(node) => on(seen, node).leaving = true,
         Change::PodOver(node) => on(seen, node).phase = Phase::Over,
@@ -248,6 +256,7 @@ fn apply_to_kubevirt(seen: &mut Observations, change: &Change) {
                 migration.decentralised = Some("joint".to_owned());
             }
         }
+        Change::SenderOver => migrations[1].phase = "Failed".to_owned(),
         other => panic!("{other:?} changes nothing"),
     }
 }
