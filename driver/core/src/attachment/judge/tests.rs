@@ -187,6 +187,7 @@ fn what_is_not_enforced_is_noted_and_the_rest_still_holds() {
 
 #[rstest]
 #[case(&[Change::NotReady("a")], &["kubectl taint node a node.kubernetes.io/out-of-service=nodeshutdown:NoExecute", "Node a"])]
+#[case(&[Change::NotReady("a"), Change::Tainted("a")], &["is out of service, and has not let go of it yet (Pod vms/launcher-a"])]
 #[case(&[Change::NoNode("a")], &["kubectl delete volumeattachment va-a", "certainly off"])]
 #[case(&[Change::Has("c"), Change::Leaving("c")], &["nodes a and c", "VolumeAttachment va-c", "asked again by itself"])]
 #[case(&[Change::Modes(&["ReadWriteOnce"])], &["node a has the volume and ReadWriteOnce allows one", "Pod vms/launcher-a", "kubectl describe pod -n vms launcher-a"])]

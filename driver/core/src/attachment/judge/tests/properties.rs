@@ -5,6 +5,8 @@ use proptest::sample::select;
 
 use super::sample::{ask, cluster, pod, standing};
 use super::*;
+use crate::access::Access;
+use crate::attachment::grant::{Observed, Record, grant};
 use crate::attachment::observation::Part;
 use crate::attachment::verdict::LONGEST;
 
@@ -180,6 +182,35 @@ proptest! {
             for other in others {
                 prop_assert!(own || seen.node(other).unwrap().unwrap().ready);
             }
+        }
+    }
+
+    /// The record refuses what the rule refuses for the number of nodes, and nothing that
+    /// the rule allows: whoever asks the rule first and then writes the record hears one
+    /// voice.
+    #[test]
+    fn the_record_agrees(seen in observations(), node in select(&NODES[..])) {
+        let mut seen = seen;
+        seen.attachments.sort_by(|one, other| one.attachment.node.cmp(&other.attachment.node));
+        seen.attachments.dedup_by(|one, other| one.attachment.node == other.attachment.node);
+        let staying = |own: &Standing| own.attachment.node == node && !own.attachment.leaving;
+        if seen.attachments.iter().any(staying) {
+            let attachments: Vec<_> = seen.attachments.iter().map(|found| found.attachment.clone()).collect();
+            let granted = seen.attachments.iter().filter(|found| found.granted);
+            let granted: Vec<_> = granted.map(|found| found.attachment.uid.as_str()).collect();
+            let shared = seen.volume.is_migratable();
+            let observed = Observed {
+                persistent_volume: "pv",
+                shared,
+                record: Record::parse(&granted.join(",")),
+                attachments: &attachments,
+            };
+            prop_assert_eq!(&observed.standing(), &seen.attachments);
+            let mode = if shared { AccessMode::MultiNodeMultiWriter } else { AccessMode::SingleNodeWriter };
+            let recorded = grant(&observed, node, &Access::block(mode).unwrap());
+            let judged = verdict(&seen, node, Seat::Driver);
+            let by_number = matches!(&judged, Verdict::Deny(denial) if matches!(denial.rule, Rule::SingleNode | Rule::TwoNodes));
+            prop_assert_eq!(recorded.is_err(), by_number, "{:?} {:?}", recorded, judged);
         }
     }
 
