@@ -211,6 +211,10 @@ pub enum KubeVirt {
 }
 
 /// All that is known when a decision is made.
+///
+/// Where the verdict is to be written down in the [record](super::grant::Record), the
+/// PersistentVolume must have been read before all the rest: whoever is granted meanwhile
+/// has changed it, and the write over what was read fails.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observations {
     /// The volume.

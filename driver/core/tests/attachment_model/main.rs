@@ -21,7 +21,8 @@
 //! The webhook is absent, or behind and lets everything pass; in a test of its own it is
 //! there and never behind.
 //!
-//! Taken for granted: a person says that a machine is off only when it is; libvirt lets one
+//! Taken for granted: what a call reads after the PersistentVolume is of one moment (which may
+//! lie long before its write); a person says that a machine is off only when it is; libvirt lets one
 //! side write during a hand-over; kubelet reports a volume in use before it connects, and
 //! connects only what is attached and not on its way out; and a node that comes back gets no
 //! new pod before its kubelet has ended what the cluster had forgotten there. What happens

@@ -166,19 +166,18 @@ impl Sides<'_> {
         Some(OfMachine { machine, migration })
     }
 
+    /// Refuses because of a pod on either side. Who has the volume is what is in the way.
     fn refuse(&self, pod: &Pod, why: &str) -> Stop {
-        let (namespace, name) = (name_in_command(&pod.namespace), name_in_command(&pod.name));
+        let way_out = WayOut::of(self.seen, self.holder);
         self.deny(
             format!(
-                "node {} has the volume, and a second node gets it only for the live migration of the machine there: pod {name} on node {} is not for one, as {why}",
-                self.holder.attachment.node, pod.node
+                "node {} has the volume, and a second node gets it only for the live migration of the machine there: pod {} on node {} is not for one, as {why}",
+                self.holder.attachment.node,
+                name_in_command(&pod.name),
+                pod.node
             ),
-            Object {
-                kind: "Pod",
-                namespace: Some(namespace.to_owned()),
-                name: name.to_owned(),
-            },
-            format!("It gets the volume once it is the only user. To see who moves: kubectl get virtualmachineinstancemigrations -n {namespace}"),
+            way_out.object,
+            way_out.next,
         )
     }
 

@@ -191,7 +191,7 @@ fn what_is_not_enforced_is_noted_and_the_rest_still_holds() {
 #[case(&[Change::NoNode("a")], &["kubectl delete volumeattachment va-a", "certainly off"])]
 #[case(&[Change::Has("c"), Change::Leaving("c")], &["nodes a and c", "VolumeAttachment va-c", "asked again by itself"])]
 #[case(&[Change::Modes(&["ReadWriteOnce"])], &["node a has the volume and ReadWriteOnce allows one", "Pod vms/launcher-a", "kubectl describe pod -n vms launcher-a"])]
-#[case(&[Change::Phase("Failed")], &["launcher-b", "its migration mig is Failed"])]
+#[case(&[Change::Phase("Failed")], &["pod launcher-b on node b is not for one, as its migration mig is Failed", "Pod vms/launcher-a is in the way"])]
 #[case(&[Change::NoMigration], &["exists no more"])]
 #[case(&[Change::KubeVirt(KubeVirt::Absent)], &["there is no KubeVirt here"])]
 #[case(&[Change::NoLabel, Change::Exception("soon")], &["annotation shared-disk", "no moment"])]

@@ -62,7 +62,7 @@ impl WayOut {
                 let attachment = Self::of_attachment(standing);
                 let name = name_in_command(&standing.attachment.name);
                 let next = format!(
-                    "Node {node} is in the cluster no more. Once its machine is certainly off: kubectl delete volumeattachment {name}"
+                    "Once the machine of that node is certainly off: kubectl delete volumeattachment {name}"
                 );
                 Self { next, ..attachment }
             }
