@@ -12,6 +12,8 @@
 //! One volume, three nodes, one machine that is started, stopped and started again without
 //! end, and two calls of the controller at a time. Then one of:
 //! - two migrations, which fail or are aborted anywhere, and no lost node;
+//! - one migration and a call that reads the attachments at one moment and pods, nodes and
+//!   migrations at a later one;
 //! - one migration and one lost node, with one call at a time: it comes back, or its machine
 //!   is switched off and a person says so or removes the node;
 //! - one lost node of which the pod is deleted by force while its machine runs on, also of a
@@ -21,8 +23,7 @@
 //! The webhook is absent, or behind and lets everything pass; in a test of its own it is
 //! there and never behind.
 //!
-//! Taken for granted: what a call reads after the PersistentVolume is of one moment (which may
-//! lie long before its write); a person says that a machine is off only when it is; libvirt lets one
+//! Taken for granted: a person says that a machine is off only when it is; libvirt lets one
 //! side write during a hand-over; kubelet reports a volume in use before it connects, and
 //! connects only what is attached and not on its way out; and a node that comes back gets no
 //! new pod before its kubelet has ended what the cluster had forgotten there. What happens
@@ -69,6 +70,8 @@ struct Rules {
     migrations: u8,
     /// How many calls of the controller there are at a time.
     replicas: usize,
+    /// Whether one call reads the attachments at another moment than the rest.
+    torn: bool,
     losses: u8,
     /// Whether a pod may be deleted by force while the machine of its lost node runs on.
     forced: bool,
@@ -83,6 +86,7 @@ const MIGRATIONS: Rules = Rules {
     webhook: false,
     migrations: 2,
     replicas: 2,
+    torn: false,
     losses: 0,
     forced: false,
     strangers: 0,
@@ -100,6 +104,11 @@ const FORCED: Rules = Rules {
     migrations: 0,
     losses: 1,
     forced: true,
+    ..MIGRATIONS
+};
+const TORN: Rules = Rules {
+    torn: true,
+    migrations: 1,
     ..MIGRATIONS
 };
 const STRANGER: Rules = Rules {
@@ -249,6 +258,11 @@ fn two_migrations() {
     assert!(
         graph.some(|world| world.migration == Migrating::HandOver && world.migrations_left == 0)
     );
+}
+
+#[test]
+fn a_call_that_reads_at_two_moments() {
+    assert_eq!(search("a call that reads at two moments", TORN), []);
 }
 
 #[test]

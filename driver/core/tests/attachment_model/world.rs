@@ -75,6 +75,8 @@ pub(crate) enum Call {
     None,
     /// It has read the PersistentVolume with the record.
     Read,
+    /// It has read the attachments, too: see [`Site::listed`].
+    Listed,
     /// It has read the rest and will write the record over the version that it read.
     Decided,
 }
@@ -91,6 +93,8 @@ pub(crate) struct Site {
     pub(crate) session: bool,
     pub(crate) guest: Guest,
     pub(crate) call: Call,
+    /// Its attachment as the call that is [`Call::Listed`] has read it.
+    pub(crate) listed: Option<Attachment>,
 }
 
 impl Site {
@@ -102,6 +106,7 @@ impl Site {
         session: false,
         guest: Guest::None,
         call: Call::None,
+        listed: None,
     };
 
     /// Another number for every other site.
@@ -111,9 +116,11 @@ impl Site {
                 .iter()
                 .fold(0, |sum, flag| sum << 1 | u32::from(*flag))
         };
-        let attachment = self.attachment.map_or(0, |found| {
-            1 + bits(&[found.leaving, found.attached, found.granted])
-        });
+        let of = |found: Option<Attachment>| {
+            found.map_or(0, |found| {
+                1 + bits(&[found.leaving, found.attached, found.granted])
+            })
+        };
         let pod = self.pod.map_or(0, |pod| {
             1 + pod.whose as u32 * 8 + bits(&[pod.runs, pod.target, pod.ends])
         });
@@ -122,9 +129,18 @@ impl Site {
             Guest::Waits => 1,
             Guest::Writes(whose) => 2 + whose as u32,
         };
-        let small = [self.health as u32, attachment, pod, guest, self.call as u32];
-        let small = small.into_iter().fold(0, |sum, part| sum << 5 | part);
-        small << 2 | bits(&[self.in_use, self.session])
+        let calls = self.call as u32;
+        let parts = [
+            (self.health as u32, 3),
+            (of(self.attachment), 4),
+            (of(self.listed), 4),
+            (pod, 5),
+            (guest, 3),
+            (calls, 2),
+            (bits(&[self.in_use, self.session]), 2),
+        ];
+        let parts = parts.into_iter();
+        parts.fold(0, |sum, (part, wide)| sum << wide | part)
     }
 
     /// Whether the cluster takes it for ready.
@@ -185,6 +201,24 @@ impl Hash for World {
 }
 
 impl World {
+    /// A call ends, and what it has read is forgotten.
+    pub(crate) fn end_call(&mut self, site: usize) {
+        if self.sites[site].call == Call::Listed {
+            for site in &mut self.sites {
+                site.listed = None;
+            }
+        }
+        self.sites[site].call = Call::None;
+    }
+
+    /// The world with the attachments that a call has listed.
+    pub(crate) fn as_listed(mut self) -> Self {
+        for site in &mut self.sites {
+            site.attachment = site.listed;
+        }
+        self
+    }
+
     pub(crate) fn holders(&self) -> usize {
         self.sites.iter().filter(|site| site.holds()).count()
     }

@@ -6,7 +6,7 @@ use rds_csi_core::attachment::{
 
 use super::{By, NAMES, Steps};
 use crate::Broken;
-use crate::world::{Attachment, Call, Health};
+use crate::world::{Attachment, Call, Health, World};
 
 impl Steps<'_> {
     /// It wishes for an attachment where a pod is, and takes the wish back where none is and
@@ -48,11 +48,11 @@ impl Steps<'_> {
     /// Whether the webhook lets the wish pass. A webhook that is absent or behind lets
     /// everything pass, which is the harder case for the driver.
     fn admits(&self, n: usize) -> bool {
-        !self.rules.webhook || self.judge(n, Seat::Admission)
+        !self.rules.webhook || self.judge(&self.from, n, Seat::Admission)
     }
 
-    fn judge(&self, n: usize, seat: Seat) -> bool {
-        let mut seen = self.from.seen(self.rules.for_many);
+    fn judge(&self, world: &World, n: usize, seat: Seat) -> bool {
+        let mut seen = world.seen(self.rules.for_many);
         match self.rules.broken {
             Some(Broken::LeavingIsGone) => {
                 seen.attachments
@@ -97,52 +97,62 @@ impl Steps<'_> {
         let Some(attachment) = site.attachment else {
             return;
         };
-        let calls = self
-            .from
-            .sites
-            .iter()
-            .filter(|site| site.call != Call::None);
         match site.call {
-            Call::None
-                if !attachment.attached
-                    && !attachment.leaving
-                    && calls.count() < self.rules.replicas =>
-            {
-                self.at(By::System, "the record is read", n, |site| {
-                    site.call = Call::Read;
-                });
-            }
+            Call::None if !attachment.attached && !attachment.leaving => self.read(n),
             Call::None => {}
-            Call::Read => self.decide(n, attachment),
+            Call::Read => self.decide(n, &self.from.clone()),
+            Call::Listed => self.decide(n, &self.from.as_listed()),
             Call::Decided => self.write(n),
         }
         if site.call != Call::None {
-            self.at(By::System, "a call dies", n, |site| site.call = Call::None);
+            self.step(By::System, "a call dies", n, |world| world.end_call(n));
         }
         if attachment.leaving && self.lets_go(n) {
-            self.at(By::System, "the attachment goes", n, |site| {
-                site.attachment = None;
-                site.call = Call::None;
+            self.step(By::System, "the attachment goes", n, |world| {
+                world.end_call(n);
+                world.sites[n].attachment = None;
             });
         }
     }
 
-    fn decide(&mut self, n: usize, attachment: Attachment) {
-        if !self.judge(n, Seat::Driver) {
-            self.at(By::System, "a node is refused", n, |site| {
-                site.call = Call::None;
-            });
-        } else if attachment.granted {
-            self.at(By::System, "what was granted is attached", n, |site| {
-                site.call = Call::None;
-                site.attachment = Some(Attachment {
-                    attached: true,
-                    ..attachment
-                });
+    /// A call reads the record, and one of the two reads the attachments long before the rest.
+    fn read(&mut self, n: usize) {
+        let calls = self.from.sites.iter().map(|site| site.call);
+        if calls.clone().filter(|call| *call != Call::None).count() >= self.rules.replicas {
+            return;
+        }
+        if self.rules.torn && calls.clone().all(|call| call != Call::Listed) {
+            self.step(By::System, "record and attachments are read", n, |world| {
+                world.sites[n].call = Call::Listed;
+                for site in &mut world.sites {
+                    site.listed = site.attachment;
+                }
             });
         } else {
-            self.at(By::System, "a node is to get it", n, |site| {
-                site.call = Call::Decided;
+            self.at(By::System, "the record is read", n, |site| {
+                site.call = Call::Read;
+            });
+        }
+    }
+
+    /// The rest is read, and the verdict given by what `seen` says.
+    fn decide(&mut self, n: usize, seen: &World) {
+        let granted = seen.sites[n].attachment.is_some_and(|own| own.granted);
+        if !self.judge(seen, n, Seat::Driver) {
+            self.step(By::System, "a node is refused", n, |world| {
+                world.end_call(n);
+            });
+        } else if granted {
+            self.step(By::System, "what was granted is attached", n, |world| {
+                world.end_call(n);
+                if let Some(attachment) = &mut world.sites[n].attachment {
+                    attachment.attached = true;
+                }
+            });
+        } else {
+            self.step(By::System, "a node is to get it", n, |world| {
+                world.end_call(n);
+                world.sites[n].call = Call::Decided;
             });
         }
     }
@@ -157,11 +167,11 @@ impl Steps<'_> {
         ] {
             self.step(By::System, what, n, |world| {
                 if !no_record {
-                    for site in &mut world.sites {
-                        site.call = Call::None;
+                    for site in 0..3 {
+                        world.end_call(site);
                     }
                 }
-                world.sites[n].call = Call::None;
+                world.end_call(n);
                 if let Some(attachment) = &mut world.sites[n].attachment {
                     attachment.granted = true;
                     attachment.attached |= answered;
