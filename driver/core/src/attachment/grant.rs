@@ -62,6 +62,12 @@ pub fn attachment_name(id: &VolumeId, driver: &DriverName, node: &str) -> String
     format!("csi-{digest:x}")
 }
 
+/// What a volume is called in a Node's `status.volumesInUse` and `status.volumesAttached`.
+#[must_use]
+pub fn name_on_nodes(id: &VolumeId, driver: &DriverName) -> String {
+    format!("kubernetes.io/csi/{driver}^{id}")
+}
+
 /// The UIDs of VolumeAttachments that were granted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record(BTreeSet<String>);

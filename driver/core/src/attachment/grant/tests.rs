@@ -165,6 +165,15 @@ fn the_name_of_an_attachment_says_whose_it_is() {
     assert!(!wish("node-a").is_named_after(&id, &driver));
 }
 
+#[test]
+fn a_node_names_a_volume_by_driver_and_handle() {
+    let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
+    assert_eq!(
+        name_on_nodes(&id, &DriverName::default()),
+        "kubernetes.io/csi/rds.csi.srvlab.io^pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"
+    );
+}
+
 /// What may happen in a cluster, in any order.
 #[derive(Debug, Clone)]
 enum Event {
