@@ -51,8 +51,9 @@ use unused::Unused;
 const CALM: Duration = Duration::from_secs(3);
 /// How often while one is not.
 const TROUBLED: Duration = Duration::from_millis(500);
-/// How long a session must have been live for its next loss to be no part of the last one.
-const STEADY: Duration = Duration::from_secs(30);
+/// How long a session must have been live for its next loss to be no part of the last one:
+/// a few looks, so that one fault soon after another is not waited out for half a minute.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// The engine of one node.
 #[derive(Debug)]
