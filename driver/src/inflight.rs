@@ -1,19 +1,37 @@
 //! At most one operation per volume at a time.
 //!
 //! A second one is refused, not queued: the orchestrator asks again with a backoff,
-//! while a queue would eat the deadline of everyone in it. The key is the volume's id, for
+//! while a queue would eat the deadline of everyone in it. For what this driver does unasked
+//! a call waits a moment first: that is mostly over by then, and none of its caller's doing. The key is the volume's id, for
 //! CreateVolume too: the id is a function of the CSI name, so a volume that is being made
 //! is not deleted meanwhile. A guard must live as long as the operation works on the
 //! volume, whatever its caller does: see [`crate::detach`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rds_csi_core::kind::{Failure, Kind};
+use tokio::time::{Instant, sleep};
+
+/// How long a call waits for what is done unasked.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two attempts of it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The volumes that an operation is working on. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct VolumeLocks(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct VolumeLocks(Arc<Mutex<HashMap<String, Holder>>>);
+
+/// Who works on a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// A call of the orchestrator.
+    Call,
+    /// This driver by itself.
+    Unasked,
+}
 
 /// The right to work on one volume, given back when dropped.
 #[derive(Debug)]
@@ -40,17 +58,41 @@ impl Failure for Busy {
 impl VolumeLocks {
     /// Takes the volume, or says that it is taken. Never waits.
     pub(crate) fn try_lock(&self, key: &str) -> Result<VolumeGuard, Busy> {
-        let key = key.to_owned();
-        if self.keys().insert(key.clone()) {
-            let locks = self.clone();
-            Ok(VolumeGuard { locks, key })
-        } else {
-            Err(Busy { key })
+        self.take(key, Holder::Call).map_err(|(busy, _)| busy)
+    }
+
+    /// The same for what nobody asked for.
+    pub(crate) fn try_lock_unasked(&self, key: &str) -> Result<VolumeGuard, Busy> {
+        self.take(key, Holder::Unasked).map_err(|(busy, _)| busy)
+    }
+
+    /// Takes the volume for a call, which waits a moment for what is done unasked and for
+    /// no other call.
+    pub(crate) async fn lock(&self, key: &str) -> Result<VolumeGuard, Busy> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.take(key, Holder::Call) {
+                Ok(guard) => return Ok(guard),
+                Err((_, Holder::Unasked)) if Instant::now() < end => sleep(PAUSE).await,
+                Err((busy, _)) => return Err(busy),
+            }
         }
     }
 
-    /// The set stays whole even where a holder panicked: each change is one call.
-    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn take(&self, key: &str, holder: Holder) -> Result<VolumeGuard, (Busy, Holder)> {
+        let key = key.to_owned();
+        match self.keys().entry(key.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(holder);
+                let locks = self.clone();
+                Ok(VolumeGuard { locks, key })
+            }
+            Entry::Occupied(taken) => Err((Busy { key }, *taken.get())),
+        }
+    }
+
+    /// The map stays whole even where a holder panicked: each change is one call.
+    fn keys(&self) -> MutexGuard<'_, HashMap<String, Holder>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,6 +119,24 @@ mod tests {
         assert_eq!(busy.kind(), Kind::Busy);
         drop(guard);
         drop(locks.try_lock("pvc-1").unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_a_moment_for_what_is_done_unasked_and_for_nothing_else() {
+        let locks = VolumeLocks::default();
+        let call = locks.try_lock("pvc-1").unwrap();
+        let begun = Instant::now();
+        assert!(locks.lock("pvc-1").await.is_err());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        drop(call);
+        let guard = locks.try_lock_unasked("pvc-1").unwrap();
+        assert!(locks.lock("pvc-1").await.is_err());
+        assert!(begun.elapsed() >= PATIENCE);
+        let (taken, ()) = tokio::join!(locks.lock("pvc-1"), async {
+            sleep(PATIENCE / 2).await;
+            drop(guard);
+        });
+        drop(taken.unwrap());
     }
 
     #[test]

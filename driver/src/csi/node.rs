@@ -52,7 +52,8 @@ impl NodeHandler {
         let guard = self
             .node
             .locks()
-            .try_lock(id.as_str())
+            .lock(id.as_str())
+            .await
             .map_err(|busy| status(&busy))?;
         self.tasks.run(name, guard, op(self.node.clone())).await
     }

@@ -65,7 +65,7 @@ impl Node {
         }
         let _guard = match held {
             Some(held) if held == volume => None,
-            _ => match self.locks.try_lock(volume.as_str()) {
+            _ => match self.locks.try_lock_unasked(volume.as_str()) {
                 Ok(guard) => Some(guard),
                 Err(_) => return Ok(()),
             },

@@ -51,7 +51,7 @@ pub(super) async fn reconnect(
     if let Err(words) = entitled(cluster, session).await {
         return Reconnection::NotOurs(words);
     }
-    let Ok(_guard) = node.locks.try_lock(session.volume.as_str()) else {
+    let Ok(_guard) = node.locks.try_lock_unasked(session.volume.as_str()) else {
         return Reconnection::Busy;
     };
     // Unstaged since the engine looked: then nobody wants a session. Or staged in another

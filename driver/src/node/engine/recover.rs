@@ -59,7 +59,7 @@ pub(super) async fn recover(
     if volume.is_settled(&device).await.map_err(words)? {
         return done;
     }
-    let Ok(_guard) = node.locks.try_lock(id.as_str()) else {
+    let Ok(_guard) = node.locks.try_lock_unasked(id.as_str()) else {
         return Ok(None);
     };
     // Once more: what was seen without the guard may be over.
