@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod expand;
 mod kept;
+mod open;
 mod outlive;
 mod publish;
 mod session;

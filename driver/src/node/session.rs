@@ -80,8 +80,7 @@ impl Node {
 
     /// Whether the volume was staged since the machine was started.
     pub(super) fn is_of_this_boot(&self, session: &Session) -> bool {
-        let staging = session.staging.as_ref();
-        staging.is_some_and(|staging| staging.boot == self.settings.boot)
+        session.staging_in(&self.settings.boot).is_some()
     }
 
     /// What makes a session the one of a volume that was staged like this.
@@ -103,10 +102,9 @@ impl Node {
         record: Option<&Session>,
         subsystem: Option<&Subsystem>,
     ) -> Result<(), NodeError> {
-        let Some(session) = record.filter(|session| self.is_of_this_boot(session)) else {
-            return Ok(());
-        };
-        let Some(staging) = &session.staging else {
+        let staged =
+            record.and_then(|session| Some((session, session.staging_in(&self.settings.boot)?)));
+        let Some((session, staging)) = staged else {
             return Ok(());
         };
         match sight(&self.expected(session, staging), Ok(subsystem)) {

@@ -67,7 +67,7 @@ impl Node {
             }
         };
         for session in sessions {
-            let Some(staging) = session.staging.filter(|at| at.boot == self.settings.boot) else {
+            let Some(staging) = session.staging_in(&self.settings.boot) else {
                 continue;
             };
             let (id, tuning) = (&session.volume, &staging.context.tuning);

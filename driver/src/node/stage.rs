@@ -135,7 +135,10 @@ impl Node {
                     (record, observed.subsystem) = (Some(session), Some(subsystem));
                 }
                 Step::Await => {
-                    observed.subsystem = Some(self.await_session(request, budget).await?);
+                    observed.subsystem = Some(
+                        self.await_live(&desired.nqn, Some(budget.deadline()))
+                            .await?,
+                    );
                 }
                 Step::Mount { .. } if mounted => {
                     return Err(self.not_seen(&request.staging).await?);

@@ -45,6 +45,12 @@ impl Session {
         (is_raw && !self.targets.is_empty()).then(|| self.targets.keys().cloned().collect())
     }
 
+    /// How the volume was staged, if that was in this boot of the machine.
+    #[must_use]
+    pub fn staging_in(&self, boot: &str) -> Option<&Staging> {
+        self.staging.as_ref().filter(|staging| staging.boot == boot)
+    }
+
     /// Takes a target out; whether it was there.
     pub fn forget_target(&mut self, target: &Path) -> bool {
         let recorded = self.targets.remove(target).is_some();

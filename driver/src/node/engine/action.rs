@@ -86,13 +86,13 @@ impl Engine {
 
     /// Takes in what came of an action.
     pub(super) fn conclude(&mut self, id: &VolumeId, outcome: Outcome) {
+        let now = self.now();
         let Some(tracked) = self.tracked.get_mut(id) else {
             return;
         };
         tracked.busy = false;
         match outcome {
             Outcome::Rescanned => {
-                let now = self.begun.elapsed();
                 tracked.reconnections.failed(id.as_str(), now);
                 if tracked.reconnections.failures() == HOLLOW {
                     let words = "the device is connected and shows no namespace of it".to_owned();

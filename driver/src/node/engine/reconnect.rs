@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nvme::Target;
-use rds_csi_host::nvme::{ConnectError, await_device};
+use rds_csi_host::nvme::ConnectError;
 use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use crate::cluster::NodeCluster;
-use crate::node::Node;
+use crate::node::{Node, NodeError};
 
 /// How long a device may take to accept a TCP connection. The kernel would wait for
 /// minutes, and hold up every other volume meanwhile.
@@ -65,28 +65,16 @@ pub(super) async fn reconnect(
         debug!("{left}");
     }
     let begun = Instant::now();
-    let connected = node.host.connect(&target).await;
-    node.metrics.nvme_connect(connected.is_ok());
-    let controller = match connected {
-        Ok(controller) => controller,
-        Err(ConnectError::Refused { .. } | ConnectError::NoAnswer { .. }) => {
-            return Reconnection::NoAnswer;
-        }
-        Err(refused) => return Reconnection::Failed(Chain(&refused).to_string()),
-    };
-    let deadline = Instant::now() + node.settings.connect_timeout;
-    match await_device(&*node.host, &session.nqn, deadline).await {
-        Ok(_) => {
-            node.let_outlive(&session.volume, &session.nqn, &target.tuning)
-                .await;
-            for left in node.withdraw_stale_targets(Some(&session.volume)).await {
-                error!("{left}");
-            }
+    match node.open(&session.volume, &target, None).await {
+        Ok((controller, _)) => {
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             info!(volume_id = %session.volume, nqn = %session.nqn, controller, elapsed_ms, "session opened anew");
             Reconnection::Connected
         }
-        Err(missing) => Reconnection::Failed(Chain(&missing).to_string()),
+        Err(NodeError::Connect(ConnectError::Refused { .. } | ConnectError::NoAnswer { .. })) => {
+            Reconnection::NoAnswer
+        }
+        Err(failed) => Reconnection::Failed(Chain(&failed).to_string()),
     }
 }
 

@@ -68,7 +68,6 @@ impl Engine {
     /// How the volume is staged, if it is, in this boot of the machine.
     fn staged_now(&self, session: &Session) -> Option<Staging> {
         session.staged_at.as_ref()?;
-        let staging = session.staging.clone();
-        staging.filter(|_| self.node.is_of_this_boot(session))
+        session.staging_in(&self.node.settings.boot).cloned()
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Volume<'a> {
     }
 
     fn is_published_raw(&self) -> bool {
-        self.staging.access.is_block() && !self.session.targets.is_empty()
+        self.session.raw_targets().is_some()
     }
 
     /// Whether nothing is to be done, so that no CSI call need be kept waiting for it.

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use rds_csi_core::nvme::{Subsystem, Target};
-use rds_csi_host::nvme::await_device;
 use rds_csi_host::registry::Session;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{StageRequest, millis};
 use crate::node::budget::Budget;
@@ -38,14 +37,12 @@ impl Node {
         for left in self.withdraw_stale_targets(Some(&request.id)).await {
             warn!("{left}");
         }
-        let is_of_this_boot =
-            move |session: &Session| session.staging.as_ref().is_some_and(|at| at.boot == boot);
         let session = self
             .registry
             .update(&request.id, move |earlier| match earlier {
                 // It is staged, only its session was lost, and pods may be on it: nothing of
                 // that is forgotten.
-                Some(earlier) if is_of_this_boot(&earlier) => Session {
+                Some(earlier) if earlier.staging_in(&boot).is_some() => Session {
                     nqn: opening.nqn,
                     address: opening.address,
                     port: opening.port,
@@ -65,29 +62,9 @@ impl Node {
             host: self.settings.identity.clone(),
             tuning: context.tuning,
         };
-        let connected = self.host.connect(&target).await;
-        self.metrics.nvme_connect(connected.is_ok());
-        let controller = connected?;
-        let subsystem = self.await_session(request, budget).await?;
-        self.let_outlive(&request.id, &context.nqn, &context.tuning)
-            .await;
-        for left in self.withdraw_stale_targets(Some(&request.id)).await {
-            error!("{left}");
-        }
+        let latest = Some(budget.deadline());
+        let (controller, subsystem) = self.open(&request.id, &target, latest).await?;
         info!(volume_id = %request.id, nqn = %context.nqn, controller, elapsed_ms = millis(begun), "session opened");
         Ok((session, subsystem))
-    }
-
-    /// Waits for a live device of any size: whether the size is right is judged by the
-    /// plan, and a volume that was grown since its attachment is right too.
-    pub(super) async fn await_session(
-        &self,
-        request: &StageRequest,
-        budget: &Budget,
-    ) -> Result<Subsystem, NodeError> {
-        let deadline = budget
-            .deadline()
-            .min(Instant::now() + self.settings.connect_timeout);
-        Ok(await_device(&*self.host, &request.context.nqn, deadline).await?)
     }
 }
