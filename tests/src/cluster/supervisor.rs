@@ -96,8 +96,8 @@ impl Supervisor {
             let options = ApplianceOptions {
                 disk_mebibytes: 16 << 10,
                 pool_gibibytes: 100,
-                volatile_cache: false,
                 arguments: plan.simulator.clone(),
+                ..ApplianceOptions::default()
             };
             let appliance = Appliance::start(&lab, options).await?;
             progress.say("appliance serves");

@@ -7,6 +7,7 @@ use rds_csi_tests::guest::{Guest, GuestOptions};
 use rds_csi_tests::lab::Lab;
 use rds_csi_tests::plugin::{ControllerProcess, NodeProcess, Plugin};
 use rds_csi_tests::volume::Volume;
+use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -124,6 +125,20 @@ impl Cluster {
         size.trim().parse().unwrap()
     }
 
+    /// Connects a guest to a subsystem as a host of its own, past any driver; `host` is
+    /// its NQN and its id.
+    pub(crate) async fn connect_by_hand(&self, guest: &Guest, nqn: &str, host: (&str, &str)) {
+        let options = format!(
+            "transport=tcp,traddr={},trsvcid=4420,nqn={nqn},hostnqn={},hostid={},ctrl_loss_tmo=-1",
+            self.appliance.address(),
+            host.0,
+            host.1
+        );
+        let script = format!("exec 9<>/dev/nvme-fabrics; printf %s '{options}' >&9; cat <&9");
+        let reply = guest.script(&script).await.unwrap();
+        assert!(reply.starts_with("instance="), "{reply}");
+    }
+
     /// A machine that is no node of this cluster.
     pub(crate) async fn stranger(&self, name: &str) -> Guest {
         Guest::boot(&self.lab, GuestOptions::named(name))
@@ -164,6 +179,25 @@ impl Node {
     pub(crate) async fn script(&self, script: &str) -> String {
         let output = self.guest.script(script).await.unwrap();
         output.trim().to_owned()
+    }
+
+    /// The guest's clock, in seconds.
+    pub(crate) async fn clock(&self) -> f64 {
+        self.script("echo $EPOCHREALTIME").await.parse().unwrap()
+    }
+
+    /// Until the kernel has so many sessions, in whatever state.
+    pub(crate) async fn await_controllers(&self, count: usize) {
+        until(
+            &format!("{count} sessions are left"),
+            DEADLINE,
+            async || {
+                let script = "ls /sys/class/nvme 2>/dev/null | wc -l";
+                Ok((self.script(script).await == count.to_string()).then_some(()))
+            },
+        )
+        .await
+        .unwrap();
     }
 
     /// Whether a script succeeds, and its error output.

@@ -3,26 +3,17 @@
 use rds_csi_tests::volume::{Claim, Volume};
 use tonic::Code;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::Cluster;
 use crate::pod::Pod;
 
 const STRANGER: &str = "nqn.2014-08.org.nvmexpress:uuid:0a4f7c52-8ad4-4f0e-9a6e-0d8a6b0a7f11";
 const STRANGER_ID: &str = "0a4f7c52-8ad4-4f0e-9a6e-0d8a6b0a7f11";
+const HOST: (&str, &str) = (STRANGER, STRANGER_ID);
 /// Some of the stranger's device.
 const SCRATCH: &str = "bs=1M count=2 iflag=direct status=none";
 
 fn nqn(volume: &Volume) -> &str {
     &volume.volume.volume_context["nqn"]
-}
-
-async fn connect_by_hand(cluster: &Cluster, node: &Node, nqn: &str) {
-    let options = format!(
-        "transport=tcp,traddr={},trsvcid=4420,nqn={nqn},hostnqn={STRANGER},hostid={STRANGER_ID},ctrl_loss_tmo=-1",
-        cluster.appliance.address()
-    );
-    let script = format!("exec 9<>/dev/nvme-fabrics; printf %s '{options}' >&9; cat <&9");
-    let reply = node.script(&script).await;
-    assert!(reply.starts_with("instance="), "{reply}");
 }
 
 /// Serves a file under an NQN that the volume's is the beginning of.
@@ -48,7 +39,7 @@ async fn sessions_of_strangers_are_never_ended() {
     let claim = Claim::filesystem("ours", 64, "ext4");
     let volume = claim.create(controller).await.unwrap();
     let lookalike = export_lookalike(&cluster, &volume).await;
-    connect_by_hand(&cluster, node, &lookalike).await;
+    cluster.connect_by_hand(&node.guest, &lookalike, HOST).await;
     for _ in 0..2 {
         let pod = Pod::start(controller, node, &volume, "pod").await;
         pod.fill(node, &volume).await;
@@ -62,7 +53,9 @@ async fn sessions_of_strangers_are_never_ended() {
 
     // Our own NQN, but not our session: nothing tells whose it is.
     let context = volume.attach(controller, &node.name).await.unwrap();
-    connect_by_hand(&cluster, node, nqn(&volume)).await;
+    cluster
+        .connect_by_hand(&node.guest, nqn(&volume), HOST)
+        .await;
     let refused = volume.unstage(node.plugin()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains(STRANGER), "{refused:?}");

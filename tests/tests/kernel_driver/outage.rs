@@ -119,10 +119,6 @@ async fn place(node: &Node, pod: &Pod) -> String {
     node.script(&script).await
 }
 
-async fn clock(node: &Node) -> f64 {
-    node.script("echo $EPOCHREALTIME").await.parse().unwrap()
-}
-
 #[tokio::test]
 async fn writers_outlive_an_outage_and_go_on_in_time() {
     let mut cluster = Cluster::boot(&["node-a"]).await;
@@ -135,7 +131,7 @@ async fn writers_outlive_an_outage_and_go_on_in_time() {
         Writer::start(&cluster, block, 2.0).await,
     ];
     cluster.lab.cut(cluster.appliance.guest()).unwrap();
-    let cut = clock(cluster.node()).await;
+    let cut = cluster.node().clock().await;
     cluster.appliance.power_off().unwrap();
     cluster.appliance.power_on().await.unwrap();
     until("all sessions have noticed", DEADLINE, async || {
@@ -146,7 +142,7 @@ async fn writers_outlive_an_outage_and_go_on_in_time() {
     .unwrap();
 
     // Before and not after: what the restoring takes counts too.
-    let back = clock(cluster.node()).await;
+    let back = cluster.node().clock().await;
     cluster.lab.restore(cluster.appliance.guest()).unwrap();
     for writer in &writers {
         let goes_on = |times: &[f64]| times.iter().filter(|time| **time > back).count() > 5;

@@ -24,11 +24,6 @@ fn claims() -> [Claim; 3] {
     .map(|claim| claim.parameter(RECONNECT_DELAY, "1"))
 }
 
-async fn clock(cluster: &Cluster) -> f64 {
-    let clock = cluster.node().script("echo $EPOCHREALTIME").await;
-    clock.parse().unwrap()
-}
-
 /// Every host that comes while the port is open and its subsystem is not there is told
 /// not to retry.
 #[tokio::test]
@@ -40,7 +35,7 @@ async fn writers_outlive_a_device_that_opens_its_port_before_its_exports() {
     }
     cluster.appliance.power_off().unwrap();
     cluster.appliance.power_on().await.unwrap();
-    let back = clock(&cluster).await;
+    let back = cluster.node().clock().await;
     let mut errors = 0;
     for writer in &mut writers {
         writer.resumed(back).await;
@@ -78,7 +73,7 @@ async fn writers_outlive_a_device_whose_exports_are_empty_until_its_pool_is_moun
         .await
         .unwrap();
     }
-    let back = clock(&cluster).await;
+    let back = cluster.node().clock().await;
     let mut errors = 0;
     for writer in &mut writers {
         writer.resumed(back).await;
@@ -108,11 +103,11 @@ async fn a_device_with_a_volatile_cache_loses_only_what_is_on_its_way() {
     }
     let mut cuts = Vec::new();
     for _ in 0..3 {
-        let before = clock(&cluster).await;
+        let before = cluster.node().clock().await;
         cluster.appliance.power_off().unwrap();
-        cuts.push((before, clock(&cluster).await));
+        cuts.push((before, cluster.node().clock().await));
         cluster.appliance.power_on().await.unwrap();
-        let back = clock(&cluster).await;
+        let back = cluster.node().clock().await;
         for writer in &writers {
             writer.resumed(back).await;
         }
@@ -150,12 +145,7 @@ async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
     for (volume, ..) in &pods {
         cluster.export(volume, false).await;
     }
-    until("no session is left", DEADLINE, async || {
-        let left = node.script("ls /sys/class/nvme | wc -l").await;
-        Ok((left == "0").then_some(()))
-    })
-    .await
-    .unwrap();
+    node.await_controllers(0).await;
     // In another order, so that numbers and names are those of others.
     for (volume, ..) in pods.iter().rev() {
         cluster.export(volume, true).await;

@@ -61,7 +61,7 @@ impl Matrix {
         let appliance = self.cluster.appliance.guest();
         self.cluster.lab.cut(appliance).unwrap();
         tokio::time::sleep(length).await;
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.cluster
             .lab
             .restore(self.cluster.appliance.guest())
@@ -84,7 +84,6 @@ impl Matrix {
         let id = "cat /sys/class/nvme/nvme*/hostid | sort -u";
         let id = self.cluster.node().script(id).await;
         assert_eq!((host.lines().count(), id.lines().count()), (1, 1));
-        let address = self.cluster.appliance.address();
         let nqns = self
             .cluster
             .node()
@@ -92,14 +91,9 @@ impl Matrix {
             .await;
         let twin = self.cluster.stranger("twin").await;
         for nqn in nqns.lines() {
-            let options = format!(
-                "transport=tcp,traddr={address},trsvcid=4420,nqn={nqn},hostnqn={host},hostid={id}"
-            );
-            let connect = format!("exec 9<>/dev/nvme-fabrics; printf %s '{options}' >&9; cat <&9");
-            let answer = twin.script(&connect).await.unwrap();
-            assert!(answer.starts_with("instance="), "{answer}");
+            self.cluster.connect_by_hand(&twin, nqn, (&host, &id)).await;
         }
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.settle("another host of this identity", back, |_| Toll::Time)
             .await;
         twin.kill().unwrap();
@@ -113,7 +107,7 @@ impl Matrix {
             grow(controller, &writer.volume, size).await.unwrap();
             sizes.push(size);
         }
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         for (writer, size) in self.writers.iter().zip(sizes) {
             let told = grow_here(node.plugin(), &writer.volume, writer.target(), size).await;
             assert!(told.unwrap() <= size);
@@ -123,7 +117,7 @@ impl Matrix {
 
     async fn target_restart(&mut self) {
         self.cluster.appliance.restart().await.unwrap();
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         // Whoever came while the port was open and the export was not there is told not
         // to retry.
         self.settle("target restarted", back, |_| Toll::Errors)
@@ -143,7 +137,7 @@ impl Matrix {
         })
         .await
         .unwrap();
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.settle("restart with a late pool", back, |_| Toll::Errors)
             .await;
     }
@@ -154,11 +148,11 @@ impl Matrix {
         for writer in &self.writers {
             self.cluster.export(&writer.volume, false).await;
         }
-        self.wait_for_none().await;
+        self.cluster.node().await_controllers(0).await;
         for writer in self.writers.iter().rev() {
             self.cluster.export(&writer.volume, true).await;
         }
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.settle("exports removed and made again", back, |_| Toll::Errors)
             .await;
     }
@@ -180,7 +174,7 @@ impl Matrix {
             seen.push([first, second]);
         }
         assert!(swapped, "two volumes never changed places: {seen:?}");
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.settle("two volumes with each other's name", back, |writer| {
             if TWO.contains(&writer.name()) {
                 Toll::Errors
@@ -196,14 +190,9 @@ impl Matrix {
         let writer = &self.writers[writer];
         self.cluster.export(&writer.volume, false).await;
         let left = self.writers.len() - 1;
-        until("one session is gone", DEADLINE, async || {
-            let count = self.cluster.node().script("ls /sys/class/nvme | wc -l");
-            Ok((count.await == left.to_string()).then_some(()))
-        })
-        .await
-        .unwrap();
+        self.cluster.node().await_controllers(left).await;
         self.cluster.export(&writer.volume, true).await;
-        writer.resumed(self.clock().await).await;
+        writer.resumed(self.cluster.node().clock().await).await;
     }
 
     /// The device names of two volumes, without the numbers of their namespaces.
@@ -229,9 +218,9 @@ impl Matrix {
             .lab
             .restore(self.cluster.appliance.guest())
             .unwrap();
-        self.wait_for_none().await;
+        self.cluster.node().await_controllers(0).await;
         self.allow("").await;
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         self.settle("host refused, then allowed", back, |_| Toll::Errors)
             .await;
     }
@@ -258,7 +247,7 @@ impl Matrix {
         self.wait_for("some are given up", "connecting", kept).await;
         self.cluster.nodes[0].crash().await;
         self.export_all(true).await;
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.cluster.nodes[0].crash().await;
         // The port is open before the last export is there: whoever comes in between is
@@ -278,7 +267,7 @@ impl Matrix {
     async fn power_cut(&mut self) {
         self.cluster.appliance.power_off().unwrap();
         self.cluster.appliance.power_on().await.unwrap();
-        let back = self.clock().await;
+        let back = self.cluster.node().clock().await;
         // The device opened its port before all of its subsystems were there: whoever came
         // in between was told not to retry.
         self.settle("power cut of the appliance", back, |_| Toll::Errors)

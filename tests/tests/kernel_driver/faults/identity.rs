@@ -93,12 +93,7 @@ async fn a_smaller_namespace_is_not_handed_back_until_it_is_whole() {
     let used = used(&cluster).await;
     let appliance = cluster.appliance.guest();
     export_all(&cluster, &used, false).await;
-    until("no session is left", DEADLINE, async || {
-        let left = cluster.node().script("ls /sys/class/nvme | wc -l").await;
-        Ok((left == "0").then_some(()))
-    })
-    .await
-    .unwrap();
+    cluster.node().await_controllers(0).await;
     for (volume, ..) in &used {
         let file = cluster.backing_file(volume).await;
         let cut = format!("cp {file} {file}.whole; truncate -s -16M {file}");

@@ -79,22 +79,6 @@ impl Matrix {
         .unwrap();
     }
 
-    /// Until the kernel has given up every session.
-    pub(super) async fn wait_for_none(&self) {
-        until("no session is left", DEADLINE, async || {
-            let script = "ls /sys/class/nvme 2>/dev/null | wc -l";
-            Ok((self.cluster.node().script(script).await == "0").then_some(()))
-        })
-        .await
-        .unwrap();
-    }
-
-    /// The node's clock, in seconds.
-    pub(super) async fn clock(&self) -> f64 {
-        let clock = self.cluster.node().script("echo $EPOCHREALTIME").await;
-        clock.parse().unwrap()
-    }
-
     /// The fault is over since `back`: every writer goes on in time, with no more errors
     /// than `toll` allows.
     pub(super) async fn settle(&mut self, fault: &str, back: f64, toll: impl Fn(&Writer) -> Toll) {

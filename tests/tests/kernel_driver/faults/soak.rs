@@ -64,9 +64,10 @@ struct Held {
 impl Matrix {
     async fn held(&self) -> Held {
         let looks = format!(
-            "p=$(pidof rds-csi-driver)
+            "p={}
              for i in $(seq {LOOKS}); do ls /proc/$p/task | wc -l; sleep 1; done | sort -n | head -1
-             ls /proc/$p/fd | wc -l; wc -l </proc/self/mountinfo; ls /sys/class/nvme | wc -l"
+             ls /proc/$p/fd | wc -l; wc -l </proc/self/mountinfo; ls /sys/class/nvme | wc -l",
+            self.cluster.node().process.process().pid()
         );
         let counts = self.cluster.node().script(&looks).await;
         let counts: Vec<usize> = counts.lines().map(|line| line.parse().unwrap()).collect();
