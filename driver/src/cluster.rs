@@ -11,8 +11,11 @@
 //! | core | `persistentvolumes` | `get` | each ControllerPublishVolume |
 //! | core | `persistentvolumes` | `patch` | the annotations of [`rds_csi_core::names::annotation`] |
 //! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
-//! | core | `pods` | `list`, `watch` | seeing the first use |
+//! | core | `pods` | `list`, `watch` | seeing the first use; who uses a volume that two nodes want |
+//! | core | `nodes` | `get` | whether a node may still write: each ControllerUnpublishVolume, and a second attachment |
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
+//! | `kubevirt.io` | `virtualmachineinstances` | `list` | a second attachment, where KubeVirt is installed |
+//! | `kubevirt.io` | `virtualmachineinstancemigrations` | `list` | the same |
 //!
 //! What that of the nodes needs stands in [`node`].
 
@@ -22,6 +25,7 @@ mod client;
 #[cfg(test)]
 pub(crate) mod fake;
 mod first_use;
+mod kubevirt;
 mod node;
 mod wire;
 
@@ -31,7 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rds_csi_core::attachment::grant::VolumeAttachment;
+use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
@@ -48,6 +52,15 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// Every VolumeAttachment of this driver, as of one moment after the call began.
     async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError>;
+
+    /// A node as it is seen from a volume; `None` if the cluster has none of this name.
+    async fn node(&self, name: &str, volume: &VolumeId) -> Result<Option<Node>, ClusterError>;
+
+    /// Every pod of a namespace that is bound to a node.
+    async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError>;
+
+    /// What there is of KubeVirt, with every machine and migration of a namespace.
+    async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError>;
 
     /// Sets an annotation, if nobody has changed the PersistentVolume since it was read.
     ///
@@ -81,6 +94,8 @@ pub struct PersistentVolume {
     pub is_filesystem: bool,
     /// `spec.accessModes`.
     pub access_modes: Vec<String>,
+    /// What its volume context says.
+    pub attributes: BTreeMap<String, String>,
     /// The claim that it is bound to.
     pub claim: Option<Claim>,
     /// Its annotations.
@@ -93,21 +108,6 @@ impl PersistentVolume {
     pub fn is_of(&self, id: &VolumeId, driver: &DriverName) -> bool {
         self.driver == driver.as_str() && self.handle == id.as_str()
     }
-
-    /// Whether many nodes may write it, as one device.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        !self.is_filesystem && self.access_modes.iter().any(|mode| mode == "ReadWriteMany")
-    }
-}
-
-/// A PersistentVolumeClaim, by name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
 }
 
 /// What is known of the way to the API server without asking it.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rds_csi_core::attachment::Modes;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::cluster_id::ClusterId;
@@ -80,6 +81,7 @@ impl Controller {
             cluster,
             driver: settings.driver_name.clone(),
             owner: settings.cluster.clone(),
+            modes: Modes::default(),
         };
         let attachments = cluster.map(in_cluster).map_or_else(
             || Attachments::Process(InProcess::default()),

@@ -64,6 +64,8 @@ struct State {
     requests: Vec<Request>,
     /// By call: what happens to its requests, and to how many.
     faults: Vec<(String, Fault, u32)>,
+    /// The kinds of KubeVirt that the cluster knows, as paths name them.
+    kubevirt: Vec<String>,
     /// Ends the watches of now.
     watches: CancellationToken,
 }
@@ -150,6 +152,11 @@ impl FakeApiServer {
         self.shared.changed.send_replace(version);
     }
 
+    /// Lets the cluster know kinds of KubeVirt, named as in paths.
+    pub fn know_kubevirt(&self, kinds: &[&str]) {
+        self.shared.state().kubevirt = kinds.iter().map(|&kind| kind.to_owned()).collect();
+    }
+
     /// An object as it is now.
     #[must_use]
     pub fn get(&self, resource: &str, name: &str) -> Option<Value> {
@@ -159,7 +166,11 @@ impl FakeApiServer {
     /// Every object of a resource as it is now.
     #[must_use]
     pub fn list(&self, resource: &str) -> Vec<Value> {
-        let page = self.shared.state().store.list(resource, usize::MAX, None);
+        let page = self
+            .shared
+            .state()
+            .store
+            .list(resource, |_| true, usize::MAX, None);
         page.map(|(objects, ..)| objects).unwrap_or_default()
     }
 

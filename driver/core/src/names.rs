@@ -77,6 +77,10 @@ pub mod foreign {
     pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
     /// The API group of KubeVirt's machines and migrations.
     pub const KUBEVIRT_GROUP: &str = "kubevirt.io";
+    /// KubeVirt's machines, as their paths name them.
+    pub const MACHINES: &str = "virtualmachineinstances";
+    /// KubeVirt's migrations, as their paths name them.
+    pub const MIGRATIONS: &str = "virtualmachineinstancemigrations";
     /// The API group of KubeVirt's exports.
     pub const EXPORT_GROUP: &str = "export.kubevirt.io";
     /// What a pod of KubeVirt is, such as `virt-launcher` or `hotplug-disk`.
@@ -130,7 +134,7 @@ impl FromStr for DriverName {
     type Err = DriverNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() <= 63 && is_dns_subdomain(text) {
+        if text.len() <= 63 && is_object_name(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(DriverNameError(text.to_owned()))
@@ -164,9 +168,11 @@ impl DriverName {
     }
 }
 
-/// Lower-case labels of letters, digits and inner hyphens, joined by dots.
-fn is_dns_subdomain(text: &str) -> bool {
-    text.split('.').all(|label| {
+/// Whether an object of Kubernetes may have this name: lower-case labels of letters,
+/// digits and inner hyphens, joined by dots, 253 characters at most.
+#[must_use]
+pub fn is_object_name(text: &str) -> bool {
+    let is_label = |label: &str| {
         let bytes = label.as_bytes();
         !bytes.is_empty()
             && bytes
@@ -174,7 +180,8 @@ fn is_dns_subdomain(text: &str) -> bool {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
             && bytes[0] != b'-'
             && bytes[bytes.len() - 1] != b'-'
-    })
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 #[cfg(test)]

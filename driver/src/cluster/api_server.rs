@@ -7,19 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
-use rds_csi_core::attachment::grant::VolumeAttachment;
+use rds_csi_core::attachment::grant::name_on_nodes;
+use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
 use rds_csi_core::kind::Chain;
-use rds_csi_core::names::DriverName;
+use rds_csi_core::names::{DriverName, is_object_name};
+use rds_csi_core::volume_id::VolumeId;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::calls::{Calls, Refusal};
+use super::calls::{Calls, present};
 use super::client::client;
-use super::wire::{AttachmentSpec, Object, VolumeSpec};
-use super::{Cluster, ClusterError, ClusterLink, PersistentVolume, first_use};
+use super::wire::{AttachmentSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
+use super::{Cluster, ClusterError, ClusterLink, PersistentVolume, first_use, kubevirt};
 
 /// How many objects one answer may hold: a bound of memory, here and there.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 /// How often an idle controller looks whether the API server answers.
 const PROBE: Duration = Duration::from_secs(15);
 /// The owner of what is patched.
@@ -28,6 +30,8 @@ const MANAGER: &str = "rds-csi-driver";
 const GET_VOLUME: &str = "get persistentvolumes";
 const PATCH_VOLUME: &str = "patch persistentvolumes";
 const LIST_ATTACHMENTS: &str = "list volumeattachments";
+const GET_NODE: &str = "get nodes";
+const LIST_PODS: &str = "list pods";
 
 /// An API server.
 pub struct ApiServer {
@@ -74,7 +78,12 @@ impl ApiServer {
         let mut answered = true;
         loop {
             ticks.tick().await;
-            let outcome = self.page(1, None).await;
+            let one = ListParams::default().limit(1);
+            let attachments: Api<Object<AttachmentSpec>> = Api::all(self.client.clone());
+            let outcome = self
+                .calls
+                .run(LIST_ATTACHMENTS, attachments.list(&one))
+                .await;
             if answered && let Err(refusal) = &outcome {
                 tracing::warn!("{}", Chain(&refusal.error));
             }
@@ -82,18 +91,28 @@ impl ApiServer {
         }
     }
 
-    async fn page(
+    /// Lists objects page by page. The pages of one list are of one version of the store,
+    /// the newest at the first.
+    async fn list<S: Spec>(
         &self,
-        limit: u32,
-        after: Option<&str>,
-    ) -> Result<kube::core::ObjectList<Object<AttachmentSpec>>, Refusal> {
-        let api: Api<Object<AttachmentSpec>> = Api::all(self.client.clone());
-        let parameters = ListParams {
-            continue_token: after.map(str::to_owned),
-            ..ListParams::default().limit(limit)
-        };
-        let list = api.list(&parameters);
-        self.calls.run(LIST_ATTACHMENTS, list).await
+        call: &'static str,
+        api: Api<Object<S>>,
+        mut parameters: ListParams,
+        mut each: impl FnMut(Object<S>) + Send,
+    ) -> Result<(), ClusterError>
+    where
+        Object<S>: kube::Resource<DynamicType = ()>,
+    {
+        loop {
+            let page = self.calls.run(call, api.list(&parameters)).await;
+            let page = page.map_err(|refusal| refusal.error)?;
+            page.items.into_iter().for_each(&mut each);
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(());
+            }
+            parameters.continue_token = next;
+        }
     }
 }
 
@@ -104,30 +123,46 @@ impl Cluster for ApiServer {
         name: &str,
     ) -> Result<Option<PersistentVolume>, ClusterError> {
         let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
-        match self.calls.run(GET_VOLUME, api.get(name)).await {
-            Ok(object) => Ok(Some(object.into())),
-            Err(refusal) if refusal.code == Some(404) => Ok(None),
-            Err(refusal) => Err(refusal.error),
-        }
+        let found = present(self.calls.run(GET_VOLUME, api.get(name)).await)?;
+        Ok(found.map(PersistentVolume::from))
     }
 
-    /// The pages of one list are of one version of the store, the newest at the first.
     async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError> {
         let mut attachments = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.page(PAGE, after.as_deref()).await;
-            let page = page.map_err(|refusal| refusal.error)?;
-            let ours = page
-                .items
-                .into_iter()
-                .filter(|object| object.spec.attacher == self.driver.as_str());
-            attachments.extend(ours.map(VolumeAttachment::from));
-            after = page.metadata.continue_.filter(|token| !token.is_empty());
-            if after.is_none() {
-                return Ok(attachments);
+        let ours = |object: Object<AttachmentSpec>| {
+            if object.spec.attacher == self.driver.as_str() {
+                attachments.push(object.into());
             }
+        };
+        let api = Api::all(self.client.clone());
+        let all = ListParams::default().limit(PAGE);
+        self.list(LIST_ATTACHMENTS, api, all, ours).await?;
+        Ok(attachments)
+    }
+
+    async fn node(&self, name: &str, volume: &VolumeId) -> Result<Option<Node>, ClusterError> {
+        // What cannot be a name cannot be a path either.
+        if !is_object_name(name) {
+            return Ok(None);
         }
+        let api: Api<Object<NodeSpec>> = Api::all(self.client.clone());
+        let found = present(self.calls.run(GET_NODE, api.get(name)).await)?;
+        Ok(found.map(|node| node.seen_from(&name_on_nodes(volume, &self.driver))))
+    }
+
+    async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError> {
+        let mut pods = Vec::new();
+        let api: Api<Object<PodSpec>> = Api::namespaced(self.client.clone(), namespace);
+        let there = ListParams::default()
+            .fields(&format!("spec.nodeName={node}"))
+            .limit(PAGE);
+        self.list(LIST_PODS, api, there, |pod| pods.push(pod.into()))
+            .await?;
+        Ok(pods)
+    }
+
+    async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError> {
+        kubevirt::read(&self.client, &self.calls, namespace).await
     }
 
     async fn annotate(

@@ -124,6 +124,15 @@ impl Refusal {
     }
 }
 
+/// An object, or that there is none.
+pub(super) fn present<T>(answer: Result<T, Refusal>) -> Result<Option<T>, ClusterError> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(refusal) if refusal.code == Some(404) => Ok(None),
+        Err(refusal) => Err(refusal.error),
+    }
+}
+
 fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),

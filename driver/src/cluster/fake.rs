@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rds_csi_core::attachment::grant::VolumeAttachment;
+use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
+use rds_csi_core::volume_id::VolumeId;
 
 use super::{Cluster, ClusterError, ClusterLink, PersistentVolume};
 
@@ -30,6 +31,10 @@ pub(crate) struct FakeCluster(Mutex<State>);
 struct State {
     volumes: BTreeMap<String, PersistentVolume>,
     attachments: Vec<VolumeAttachment>,
+    /// Nodes that are not simply ready.
+    nodes: BTreeMap<String, Option<Node>>,
+    pods: Vec<Pod>,
+    kubevirt: Option<KubeVirt>,
     made: u32,
     calls: usize,
     /// What happens to which call.
@@ -75,6 +80,21 @@ impl FakeCluster {
         self.state()
             .attachments
             .retain(|attachment| attachment.node != node);
+    }
+
+    /// Changes a node, or removes it. Every other is there and ready.
+    pub(crate) fn node_is(&self, name: &str, node: Option<Node>) {
+        self.state().nodes.insert(name.to_owned(), node);
+    }
+
+    /// Adds a pod.
+    pub(crate) fn run(&self, pod: Pod) {
+        self.state().pods.push(pod);
+    }
+
+    /// Installs KubeVirt, with these objects.
+    pub(crate) fn kubevirt_is(&self, kubevirt: KubeVirt) {
+        self.state().kubevirt = Some(kubevirt);
     }
 
     /// The annotation of a PersistentVolume.
@@ -136,6 +156,26 @@ impl Cluster for FakeCluster {
 
     async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError> {
         self.call(|state| Ok(state.attachments.clone())).await
+    }
+
+    async fn node(&self, name: &str, _: &VolumeId) -> Result<Option<Node>, ClusterError> {
+        let ready = Node {
+            ready: true,
+            ..Node::default()
+        };
+        self.call(|state| Ok(state.nodes.get(name).copied().unwrap_or(Some(ready))))
+            .await
+    }
+
+    async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError> {
+        let there = |pod: &&Pod| pod.namespace == namespace && pod.node == node;
+        self.call(|state| Ok(state.pods.iter().filter(there).cloned().collect()))
+            .await
+    }
+
+    async fn kubevirt(&self, _: &str) -> Result<KubeVirt, ClusterError> {
+        self.call(|state| Ok(state.kubevirt.clone().unwrap_or(KubeVirt::Absent)))
+            .await
     }
 
     async fn annotate(

@@ -23,7 +23,7 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 use super::ClusterError;
-use super::calls::{Calls, Refusal};
+use super::calls::{Calls, present};
 use super::client::client;
 use super::wire::{AttachmentSpec, Object, VolumeSpec};
 
@@ -100,15 +100,6 @@ impl NodeApiServer {
             client: client(kubeconfig, "node", driver).await?,
             calls: Calls::default(),
         })
-    }
-}
-
-/// An object, or that there is none.
-fn present<T>(answer: Result<T, Refusal>) -> Result<Option<T>, ClusterError> {
-    match answer {
-        Ok(object) => Ok(Some(object)),
-        Err(refusal) if refusal.code == Some(404) => Ok(None),
-        Err(refusal) => Err(refusal.error),
     }
 }
 

@@ -1,16 +1,17 @@
 //! Who may have which volume: asked of the cluster, or known to this process only.
 
 mod cluster;
+mod look;
 mod process;
 
 use rds_csi_core::access::Access;
-use rds_csi_core::attachment::Attachment;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
 
 use super::error::ControllerError;
 pub(crate) use cluster::InCluster;
-pub(crate) use process::InProcess;
+use process::Attachment;
+pub(crate) use process::{AttachmentError, InProcess};
 
 /// Where attachments are known.
 #[derive(Debug)]
@@ -68,12 +69,20 @@ impl Attachments {
     }
 
     /// Takes a volume from a node, or from all where none is named. In a cluster it is
-    /// the VolumeAttachment that says who has it, and that goes when this is done:
-    /// nothing is to be changed, whether node, device or API server are there or not.
-    pub(crate) fn detach(&self, id: &VolumeId, node: Option<&str>) {
-        match self {
-            Self::Cluster(_) => {}
-            Self::Process(process) => process.detach(id, node),
+    /// the VolumeAttachment that says who has it, and that goes when this succeeds: it is
+    /// judged whether the node may be taken to have let go, and nothing is changed.
+    pub(crate) async fn detach(
+        &self,
+        id: &VolumeId,
+        node: Option<&str>,
+    ) -> Result<(), ControllerError> {
+        match (self, node) {
+            (Self::Cluster(cluster), Some(node)) => cluster.release(id, node).await,
+            (Self::Cluster(_), None) => Ok(()),
+            (Self::Process(process), _) => {
+                process.detach(id, node);
+                Ok(())
+            }
         }
     }
 

@@ -1,13 +1,15 @@
 //! Why an operation of the controller failed.
 
-use rds_csi_core::attachment::AttachmentError;
+use rds_csi_core::attachment::Denial;
 use rds_csi_core::attachment::grant::GrantError;
+use rds_csi_core::attachment::observation::Unread;
 use rds_csi_core::bytes::CapacityError;
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::provision::ProvisionError;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::error::RdsError;
 
+use super::attachments::AttachmentError;
 use crate::cluster::ClusterError;
 
 /// A failed operation of the controller.
@@ -90,7 +92,7 @@ pub(crate) enum ControllerError {
         /// Those that there are.
         known: Vec<String>,
     },
-    /// The attachment rules.
+    /// The attachment rules, over what this process knows.
     #[error("volume {id} cannot be attached to node {node:?}")]
     Attachment {
         /// The volume.
@@ -101,16 +103,47 @@ pub(crate) enum ControllerError {
         #[source]
         source: Box<AttachmentError>,
     },
+    /// The cluster shows nothing that could be granted.
+    #[error("volume {id} cannot be attached")]
+    NotAsked {
+        /// The volume.
+        id: VolumeId,
+        /// Why not.
+        #[source]
+        source: Box<GrantError>,
+    },
     /// The attachment rules, over what the cluster shows.
-    #[error("volume {id} cannot be attached to node {node:?}")]
-    Refused {
+    #[error("volume {id} cannot be attached to node {node}")]
+    Denied {
         /// The volume.
         id: VolumeId,
         /// Which node asked.
         node: String,
         /// Why not.
         #[source]
-        source: Box<GrantError>,
+        source: Box<Denial>,
+    },
+    /// The node may still write.
+    #[error("volume {id} stays attached to node {node}")]
+    StillUsed {
+        /// The volume.
+        id: VolumeId,
+        /// Which node has it.
+        node: String,
+        /// Why it is not taken from it.
+        #[source]
+        source: Box<Denial>,
+    },
+    /// Something that the attachment rules need could not be read.
+    #[error("whether node {node} may have volume {id} cannot be judged now")]
+    Unjudged {
+        /// The volume.
+        id: VolumeId,
+        /// Which node it is about.
+        node: String,
+        /// What was not read, and why.
+        #[source]
+        source: Unread,
     },
     /// The cluster did not answer.
     #[error(transparent)]
@@ -152,7 +185,10 @@ impl Failure for ControllerError {
             Self::Attached { .. } => Kind::Conflict,
             Self::UnknownNode { .. } => Kind::NotFound,
             Self::Attachment { source, .. } => source.kind(),
-            Self::Refused { source, .. } => source.kind(),
+            Self::NotAsked { source, .. } => source.kind(),
+            Self::Denied { source, .. } => source.kind(),
+            // Whatever the rule: the orchestrator must not take it for detached.
+            Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

@@ -73,9 +73,14 @@ impl Controller {
     }
 
     /// Takes the volume from a node, or from all where none is named. Needs no device.
-    pub(crate) fn unpublish(&self, id: &VolumeId, node: Option<&str>) {
-        self.attachments.detach(id, node);
+    pub(crate) async fn unpublish(
+        &self,
+        id: &VolumeId,
+        node: Option<&str>,
+    ) -> Result<(), ControllerError> {
+        self.attachments.detach(id, node).await?;
         info!(volume_id = %id, node = node.unwrap_or("*"), "volume detached");
+        Ok(())
     }
 
     /// The size of a volume that is there and whole.

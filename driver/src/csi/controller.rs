@@ -144,9 +144,12 @@ impl ControllerService for ControllerHandler {
     ) -> Result<Response<ControllerUnpublishVolumeResponse>, Status> {
         let request = request.get_ref();
         if let Some(id) = decode::former(&request.volume_id).map_err(bad)? {
-            let _guard = self.locks.try_lock(id.as_str()).map_err(bad)?;
-            let node = Some(request.node_id.as_str()).filter(|node| !node.is_empty());
-            self.controller.unpublish(&id, node);
+            let node = Some(request.node_id.clone()).filter(|node| !node.is_empty());
+            let volume = id.clone();
+            self.change("unpublish", &id, |controller| async move {
+                controller.unpublish(&volume, node.as_deref()).await
+            })
+            .await?;
         }
         Ok(Response::new(ControllerUnpublishVolumeResponse {}))
     }

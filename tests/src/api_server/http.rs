@@ -30,21 +30,60 @@ fn parameters(uri: &Uri) -> Parameters {
         .collect()
 }
 
-/// A resource and perhaps the key of an object.
-fn target(path: &str) -> Option<(String, Option<String>)> {
-    let rest = [
-        "/api/v1/",
-        "/apis/storage.k8s.io/v1/",
-        "/apis/events.k8s.io/v1/",
-    ]
-    .into_iter()
-    .find_map(|group| path.strip_prefix(group))?;
-    match *rest.split('/').collect::<Vec<_>>() {
-        [resource] => Some((resource.to_owned(), None)),
-        [resource, name] => Some((resource.to_owned(), Some(name.to_owned()))),
-        ["namespaces", _, resource] => Some((resource.to_owned(), None)),
-        ["namespaces", namespace, resource, name] => {
-            Some((resource.to_owned(), Some(format!("{namespace}/{name}"))))
+/// What a path leads to.
+struct Target {
+    resource: String,
+    /// Of objects that have one.
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl Target {
+    fn of(path: &str) -> Option<Self> {
+        let rest = [
+            "/api/v1/",
+            "/apis/storage.k8s.io/v1/",
+            "/apis/events.k8s.io/v1/",
+            "/apis/kubevirt.io/v1/",
+        ]
+        .into_iter()
+        .find_map(|group| path.strip_prefix(group))?;
+        let (namespace, resource, name) = match *rest.split('/').collect::<Vec<_>>() {
+            [resource] => (None, resource, None),
+            [resource, name] => (None, resource, Some(name)),
+            ["namespaces", namespace, resource] => (Some(namespace), resource, None),
+            ["namespaces", namespace, resource, name] => (Some(namespace), resource, Some(name)),
+            _ => return None,
+        };
+        Some(Self {
+            resource: resource.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+        })
+    }
+
+    fn key(&self) -> Option<String> {
+        match (&self.namespace, self.name.clone()?) {
+            (Some(namespace), name) => Some(format!("{namespace}/{name}")),
+            (None, name) => Some(name),
+        }
+    }
+}
+
+/// What the API server says of the kinds that it knows; other groups are not asked about.
+fn discovery(shared: &Shared, path: &str) -> Option<Response> {
+    let kinds = shared.state().kubevirt.clone();
+    match path {
+        "/apis/kubevirt.io" if kinds.is_empty() => Some(status(404, "no such group")),
+        "/apis/kubevirt.io" => {
+            let version = json!({"groupVersion": "kubevirt.io/v1", "version": "v1"});
+            let group = json!({"kind": "APIGroup", "name": "kubevirt.io",
+                "versions": [version], "preferredVersion": version});
+            Some(Json(group).into_response())
+        }
+        "/apis/kubevirt.io/v1" => {
+            let kinds: Vec<_> = kinds.iter().map(|name| json!({"name": name})).collect();
+            Some(Json(json!({"kind": "APIResourceList", "resources": kinds})).into_response())
         }
         _ => None,
     }
@@ -57,9 +96,13 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some((resource, key)) = target(uri.path()) else {
+    if let Some(response) = discovery(&shared, uri.path()) {
+        return response;
+    }
+    let Some(target) = Target::of(uri.path()) else {
         return status(404, "no such path");
     };
+    let (resource, key) = (target.resource.clone(), target.key());
     let parameters = parameters(&uri);
     let watches = parameters.get("watch").is_some_and(|value| value == "true");
     let verb = match (method.as_str(), &key) {
@@ -85,7 +128,7 @@ async fn answer(
         ("patch", Some(key)) => patch(&shared, &resource, &key, &body),
         ("create", _) => create(&shared, &body),
         ("watch", _) => watch(shared, resource, &parameters),
-        _ => list(&shared, &resource, &parameters),
+        _ => list(&shared, &target, &parameters),
     };
     match fault {
         Some(Fault::Lost(code)) => status(code, "on purpose, after the fact"),
@@ -138,13 +181,22 @@ fn patch(shared: &Shared, resource: &str, key: &str, body: &[u8]) -> Response {
     }
 }
 
-fn list(shared: &Shared, resource: &str, parameters: &Parameters) -> Response {
+fn list(shared: &Shared, target: &Target, parameters: &Parameters) -> Response {
     let number = |key: &str| parameters.get(key).and_then(|text| text.parse().ok());
     let limit = number("limit").unwrap_or(usize::MAX);
+    let node = parameters.get("fieldSelector");
+    let node = node.and_then(|selector| selector.strip_prefix("spec.nodeName%3D"));
+    let is = |object: &Value, pointer: &str, wanted: Option<&str>| {
+        wanted.is_none_or(|wanted| object.pointer(pointer).and_then(Value::as_str) == Some(wanted))
+    };
+    let selected = |object: &Value| {
+        is(object, "/metadata/namespace", target.namespace.as_deref())
+            && is(object, "/spec/nodeName", node)
+    };
     let page = shared
         .state()
         .store
-        .list(resource, limit, number("continue"));
+        .list(&target.resource, selected, limit, number("continue"));
     let Some((items, version, next)) = page else {
         return status(410, "the continue token is not known");
     };

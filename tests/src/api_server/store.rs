@@ -99,6 +99,7 @@ impl Store {
     pub(super) fn list(
         &mut self,
         resource: &str,
+        selected: impl Fn(&Value) -> bool,
         limit: usize,
         token: Option<usize>,
     ) -> Option<(Vec<Value>, u64, Option<usize>)> {
@@ -106,7 +107,7 @@ impl Store {
             Some(token) => self.pages.get_mut(token)?.take()?,
             None => {
                 let all = self.objects.iter();
-                let of_it = all.filter(|((kind, _), _)| kind == resource);
+                let of_it = all.filter(|((kind, _), object)| kind == resource && selected(object));
                 (
                     self.version,
                     of_it.map(|(_, object)| object.clone()).collect(),

@@ -18,6 +18,19 @@ type Grant = (&'static str, &'static str, &'static str, &'static str);
 const CONTROLLER: &[Grant] = &[
     // The driver.
     ("controller", "cluster", "pods", "list watch"),
+    ("controller", "cluster", "nodes", "get"),
+    (
+        "controller",
+        "cluster",
+        "virtualmachineinstances.kubevirt.io",
+        "list",
+    ),
+    (
+        "controller",
+        "cluster",
+        "virtualmachineinstancemigrations.kubevirt.io",
+        "list",
+    ),
     (
         "controller",
         "cluster",

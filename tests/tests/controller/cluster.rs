@@ -16,11 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
 use crate::harness::{NAME, PATIENCE, Setup, World, api_server, code};
+use crate::migration;
 
 const GRANTED: &str = "/metadata/annotations/rds.csi.srvlab.io~1granted-attachments";
 const FIRST_USED: &str = "/metadata/annotations/rds.csi.srvlab.io~1first-used";
 
-fn setup(api: &FakeApiServer) -> Setup {
+pub(crate) fn setup(api: &FakeApiServer) -> Setup {
     let setup = Setup {
         api: Some(api.address()),
         ..Setup::default()
@@ -28,14 +29,14 @@ fn setup(api: &FakeApiServer) -> Setup {
     setup.config(|config| config.admin = "127.0.0.1:0".parse().ok())
 }
 
-async fn start() -> (FakeApiServer, World) {
+pub(crate) async fn start() -> (FakeApiServer, World) {
     let api = FakeApiServer::start().await.unwrap();
     let world = setup(&api).connected().await;
     (api, world)
 }
 
 /// Provisions a volume, and the PersistentVolume that external-provisioner then makes.
-async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
+pub(crate) async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
     let volume = world.create(&claim).await.unwrap();
     let mode = match claim.mode {
         Mode::MultiNodeMultiWriter => "ReadWriteMany",
@@ -59,12 +60,23 @@ async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
     volume
 }
 
-fn wish(api: &FakeApiServer, name: &str, node: &str) {
+/// A VolumeAttachment of a PersistentVolume.
+pub(crate) fn wish(api: &FakeApiServer, volume: &str, name: &str, node: &str) {
     api.put(&json!({
         "kind": "VolumeAttachment",
         "metadata": {"name": name},
         "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
-            "source": {"persistentVolumeName": NAME}},
+            "source": {"persistentVolumeName": volume}},
+    }));
+}
+
+/// A node that kubelet was heard of lately, or not.
+pub(crate) fn node(api: &FakeApiServer, name: &str, ready: bool) {
+    let ready = if ready { "True" } else { "Unknown" };
+    api.put(&json!({
+        "kind": "Node",
+        "metadata": {"name": name},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
     }));
 }
 
@@ -107,15 +119,31 @@ async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets()
     let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
     let unasked = volume.attach(&world.plugin, "node-a").await;
     assert_eq!(code(unasked), Code::NotFound);
-    wish(&api, "va-a", "node-a");
-    wish(&api, "va-b", "node-b");
+    wish(&api, NAME, "va-a", "node-a");
+    wish(&api, NAME, "va-b", "node-b");
     volume.attach(&world.plugin, "node-b").await.unwrap();
     world.restart().await;
     let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    for part in ["\"node-b\" has it", "va-b", "kubectl taint node node-b"] {
+    for part in [
+        "node node-b has the volume",
+        "kubectl delete volumeattachment va-b",
+    ] {
         assert!(refused.message().contains(part), "{refused}");
     }
+    node(&api, "node-b", false);
+    let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
+    assert!(
+        refused.message().contains("kubectl taint node node-b"),
+        "{refused}"
+    );
+    let kept = volume.detach(&world.plugin, "node-b").await.unwrap_err();
+    assert_eq!(kept.code(), Code::Unavailable);
+    assert!(
+        kept.message().contains("is not ready and may still write"),
+        "{kept}"
+    );
+    node(&api, "node-b", true);
     volume.attach(&world.plugin, "node-b").await.unwrap();
     // Detached is who has no attachment any more, not who was called so.
     for node in ["node-b", "", "a node that never was"] {
@@ -133,24 +161,6 @@ async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets()
     world.assert_empty();
 }
 
-#[tokio::test]
-async fn a_shared_block_volume_goes_to_two_nodes() {
-    let (api, world) = start().await;
-    let claim = Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter);
-    let volume = provision(&api, &world, claim).await;
-    for node in ["node-a", "node-b", "node-c"] {
-        wish(&api, &format!("va-{node}"), node);
-    }
-    volume.attach(&world.plugin, "node-c").await.unwrap();
-    volume.attach(&world.plugin, "node-a").await.unwrap();
-    let third = volume.attach(&world.plugin, "node-b").await.unwrap_err();
-    assert_eq!(third.code(), Code::FailedPrecondition);
-    assert!(
-        third.message().contains("nodes node-a and node-c have it"),
-        "{third}"
-    );
-}
-
 #[rstest]
 #[case("get persistentvolumes", Fault::Status(500))]
 #[case("list volumeattachments", Fault::Status(429))]
@@ -165,14 +175,18 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
 ) {
     let (api, world) = start().await;
     let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
-    wish(&api, "va-a", "node-a");
-    wish(&api, "va-b", "node-b");
+    wish(&api, NAME, "va-a", "node-a");
+    wish(&api, NAME, "va-b", "node-b");
     api.fail(call, fault, u32::MAX);
     let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert!(refused.message().contains(call), "{refused}");
-    // Nor is it needed to let go.
+    // To let go the node is asked for, and nothing else.
     volume.detach(&world.plugin, "node-a").await.unwrap();
+    api.fail("get nodes", Fault::Status(500), 1);
+    let kept = volume.detach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(kept.code(), Code::Unavailable);
+    assert!(kept.message().contains("get nodes"), "{kept}");
     api.heal();
     volume.attach(&world.plugin, "node-a").await.unwrap();
     assert_eq!(
@@ -190,7 +204,7 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
 async fn a_slow_api_server_still_serves_and_one_that_hangs_is_given_up() {
     let (api, world) = start().await;
     let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
-    wish(&api, "va-a", "node-a");
+    wish(&api, NAME, "va-a", "node-a");
     api.fail(
         "get persistentvolumes",
         Fault::Slow(Duration::from_secs(2)),
@@ -214,7 +228,7 @@ async fn a_slow_api_server_still_serves_and_one_that_hangs_is_given_up() {
 async fn the_first_pod_that_uses_a_filesystem_leaves_a_note_that_the_next_attachment_carries() {
     let (api, world) = start().await;
     let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
-    wish(&api, "va-a", "node-a");
+    wish(&api, NAME, "va-a", "node-a");
     let context = volume.attach(&world.plugin, "node-a").await.unwrap();
     assert_eq!(context.get("firstUsed"), None);
     api.fail("patch persistentvolumes", Fault::Status(500), 1);
@@ -260,7 +274,7 @@ async fn a_controller_starts_without_an_api_server_and_serves_once_it_is_there()
 
     let api = FakeApiServer::on(TcpListener::bind(address).await.unwrap()).unwrap();
     provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
-    wish(&api, "va-a", "node-a");
+    wish(&api, NAME, "va-a", "node-a");
     volume.attach(&world.plugin, "node-a").await.unwrap();
     shows(&world, "/readyz", "cluster: ok").await;
     shows(&world, "/metrics", "rds_csi_cluster_connection_state 1").await;
@@ -306,14 +320,16 @@ async fn a_list_of_many_pages_is_whole_and_a_stale_write_is_refused() {
 async fn what_is_asked_is_what_the_table_of_permissions_says() {
     let (api, world) = start().await;
     let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
-    wish(&api, "va-a", "node-a");
+    wish(&api, NAME, "va-a", "node-a");
     volume.attach(&world.plugin, "node-a").await.unwrap();
     api.put(&pod());
     let note = async || Ok(noted(&api, FIRST_USED));
     until("the use is noted", PATIENCE, note).await.unwrap();
     shows(&world, "/readyz", "cluster: ok").await;
+    volume.detach(&world.plugin, "node-a").await.unwrap();
     api.delete("volumeattachments", "va-a");
     world.delete(volume.id()).await.unwrap();
+    migration::machine_moves(&api, &world).await;
 
     let table = include_str!("../../../driver/src/cluster.rs");
     let mut granted = BTreeSet::new();

@@ -16,6 +16,7 @@ mod foreign;
 mod harness;
 mod life;
 mod listing;
+mod migration;
 mod outage;
 mod pool;
 mod sizes;

@@ -37,6 +37,14 @@ impl FromStr for Moment {
     }
 }
 
+impl Moment {
+    /// The last of all, for a clock that cannot be read: every exception is over by then.
+    #[must_use]
+    pub fn last() -> Self {
+        Self("9999-12-31T23:59:59Z".to_owned())
+    }
+}
+
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -8,7 +8,8 @@
 //! annotation of the PersistentVolume that is only ever written over the version that
 //! was read. The order of those writes decides who wins, no clock does.
 //!
-//! An entry counts while its VolumeAttachment exists, and only then: a record that is
+//! Whether the yes is right is for [`super::judge()`], which counts an entry like an
+//! attachment that came true. An entry counts while its VolumeAttachment exists, and only then: a record that is
 //! out of date, lost or edited gives nobody a volume that another node has, nor does it
 //! bring an attachment back. A wish that was neither granted nor came true holds nothing.
 
@@ -18,7 +19,6 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::observation::Standing;
-use crate::access::Access;
 use crate::kind::{Failure, Kind};
 use crate::names::DriverName;
 use crate::volume_id::VolumeId;
@@ -99,8 +99,6 @@ impl fmt::Display for Record {
 pub struct Observed<'a> {
     /// The PersistentVolume's name.
     pub persistent_volume: &'a str,
-    /// Whether it is a block volume that many nodes may write.
-    pub shared: bool,
     /// What was granted so far.
     pub record: Record,
     /// Every VolumeAttachment of the volume.
@@ -120,6 +118,53 @@ impl Observed<'_> {
         };
         self.attachments.iter().map(standing).collect()
     }
+
+    /// Whether there is something to judge: an attachment of `node`, by the one name that
+    /// the volume has.
+    ///
+    /// # Errors
+    /// See [`GrantError`].
+    pub fn asked_by(&self, node: &str) -> Result<(), GrantError> {
+        let here = self.persistent_volume;
+        let is_other = |attachment: &&VolumeAttachment| attachment.persistent_volume != here;
+        if let Some(other) = self.attachments.iter().find(is_other) {
+            return Err(GrantError::TwoNames {
+                here: here.to_owned(),
+                there: other.persistent_volume.clone(),
+                attachment: other.name.clone(),
+            });
+        }
+        if self
+            .attachments
+            .iter()
+            .all(|attachment| attachment.node != node)
+        {
+            let node = node.to_owned();
+            return Err(GrantError::NotAsked { node });
+        }
+        Ok(())
+    }
+
+    /// What makes a yes to `node` hold, once [`super::judge()`] has said it: its attachments
+    /// that stay, beside everything granted that still exists.
+    #[must_use]
+    pub fn grant(&self, node: &str) -> Grant {
+        let Record(granted) = &self.record;
+        let is_granted = |attachment: &&VolumeAttachment| granted.contains(&attachment.uid);
+        let is_own =
+            |attachment: &&VolumeAttachment| attachment.node == node && !attachment.leaving;
+        if self
+            .attachments
+            .iter()
+            .filter(is_own)
+            .all(|own| is_granted(&own))
+        {
+            return Grant::Stands;
+        }
+        let stays = |attachment: &&VolumeAttachment| is_granted(attachment) || is_own(attachment);
+        let stays = self.attachments.iter().filter(stays);
+        Grant::Write(Record(stays.map(|found| found.uid.clone()).collect()))
+    }
 }
 
 /// A node may have the volume.
@@ -131,7 +176,7 @@ pub enum Grant {
     Write(Record),
 }
 
-/// Why a node does not get the volume.
+/// Why there is nothing to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// Nothing would show that the node has it.
@@ -139,32 +184,6 @@ pub enum GrantError {
     NotAsked {
         /// The node.
         node: String,
-    },
-    /// The attachment is on its way out.
-    #[error("VolumeAttachment {name} is being deleted; the next one is granted")]
-    Leaving {
-        /// Its name.
-        name: String,
-    },
-    /// One node has it.
-    #[error(
-        "node {holder:?} has it and {mode} allows one node. It is free once VolumeAttachment {attachment} is gone, which follows when no pod uses it there; if that node is lost for good, say so with: kubectl taint node {holder} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
-    )]
-    Held {
-        /// The node that has it.
-        holder: String,
-        /// By which VolumeAttachment.
-        attachment: String,
-        /// The access mode that allows no more.
-        mode: String,
-    },
-    /// Two nodes have it.
-    #[error("nodes {} have it, and two is the most that a live migration needs. A third gets it once VolumeAttachment {} is gone, which follows when no pod uses it there", .holders.join(" and "), .attachments.join(" or "))]
-    Full {
-        /// The nodes that have it.
-        holders: Vec<String>,
-        /// By which VolumeAttachments.
-        attachments: Vec<String>,
     },
     /// Two PersistentVolumes lead to one volume.
     #[error(
@@ -184,79 +203,8 @@ impl Failure for GrantError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotAsked { .. } => Kind::NotFound,
-            Self::Leaving { .. } => Kind::Busy,
-            Self::Held { .. } | Self::Full { .. } | Self::TwoNames { .. } => Kind::Conflict,
+            Self::TwoNames { .. } => Kind::Conflict,
         }
-    }
-}
-
-/// Whether `node` may have the volume with this access beside those that have it.
-///
-/// # Errors
-/// See [`GrantError`]; nothing is to be written then.
-pub fn grant(observed: &Observed<'_>, node: &str, access: &Access) -> Result<Grant, GrantError> {
-    let Observed {
-        persistent_volume: here,
-        record: Record(granted),
-        ..
-    } = observed;
-    if let Some(other) = observed
-        .attachments
-        .iter()
-        .find(|attachment| attachment.persistent_volume != *here)
-    {
-        return Err(GrantError::TwoNames {
-            here: (*here).to_owned(),
-            there: other.persistent_volume.clone(),
-            attachment: other.name.clone(),
-        });
-    }
-    let (own, others): (Vec<_>, Vec<_>) = observed
-        .attachments
-        .iter()
-        .partition(|attachment| attachment.node == node);
-    let staying: Vec<_> = own.iter().filter(|own| !own.leaving).collect();
-    match (own.as_slice(), staying.as_slice()) {
-        ([], _) => Err(GrantError::NotAsked {
-            node: node.to_owned(),
-        }),
-        ([leaving, ..], []) => Err(GrantError::Leaving {
-            name: leaving.name.clone(),
-        }),
-        _ => Ok(()),
-    }?;
-    let has =
-        |attachment: &&VolumeAttachment| attachment.attached || granted.contains(&attachment.uid);
-    let holders: Vec<_> = others.into_iter().filter(has).collect();
-    room(&holders, observed.shared, access)?;
-    if staying.iter().all(|own| granted.contains(&own.uid)) {
-        return Ok(Grant::Stands);
-    }
-    let living = holders.iter().chain(&own).map(|attachment| &attachment.uid);
-    let record = living
-        .filter(|uid| granted.contains(*uid))
-        .chain(staying.iter().map(|own| &own.uid));
-    Ok(Grant::Write(Record(record.cloned().collect())))
-}
-
-/// Whether one more node has room beside these.
-fn room(holders: &[&VolumeAttachment], shared: bool, access: &Access) -> Result<(), GrantError> {
-    match holders {
-        [] => Ok(()),
-        [_] if shared && access.mode.is_multi_node() => Ok(()),
-        [holder] => Err(GrantError::Held {
-            holder: holder.node.clone(),
-            attachment: holder.name.clone(),
-            mode: if access.mode.is_multi_node() {
-                "its PersistentVolume".to_owned()
-            } else {
-                access.mode.to_string()
-            },
-        }),
-        more => Err(GrantError::Full {
-            holders: more.iter().map(|holder| holder.node.clone()).collect(),
-            attachments: more.iter().map(|holder| holder.name.clone()).collect(),
-        }),
     }
 }
 

@@ -101,7 +101,7 @@ impl Volume {
 }
 
 /// A PersistentVolumeClaim, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
     /// Its namespace.
     pub namespace: String,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::exception::Moment;
-use super::observation::Unread;
+use super::observation::{Part, Unread};
 use crate::kind::{Failure, Kind};
 
 /// No refusal is longer, in characters: Kubernetes cuts the error of a VolumeAttachment at
@@ -186,6 +186,25 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What is to be told (`warn`) or only counted (`audit`).
     pub noted: Vec<Noted>,
+}
+
+impl Judgement {
+    /// A part that a rule needs and that nobody has tried to read. Whoever reads it and
+    /// judges again comes to an end: there are as many parts as nodes, and two more.
+    #[must_use]
+    pub fn unread(&self) -> Option<&Part> {
+        let of_verdict = match &self.verdict {
+            Verdict::Unknown(unread) => Some(unread),
+            _ => None,
+        };
+        let of_noted = self.noted.iter().filter_map(|noted| match &noted.finding {
+            Finding::Unread(unread) => Some(unread),
+            Finding::Denial(_) => None,
+        });
+        let mut all = of_verdict.into_iter().chain(of_noted);
+        all.find(|unread| unread.why.is_none())
+            .map(|unread| &unread.part)
+    }
 }
 
 /// What a rule would have refused.

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
+use rds_csi_core::attachment::observation::Claim;
 use rds_csi_core::names::{DriverName, annotation};
 
+use super::super::PersistentVolume;
 use super::super::wire::{ContainerStatus, Object, PodSpec, VolumeSpec};
-use super::super::{Claim, PersistentVolume};
 
 /// How a pod used its claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,13 +223,7 @@ fn claims(pod: &Object<PodSpec>) -> Vec<String> {
     spec.volumes
         .iter()
         .filter(|volume| mounted(&volume.name))
-        .filter_map(
-            |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-                (Some(source), _) => Some(source.claim_name.clone()),
-                (None, Some(_)) => Some(format!("{}-{}", pod.meta.name, volume.name)),
-                (None, None) => None,
-            },
-        )
+        .filter_map(|volume| volume.claim(&pod.meta.name))
         .collect()
 }
 

@@ -7,12 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record, grant};
+use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
+use rds_csi_core::attachment::observation::{Part, Unread, Volume};
+use rds_csi_core::attachment::{Modes, Release, Request, Seat, Verdict, release};
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::{DriverName, annotation};
 use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
 
+use super::look::{self, Look};
 use super::{Granted, Wanted};
 use crate::cluster::{Cluster, ClusterError, PersistentVolume};
 use crate::controller::error::ControllerError;
@@ -29,16 +32,14 @@ pub(crate) struct InCluster {
     pub(crate) driver: DriverName,
     /// Whose volumes these are.
     pub(crate) owner: ClusterId,
+    /// How strictly the rules are held.
+    pub(crate) modes: Modes,
 }
 
 impl InCluster {
     /// See [`super::Attachments::attach`].
     pub(crate) async fn attach(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
-        let late = ClusterError::TimedOut {
-            call: "deciding on an attachment",
-            after: DEADLINE,
-        };
-        let decided = timeout(DEADLINE, async {
+        within_deadline(async {
             for _ in 1..ATTEMPTS {
                 match self.decide(wanted).await {
                     Err(ControllerError::Cluster(ClusterError::Changed { .. })) => {}
@@ -46,14 +47,13 @@ impl InCluster {
                 }
             }
             self.decide(wanted).await
-        });
-        decided.await.unwrap_or(Err(late.into()))
+        })
+        .await
     }
 
     async fn decide(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
-        let refused = |source| ControllerError::Refused {
+        let refused = |source| ControllerError::NotAsked {
             id: wanted.id.clone(),
-            node: wanted.node.to_owned(),
             source: Box::new(source),
         };
         let Some(volume) = self.persistent_volume(wanted).await? else {
@@ -74,11 +74,12 @@ impl InCluster {
         };
         let observed = Observed {
             persistent_volume: &volume.name,
-            shared: volume.is_shared(),
             record: Record::parse(&noted(annotation::GRANTED).unwrap_or_default()),
             attachments: &attachments,
         };
-        match grant(&observed, wanted.node, wanted.access).map_err(refused)? {
+        observed.asked_by(wanted.node).map_err(refused)?;
+        self.judge(wanted, &volume, &observed).await?;
+        match observed.grant(wanted.node) {
             Grant::Stands => {}
             Grant::Write(record) => {
                 let key = self.driver.annotation(annotation::GRANTED);
@@ -90,6 +91,85 @@ impl InCluster {
             first_used: noted(annotation::FIRST_USED),
             format_override: noted(annotation::FORMAT_OVERRIDE),
         })
+    }
+
+    async fn judge(
+        &self,
+        wanted: &Wanted<'_>,
+        volume: &PersistentVolume,
+        observed: &Observed<'_>,
+    ) -> Result<(), ControllerError> {
+        let described = look::volume(volume, &self.driver);
+        let standing = observed.standing();
+        let mut look = Look::new(&*self.cluster, wanted.id, described, standing);
+        let request = Request {
+            node: wanted.node,
+            access: Some(wanted.access.mode),
+            seat: Seat::Driver,
+            modes: &self.modes,
+            now: &look::now(),
+        };
+        let judgement = look.judge(&request).await;
+        let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
+        match judgement.verdict {
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(()),
+            Verdict::Deny(source) => {
+                let source = Box::new(source);
+                Err(ControllerError::Denied { id, node, source })
+            }
+            Verdict::Unknown(source) => Err(ControllerError::Unjudged { id, node, source }),
+        }
+    }
+
+    /// Whether a node may be taken to have let go of a volume: the VolumeAttachment goes
+    /// when this is answered, and another node gets the volume.
+    pub(crate) async fn release(&self, id: &VolumeId, node: &str) -> Result<(), ControllerError> {
+        within_deadline(async {
+            let mut look = Look::new(&*self.cluster, id, Volume::default(), Vec::new());
+            let released = loop {
+                let released = release(Some(node), &self.modes, look.seen());
+                let Release::Unknown(Unread { part, why: None }) = &released else {
+                    break released;
+                };
+                // Whose pods may be waiting for it matters only where the node works.
+                if *part == Part::Pods {
+                    look.is(self.attached(id, node).await?);
+                }
+                look.read(part).await;
+            };
+            let (id, node) = (id.clone(), node.to_owned());
+            match released {
+                Release::LetGo(why) => {
+                    tracing::info!(volume_id = %id, node, ?why, "the node has let go");
+                    Ok(())
+                }
+                Release::Keep(source) => {
+                    let source = Box::new(source);
+                    Err(ControllerError::StillUsed { id, node, source })
+                }
+                Release::Unknown(source) => Err(ControllerError::Unjudged { id, node, source }),
+            }
+        })
+        .await
+    }
+
+    /// The volume by its attachment to a node; nothing is known of one without.
+    async fn attached(&self, id: &VolumeId, node: &str) -> Result<Volume, ClusterError> {
+        let attachments = self.cluster.volume_attachments().await?;
+        let found = attachments
+            .iter()
+            .find(|found| found.node == node && found.is_named_after(id, &self.driver));
+        let Some(found) = found else {
+            return Ok(Volume::default());
+        };
+        let volume = self
+            .cluster
+            .persistent_volume(&found.persistent_volume)
+            .await?;
+        let volume = volume.filter(|volume| volume.is_of(id, &self.driver));
+        Ok(volume.map_or_else(Volume::default, |volume| {
+            look::volume(&volume, &self.driver)
+        }))
     }
 
     /// The PersistentVolume that stands for the volume: nearly always the one that it was
@@ -126,6 +206,18 @@ impl InCluster {
         });
         Ok(of_it.map(|attachment| attachment.node).collect())
     }
+}
+
+async fn within_deadline<T>(
+    decision: impl Future<Output = Result<T, ControllerError>>,
+) -> Result<T, ControllerError> {
+    let late = ClusterError::TimedOut {
+        call: "deciding on an attachment",
+        after: DEADLINE,
+    };
+    timeout(DEADLINE, decision)
+        .await
+        .unwrap_or(Err(late.into()))
 }
 
 #[cfg(test)]

@@ -4,17 +4,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::access::AccessMode;
+use crate::attachment::observation::{Observations, Volume};
+use crate::attachment::{Denial, Mode, Modes, Request, Rule, Seat, Verdict, judge};
 
 const PV: &str = "pvc-1";
-
-fn one() -> Access {
-    Access::block(AccessMode::SingleNodeWriter).unwrap()
-}
-
-fn many() -> Access {
-    Access::block(AccessMode::MultiNodeMultiWriter).unwrap()
-}
 
 fn wish(node: &str) -> VolumeAttachment {
     VolumeAttachment {
@@ -34,22 +27,70 @@ fn attached(node: &str) -> VolumeAttachment {
     }
 }
 
+/// Why a node got nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum No {
+    NotAsked(GrantError),
+    Denied(Denial),
+}
+
+/// What ControllerPublishVolume does. Who may be second is for the tests of the rule.
+fn decide(observed: &Observed<'_>, shared: bool, node: &str) -> Result<Grant, No> {
+    observed.asked_by(node).map_err(No::NotAsked)?;
+    let mode = if shared {
+        "ReadWriteMany"
+    } else {
+        "ReadWriteOnce"
+    };
+    let seen = Observations {
+        volume: Volume {
+            persistent_volume: PV.to_owned(),
+            access_modes: vec![mode.to_owned()],
+            is_block: true,
+            ..Volume::default()
+        },
+        attachments: observed.standing(),
+        ..Observations::default()
+    };
+    let modes = Modes::default()
+        .with(Rule::SameMachine, Mode::Audit)
+        .with(Rule::NodeLoss, Mode::Audit);
+    let request = Request {
+        node,
+        access: None,
+        seat: Seat::Driver,
+        modes: &modes,
+        now: &"2026-06-01T00:00:00Z".parse().unwrap(),
+    };
+    match judge(&request, &seen).verdict {
+        Verdict::Allow(_) => Ok(observed.grant(node)),
+        Verdict::Deny(denial) => Err(No::Denied(denial)),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn ask(
     attachments: &[VolumeAttachment],
     record: &str,
     shared: bool,
     node: &str,
-) -> Result<Grant, GrantError> {
+) -> Result<Grant, No> {
     let observed = Observed {
         persistent_volume: PV,
-        shared,
         record: Record::parse(record),
         attachments,
     };
-    grant(&observed, node, &if shared { many() } else { one() })
+    decide(&observed, shared, node)
 }
 
-fn write(record: &str) -> Result<Grant, GrantError> {
+fn denied(asked: Result<Grant, No>) -> Denial {
+    match asked {
+        Err(No::Denied(denial)) => denial,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn write(record: &str) -> Result<Grant, No> {
     Ok(Grant::Write(Record::parse(record)))
 }
 
@@ -58,12 +99,9 @@ fn of_two_wishes_that_nobody_answered_yet_the_first_asked_wins_whichever_it_is()
     let both = [wish("a"), wish("b")];
     assert_eq!(ask(&both, "", false, "a"), write("uid-a"));
     assert_eq!(ask(&both, "", false, "b"), write("uid-b"));
-    let error = ask(&both, "uid-b", false, "a").unwrap_err();
-    assert_eq!(error.kind(), Kind::Conflict);
-    let text = error.to_string();
-    for part in ["\"b\"", "va-b", "SINGLE_NODE_WRITER", "out-of-service"] {
-        assert!(text.contains(part), "{text}");
-    }
+    let denial = denied(ask(&both, "uid-b", false, "a"));
+    assert_eq!(denial.rule, Rule::SingleNode);
+    assert_eq!(denial.object.name, "va-b");
     assert_eq!(ask(&both, "uid-b", false, "b"), Ok(Grant::Stands));
 }
 
@@ -71,10 +109,8 @@ fn of_two_wishes_that_nobody_answered_yet_the_first_asked_wins_whichever_it_is()
 fn an_attachment_that_came_true_counts_without_a_record() {
     let both = [attached("a"), wish("b")];
     for record in ["", "uid-b", "whatever,,", "uid-a"] {
-        assert!(
-            matches!(ask(&both, record, false, "b"), Err(GrantError::Held { holder, .. }) if holder == "a"),
-            "{record}"
-        );
+        let denial = denied(ask(&both, record, false, "b"));
+        assert!(denial.why.contains("node a has"), "{record}: {denial}");
     }
 }
 
@@ -93,47 +129,36 @@ fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_cleaned() {
 fn a_shared_block_volume_goes_to_two_and_no_third() {
     let all = [wish("a"), wish("b"), wish("c")];
     assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a,uid-b"));
-    let error = ask(&all, "uid-a,uid-b", true, "c").unwrap_err().to_string();
-    assert!(
-        error.contains("a and b") && error.contains("va-a or va-b"),
-        "{error}"
-    );
+    let denial = denied(ask(&all, "uid-a,uid-b", true, "c"));
+    assert_eq!(denial.rule, Rule::TwoNodes);
+    assert!(denial.why.contains("nodes a and b"), "{denial}");
     let leaving = VolumeAttachment {
         leaving: true,
         ..attached("a")
     };
-    let error = ask(&[leaving, attached("b"), wish("c")], "", true, "c");
-    assert!(matches!(error, Err(GrantError::Full { .. })), "{error:?}");
-}
-
-#[test]
-fn many_nodes_need_the_persistent_volume_and_the_request_to_say_so() {
-    let attachments = [attached("a"), wish("b")];
-    for (shared, access) in [(false, many()), (true, one())] {
-        let observed = Observed {
-            persistent_volume: PV,
-            shared,
-            record: Record::default(),
-            attachments: &attachments,
-        };
-        let refused = grant(&observed, "b", &access);
-        assert!(
-            matches!(refused, Err(GrantError::Held { .. })),
-            "{refused:?}"
-        );
-    }
+    let denial = denied(ask(&[leaving, attached("b"), wish("c")], "", true, "c"));
+    assert_eq!(denial.rule, Rule::TwoNodes);
 }
 
 #[test]
 fn a_node_without_a_lasting_wish_gets_nothing() {
     let refused = ask(&[attached("a")], "", true, "b").unwrap_err();
-    assert_eq!(refused.kind(), Kind::NotFound);
+    let node = "b".to_owned();
+    assert_eq!(refused, No::NotAsked(GrantError::NotAsked { node }));
     let leaving = VolumeAttachment {
         leaving: true,
         ..wish("a")
     };
-    let refused = ask(&[leaving], "uid-a", false, "a").unwrap_err();
-    assert_eq!(refused.kind(), Kind::Busy);
+    let denial = denied(ask(std::slice::from_ref(&leaving), "uid-a", false, "a"));
+    assert_eq!(denial.rule, Rule::Leaving);
+    let remade = [
+        leaving,
+        VolumeAttachment {
+            uid: "uid-2".into(),
+            ..wish("a")
+        },
+    ];
+    assert_eq!(ask(&remade, "uid-a", false, "a"), write("uid-2,uid-a"));
 }
 
 #[test]
@@ -142,7 +167,10 @@ fn two_persistent_volumes_of_one_volume_do_not_share_it() {
         persistent_volume: "by-hand".into(),
         ..wish("b")
     };
-    let error = ask(&[wish("a"), other], "", true, "a").unwrap_err();
+    let refused = ask(&[wish("a"), other], "", true, "a").unwrap_err();
+    let No::NotAsked(error) = refused else {
+        panic!("{refused:?}");
+    };
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(error.to_string().contains("by-hand"), "{error}");
 }
@@ -274,11 +302,10 @@ impl Cluster {
         let call = self.calls.remove(number);
         let observed = Observed {
             persistent_volume: PV,
-            shared,
             record,
             attachments: &listed,
         };
-        let granted = grant(&observed, &call.node, &if shared { many() } else { one() });
+        let granted = decide(&observed, shared, &call.node);
         match granted {
             Ok(Grant::Stands) => {}
             Ok(Grant::Write(record)) if version == self.version => {

@@ -46,6 +46,7 @@ fn process(cluster: &Arc<FakeCluster>) -> InCluster {
         cluster: cluster.clone(),
         driver: DriverName::default(),
         owner: "lab".parse().unwrap(),
+        modes: Modes::default(),
     }
 }
 
@@ -71,6 +72,9 @@ async fn ask(process: &InCluster, node: &str) -> Result<Granted, ControllerError
     ask_as(process, Some(PV), node, AccessMode::SingleNodeWriter).await
 }
 
+mod release;
+mod second;
+
 #[tokio::test]
 async fn of_two_nodes_that_want_it_one_has_it_until_its_attachment_is_gone() {
     let cluster = contested();
@@ -80,7 +84,7 @@ async fn of_two_nodes_that_want_it_one_has_it_until_its_attachment_is_gone() {
     assert_eq!(error.kind(), Kind::Conflict);
     let text = Chain(&error).to_string();
     assert!(
-        text.contains("\"b\" has it") && text.contains("va-b"),
+        text.contains("node b has the volume") && text.contains("va-b"),
         "{text}"
     );
     let calls = cluster.calls();
@@ -134,27 +138,6 @@ async fn a_volume_without_its_marker_is_found_by_the_attachment_that_asks(
     let error = ask_as(&driver, made_for, "b", mode).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert_eq!(driver.nodes(&id()).await.unwrap(), ["a"]);
-}
-
-#[tokio::test]
-async fn many_nodes_need_a_block_volume_that_many_may_write() {
-    let cluster = contested();
-    let driver = process(&cluster);
-    let many = AccessMode::MultiNodeMultiWriter;
-    ask_as(&driver, Some(PV), "a", many).await.unwrap();
-    let error = ask_as(&driver, Some(PV), "b", many).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Conflict);
-    let record = cluster.annotation(PV, GRANTED).unwrap();
-    cluster.put(PersistentVolume {
-        access_modes: vec!["ReadWriteMany".to_owned()],
-        annotations: [(GRANTED.to_owned(), record)].into(),
-        ..volume(PV)
-    });
-    ask_as(&driver, Some(PV), "b", many).await.unwrap();
-    cluster.wish("va-c", "c", PV);
-    let error = ask_as(&driver, Some(PV), "c", many).await.unwrap_err();
-    let text = Chain(&error).to_string();
-    assert!(text.contains("nodes a and b have it"), "{text}");
 }
 
 /// Wherever a call breaks, nobody else gets the volume once this node may have been

@@ -1,0 +1,139 @@
+//! What a decision is made from, read as far as the decision needs it.
+//!
+//! A volume that no other node has needs nothing but its attachments, which is the common
+//! case and stays cheap. What could not be read is said to be so, and decides nothing.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::time::Duration;
+
+use rds_csi_core::attachment::exception::Moment;
+use rds_csi_core::attachment::observation::{Observations, Part, Pod, Reading, Standing, Volume};
+use rds_csi_core::attachment::{Judgement, Request, Verdict, judge};
+use rds_csi_core::names::{DriverName, annotation, parameter};
+use rds_csi_core::volume_id::VolumeId;
+
+use crate::cluster::{Cluster, ClusterError, PersistentVolume};
+
+/// A volume in a cluster, as far as it was looked at.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    cluster: &'a dyn Cluster,
+    id: &'a VolumeId,
+    /// The nodes whose pods matter.
+    nodes: BTreeSet<String>,
+    seen: Observations,
+}
+
+impl<'a> Look<'a> {
+    /// A volume of which the PersistentVolume was read, and then the attachments.
+    pub(super) fn new(
+        cluster: &'a dyn Cluster,
+        id: &'a VolumeId,
+        volume: Volume,
+        attachments: Vec<Standing>,
+    ) -> Self {
+        let node = |standing: &Standing| standing.attachment.node.clone();
+        Self {
+            cluster,
+            id,
+            nodes: attachments.iter().map(node).collect(),
+            seen: Observations {
+                volume,
+                attachments,
+                ..Observations::default()
+            },
+        }
+    }
+
+    /// Judges a request, and reads what it needs.
+    pub(super) async fn judge(&mut self, request: &Request<'_>) -> Judgement {
+        let judgement = self.judge_once(request).await;
+        if !matches!(judgement.verdict, Verdict::Deny(_)) {
+            return judgement;
+        }
+        // A person is told what holds the volume and what helps.
+        for node in self.nodes.clone() {
+            self.read(&Part::Node(node)).await;
+        }
+        self.read(&Part::Pods).await;
+        self.judge_once(request).await
+    }
+
+    async fn judge_once(&mut self, request: &Request<'_>) -> Judgement {
+        loop {
+            let judgement = judge(request, &self.seen);
+            match judgement.unread().cloned() {
+                Some(part) => self.read(&part).await,
+                None => return judgement,
+            }
+        }
+    }
+
+    /// What is known so far.
+    pub(super) fn seen(&self) -> &Observations {
+        &self.seen
+    }
+
+    /// Says which volume it is.
+    pub(super) fn is(&mut self, volume: Volume) {
+        self.seen.volume = volume;
+    }
+
+    /// Reads a part. That of pods is of those on the nodes that were looked at.
+    pub(super) async fn read(&mut self, part: &Part) {
+        let (cluster, claim) = (self.cluster, &self.seen.volume.claim);
+        let namespace = claim.as_ref().map(|claim| claim.namespace.as_str());
+        match part {
+            Part::Node(name) => {
+                let node = cluster.node(name, self.id).await;
+                self.nodes.insert(name.clone());
+                self.seen.nodes.insert(name.clone(), reading(node));
+            }
+            Part::Pods => self.seen.pods = reading(self.pods(namespace).await),
+            Part::KubeVirt => {
+                // Without a claim there is no pod that could be a machine's.
+                let kubevirt = cluster.kubevirt(namespace.unwrap_or("default"));
+                self.seen.kubevirt = reading(kubevirt.await);
+            }
+        }
+    }
+
+    async fn pods(&self, namespace: Option<&str>) -> Result<Vec<Pod>, ClusterError> {
+        let mut pods = Vec::new();
+        if let Some(namespace) = namespace {
+            for node in &self.nodes {
+                pods.extend(self.cluster.pods(namespace, node).await?);
+            }
+        }
+        Ok(pods)
+    }
+}
+
+fn reading<T>(answer: Result<T, impl Display>) -> Reading<T> {
+    answer.map_or_else(
+        |error| Reading::Failed(error.to_string()),
+        Reading::Complete,
+    )
+}
+
+/// What the rules read of a PersistentVolume.
+pub(super) fn volume(found: &PersistentVolume, driver: &DriverName) -> Volume {
+    let timeout = found.attributes.get(parameter::MIGRATION_TIMEOUT_SECONDS);
+    let timeout = timeout.and_then(|seconds| seconds.parse().ok());
+    let exception = driver.annotation(annotation::SHARED_DISK);
+    Volume {
+        persistent_volume: found.name.clone(),
+        claim: found.claim.clone(),
+        access_modes: found.access_modes.clone(),
+        is_block: !found.is_filesystem,
+        exception: found.annotations.get(&exception).cloned(),
+        migration_timeout: timeout.map(Duration::from_secs),
+    }
+}
+
+/// This moment.
+pub(super) fn now() -> Moment {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    now.to_string().parse().unwrap_or_else(|_| Moment::last())
+}

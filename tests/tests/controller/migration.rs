@@ -1,0 +1,148 @@
+//! A machine of KubeVirt moves: its volume goes to two nodes for as long as that lasts, and
+//! to nobody else. The objects are as KubeVirt 1.x makes them.
+
+use csi_proto::v1::volume_capability::access_mode::Mode;
+use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::volume::{Claim, Volume};
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::cluster::{node, provision, start, wish};
+use crate::harness::World;
+
+const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
+
+/// The pod of a machine on a node; for a migration, if one is named.
+fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
+    api.put(&json!({
+        "kind": "Pod",
+        "metadata": {
+            "name": format!("virt-launcher-{machine}-{node}"), "namespace": "ns",
+            "labels": {"kubevirt.io": "virt-launcher", "kubevirt.io/migrationJobUID": migration},
+            "ownerReferences": [{"apiVersion": "kubevirt.io/v1", "controller": true,
+                "kind": "VirtualMachineInstance", "name": machine, "uid": format!("{machine}-uid")}],
+        },
+        "spec": {"nodeName": node, "containers": [{"name": "compute"}],
+            "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": "data"}}]},
+        "status": {"phase": "Pending"},
+    }));
+}
+
+fn machine(api: &FakeApiServer, name: &str) {
+    api.put(&json!({
+        "kind": "VirtualMachineInstance", "apiVersion": "kubevirt.io/v1",
+        "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
+        "status": {"phase": "Running"},
+    }));
+}
+
+fn migration(api: &FakeApiServer, name: &str, machine: &str, phase: &str) {
+    api.put(&json!({
+        "kind": "VirtualMachineInstanceMigration", "apiVersion": "kubevirt.io/v1",
+        "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
+        "spec": {"vmiName": machine},
+        "status": {"phase": phase},
+    }));
+}
+
+/// A volume that `node-a` has, with the pod of a machine there. Every node wants it.
+async fn running(api: &FakeApiServer, world: &World) -> Volume {
+    api.know_kubevirt(&[
+        "virtualmachineinstances",
+        "virtualmachineinstancemigrations",
+    ]);
+    let claim = Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter);
+    let volume = provision(api, world, claim).await;
+    for name in ["node-a", "node-b", "node-c"] {
+        node(api, name, true);
+    }
+    wish(api, NAME, "va-a", "node-a");
+    machine(api, "vm");
+    launcher(api, "node-a", "vm", None);
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    volume
+}
+
+async fn refused(world: &World, volume: &Volume, node: &str) -> Status {
+    let refused = volume.attach(&world.plugin, node).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    refused
+}
+
+/// From `node-a` to `node-b`, with a third node that hears no all the time.
+pub(crate) async fn machine_moves(api: &FakeApiServer, world: &World) {
+    let volume = running(api, world).await;
+    wish(api, NAME, "va-b", "node-b");
+    wish(api, NAME, "va-c", "node-c");
+    let none = refused(world, &volume, "node-b").await;
+    assert!(
+        none.message().contains("no pod on node node-b asks"),
+        "{none}"
+    );
+
+    launcher(api, "node-b", "vm", Some("move-uid"));
+    let none = refused(world, &volume, "node-b").await;
+    assert!(
+        none.message()
+            .contains("its migration move-uid exists no more"),
+        "{none}"
+    );
+
+    migration(api, "move", "vm", "Pending");
+    launcher(api, "node-c", "vm", Some("move-uid"));
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    let third = refused(world, &volume, "node-c").await;
+    assert!(
+        third.message().contains("nodes node-a and node-b have"),
+        "{third}"
+    );
+
+    migration(api, "move", "vm", "Succeeded");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    api.delete("volumeattachments", "va-a");
+    let second = refused(world, &volume, "node-c").await;
+    assert!(
+        second.message().contains("its migration move is Succeeded"),
+        "{second}"
+    );
+}
+
+#[tokio::test]
+async fn a_machine_moves_and_a_third_node_is_refused_at_every_step() {
+    let (api, world) = start().await;
+    machine_moves(&api, &world).await;
+}
+
+#[tokio::test]
+async fn two_pods_share_no_block_volume() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    wish(&api, NAME, "va-b", "node-b");
+    launcher(&api, "node-b", "another", None);
+    let second = refused(&world, &volume, "node-b").await;
+    for part in [
+        "for the live migration of the machine there",
+        "Pod ns/virt-launcher-vm-node-a is in the way",
+    ] {
+        assert!(second.message().contains(part), "{second}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_with_half_of_kubevirt_is_told_so() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    wish(&api, NAME, "va-b", "node-b");
+    launcher(&api, "node-b", "vm", Some("move-uid"));
+    for (kinds, part) in [
+        (&[][..], "there is no KubeVirt here"),
+        (
+            &["virtualmachineinstances"][..],
+            "installed without virtualmachineinstancemigrations",
+        ),
+    ] {
+        api.know_kubevirt(kinds);
+        let second = refused(&world, &volume, "node-b").await;
+        assert!(second.message().contains(part), "{second}");
+    }
+}
