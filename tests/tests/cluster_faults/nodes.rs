@@ -101,6 +101,81 @@ async fn volumes_of_a_node_that_is_given_up_and_deleted_move_and_it_may_come_bac
     .await;
 }
 
+/// Kubernetes takes the volumes of a node that it hears nothing of from it, six minutes after
+/// their pods were forgotten; here that is done at once, by hand.
+#[tokio::test]
+async fn a_node_that_only_lost_the_api_server_keeps_what_it_still_writes_to() {
+    on_whole_cluster(async |cluster| {
+        let (node, survivor) = victim_and_survivor(cluster).await?;
+        let namespace = Namespace::new(cluster, "faults-isolated").await?;
+        let claims = kinds(cluster, "").await?;
+        apply(&namespace, &claims).await?;
+        start(&namespace, &claims, &[&node]).await?;
+        let mut last = Vec::new();
+        for claim in &claims {
+            last.push(number(&namespace, claim).await?);
+        }
+
+        cluster.node(&node)?.cut_api().await?;
+        missed(cluster, &node).await?;
+        for claim in &claims {
+            let words = ["delete", "pod", &claim.name, "--force", "--grace-period=0"];
+            namespace.kubectl(&words).await?;
+            let volume = namespace.bound(&claim.name).await?;
+            let attachment = attachment_of(cluster, &volume).await?;
+            let words = ["delete", "volumeattachment", &attachment, "--wait=false"];
+            cluster.kubectl(&words).await?;
+            kept(cluster, &attachment).await?;
+        }
+        forgotten_pods_write(cluster, &node).await?;
+
+        cluster.node(&node)?.restore().await?;
+        start(&namespace, &claims, &[&survivor]).await?;
+        grown(&namespace, &claims, &mut last).await?;
+        namespace.delete().await
+    })
+    .await;
+}
+
+/// The VolumeAttachment of a PersistentVolume.
+async fn attachment_of(cluster: &Cluster, volume: &str) -> anyhow::Result<String> {
+    let all = cluster.get(&["volumeattachments"]).await?;
+    let all = all["items"].as_array().context("no list")?;
+    let of_it = |found: &&Value| found["spec"]["source"]["persistentVolumeName"] == volume;
+    let found = all.iter().find(of_it).context("it is not attached")?;
+    let name = found["metadata"]["name"].as_str();
+    Ok(name.context("it has no name")?.to_owned())
+}
+
+/// Waits until it says why it stays, with the command that helps.
+async fn kept(cluster: &Cluster, attachment: &str) -> anyhow::Result<()> {
+    until("the attachment says why it stays", LONG, async || {
+        let found = cluster.get(&["volumeattachment", attachment]).await?;
+        let message = found["status"]["detachError"]["message"].as_str();
+        let says = |message: &str| {
+            ["may still write", "kubectl taint node"]
+                .iter()
+                .all(|part| message.contains(part))
+        };
+        Ok(message.is_some_and(says).then_some(()))
+    })
+    .await
+}
+
+/// Sees in the node that pods which the cluster has forgotten write on.
+async fn forgotten_pods_write(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
+    const JOURNALS: &str = "cat $(sed -n 's|^[^ ]* \\([^ ]*/globalmount\\) .*|\\1/journal|p' /proc/mounts | sort -u) | wc -l";
+    let lines = async || -> anyhow::Result<u64> {
+        let output = cluster.node(node)?.run(&["sh", "-c", JOURNALS]).await?;
+        Ok(output.text().trim().parse()?)
+    };
+    let before = lines().await?;
+    until("the forgotten pods write on", LONG, async || {
+        Ok((lines().await? > before).then_some(()))
+    })
+    .await
+}
+
 /// Verifies what the pods wrote: all that was there before, and more.
 async fn grown(namespace: &Namespace, claims: &[Claim], last: &mut [u64]) -> anyhow::Result<()> {
     for (claim, last) in claims.iter().zip(last) {
@@ -117,6 +192,16 @@ async fn grown(namespace: &Namespace, claims: &[Claim], last: &mut [u64]) -> any
 
 /// Says that a node is off for good, as an administrator does who has made sure of it.
 async fn give_up(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
+    missed(cluster, node).await?;
+    let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
+    cluster
+        .kubectl(&["taint", "node", node, taint])
+        .await
+        .map(drop)
+}
+
+/// Waits until the cluster says that it hears nothing of a node.
+async fn missed(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
     until(&format!("{node} is missed"), LONG, async || {
         let found = cluster.get(&["node", node]).await?;
         let conditions = found["status"]["conditions"].as_array();
@@ -126,10 +211,5 @@ async fn give_up(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
             .is_some_and(|ready| ready["status"] != "True")
             .then_some(()))
     })
-    .await?;
-    let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
-    cluster
-        .kubectl(&["taint", "node", node, taint])
-        .await
-        .map(drop)
+    .await
 }
