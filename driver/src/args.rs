@@ -122,6 +122,18 @@ pub struct ControllerArgs {
         value_delimiter = ','
     )]
     pub nodes: Vec<String>,
+    /// How strictly a rule about attachments is held, such as same-machine=warn: enforce, or
+    /// allowed all the same and told (warn) or counted (audit); may be given more than once.
+    /// same-machine: a second node is for the live migration of the machine on the first.
+    /// node-loss: nothing is shared with, or taken from, a node that may be lost and writing.
+    /// Whoever relaxes one answers for another way of keeping two writers apart
+    #[arg(
+        long,
+        env = "RDS_CSI_RULE_MODE",
+        value_name = "RULE=MODE",
+        value_delimiter = ','
+    )]
+    pub rule_mode: Vec<String>,
     /// SSH service of the device: host, host:port or [ipv6]:port; the port's default is 22
     /// [required]
     #[arg(long, env = "RDS_CSI_RDS_ADDRESS", value_name = "ADDRESS")]

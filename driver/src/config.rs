@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rds_csi_core::attachment::Modes;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::DriverName;
@@ -59,6 +60,8 @@ pub struct ControllerConfig {
     pub cluster: ClusterMode,
     /// The nodes that may have volumes where no cluster is asked; any, if none is named.
     pub nodes: BTreeSet<String>,
+    /// How strictly the rules about attachments are held.
+    pub modes: Modes,
     /// The device.
     pub rds: RdsConfig,
     /// Where backing files lie where a StorageClass does not say it.
@@ -82,6 +85,7 @@ impl ControllerConfig {
             driver_name: self.driver_name.clone(),
             cluster: self.cluster_id.clone(),
             nodes: self.nodes.clone(),
+            modes: self.modes.clone(),
             volume_directory: self.volume_directory.clone(),
             nqn_prefix: self.nqn_prefix.clone(),
             rds_address: controller::ip_of(&self.rds.address),

@@ -32,10 +32,10 @@ pub(crate) use create::{CreateRequest, Created};
 pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
-use crate::cluster::Cluster;
 use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
+use rds_csi_cluster::Cluster;
 
 /// What the controller must be told.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub(crate) struct ControllerSettings {
     pub(crate) cluster: ClusterId,
     /// The nodes that may have volumes; any, if none is named.
     pub(crate) nodes: BTreeSet<String>,
+    /// How strictly the rules about attachments are held.
+    pub(crate) modes: Modes,
     /// Where backing files lie where a StorageClass does not say it.
     pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.
@@ -81,7 +83,7 @@ impl Controller {
             cluster,
             driver: settings.driver_name.clone(),
             owner: settings.cluster.clone(),
-            modes: Modes::default(),
+            modes: settings.modes.clone(),
         };
         let attachments = cluster.map(in_cluster).map_or_else(
             || Attachments::Process(InProcess::default()),

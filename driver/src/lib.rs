@@ -6,7 +6,6 @@
 
 mod admin;
 pub mod args;
-pub mod cluster;
 pub mod config;
 mod controller;
 mod csi;

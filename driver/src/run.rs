@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::Cli;
-use crate::cluster::{ApiServer, NodeApiServer, NodeCluster};
 use crate::config::{ClusterMode, Config, ControllerConfig, NodeConfig, Role};
 use crate::node::ready;
 use crate::serve::{ServeError, serve_controller, serve_node};
 use crate::shutdown::Signals;
 use crate::telemetry;
+use rds_csi_cluster::{ApiServer, NodeApiServer, NodeCluster};
 
 /// A bad flag (`EX_USAGE` of sysexits.h).
 const BAD_CONFIG: u8 = 64;

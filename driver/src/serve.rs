@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::admin::{self, BindError, Readiness};
-use crate::cluster::{Cluster, ClusterError, NodeCluster};
 use crate::config::{ControllerConfig, NodeConfig};
 use crate::controller::Controller;
 use crate::csi;
@@ -33,6 +32,7 @@ use crate::node::{Engine, Node, NotReady};
 use crate::registration::{Registration, RegistrationError};
 use crate::server::liveness::Liveness;
 use crate::server::{Socket, SocketError};
+use rds_csi_cluster::{Cluster, ClusterError, NodeCluster};
 
 /// Why a role cannot serve, or ended in disorder.
 #[derive(Debug, thiserror::Error)]

@@ -97,6 +97,7 @@ async fn serve(sim: &Sim, directory: &Path, key: &str) -> Controller {
         nqn_prefix: Default::default(),
         nvme_address: sim.address().ip(),
         nvme_port: 4420,
+        modes: rds_csi_core::attachment::Modes::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     };

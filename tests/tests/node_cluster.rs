@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
+use rds_csi_cluster::{NodeApiServer, NodeCluster as _, Notice, Severity};
 use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_core::names::{DriverName, event};
 use rds_csi_core::volume_id::VolumeId;
-use rds_csi_driver::cluster::{NodeApiServer, NodeCluster as _, Notice, Severity};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use serde_json::json;
 
@@ -104,7 +104,7 @@ async fn an_event_is_posted_on_the_claim_in_its_namespace() {
 
 /// The table of the port's documentation, which the chart grants.
 fn granted() -> BTreeSet<String> {
-    let table = include_str!("../../driver/src/cluster/node.rs");
+    let table = include_str!("../../driver/cluster/src/node.rs");
     let rows = table.lines().filter_map(|line| line.strip_prefix("//! | "));
     let cell = |cells: &[&str], number: usize| {
         let cell = cells.get(number).and_then(|cell| cell.split('`').nth(1));

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// `serve` answers the API server over TLS; `check` applies the same rules to manifests,
 /// for a pull request or before `kubectl apply`. Both judge PersistentVolumeClaims,
-/// PersistentVolumes and StorageClasses of one driver and let everything else pass.
+/// PersistentVolumes and StorageClasses of one driver; `serve` judges VolumeAttachments and
+/// KubeVirt's migrations too. Everything else passes.
 #[derive(Debug, Parser)]
 #[command(name = "rds-csi-webhook", version, max_term_width = 100)]
 pub struct Cli {
@@ -33,6 +34,11 @@ Reviews are posted to https://<listen>/validate as admission.k8s.io/v1 (HTTP/1.1
 http://<admin-listen> has /healthz, /readyz and /metrics; ready means that there is a certificate
 which has not expired, and that the storage classes have been read. Until then claims pass with a
 warning.
+
+VolumeAttachments and migrations are judged by what the API server says at that moment, which
+needs list on volumeattachments, pods, virtualmachineinstances and virtualmachineinstancemigrations,
+and get on persistentvolumes, persistentvolumeclaims, nodes and virtualmachineinstances. With
+--storage-classes they pass. What cannot be read passes with a warning: the driver judges again.
 
 With --certificates self the webhook needs create on Secrets of its namespace, get and patch on its
 own, and get and patch on its ValidatingWebhookConfiguration. Replicas share the work without
@@ -104,6 +110,17 @@ pub struct ServeArgs {
     /// so not together with --storage-classes, unless for --certificates self
     #[arg(long, env = "RDS_CSI_WEBHOOK_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// How strictly a rule about attachments is held, such as same-machine=warn: enforce, warn
+    /// (allowed with a warning) or audit (allowed without); may be given more than once. The
+    /// driver has modes of its own. Rules: shared-filesystem, leaving, single-node, two-nodes,
+    /// node-loss, same-machine, in-use
+    #[arg(
+        long,
+        env = "RDS_CSI_WEBHOOK_RULE_MODE",
+        value_name = "RULE=MODE",
+        value_delimiter = ','
+    )]
+    pub rule_mode: Vec<String>,
     /// How long a request may take, its arrival included: 100ms to 30s
     #[arg(
         long,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use rds_csi_core::attachment::{Modes, Seat};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::names::DriverName;
 use tracing_subscriber::EnvFilter;
@@ -63,6 +64,8 @@ pub struct ServeConfig {
     pub kubeconfig: Option<PathBuf>,
     /// Where storage classes come from.
     pub classes: ClassSource,
+    /// How strictly the rules about attachments are held.
+    pub modes: Modes,
     /// What clients may use.
     pub limits: Limits,
     /// From "not ready" to "no new connections".
@@ -102,6 +105,7 @@ impl TryFrom<&ServeArgs> for ServeConfig {
             classes: class_source(args, &certificate)?,
             certificate,
             kubeconfig: args.kubeconfig.clone(),
+            modes: modes(&args.rule_mode)?,
             limits,
             shutdown_delay: duration("--shutdown-delay", &args.shutdown_delay, s(0), s(60))?,
             shutdown_grace: duration("--shutdown-grace", &args.shutdown_grace, s(0), s(300))?,
@@ -159,6 +163,11 @@ fn driver(args: &RuleArgs) -> Result<DriverName, ConfigError> {
         let allowed = "a DNS subdomain of at most 63 characters, such as rds.csi.srvlab.io";
         refuse("--driver-name", name, allowed)
     })
+}
+
+fn modes(entries: &[String]) -> Result<Modes, ConfigError> {
+    let read = Modes::read(entries.iter().map(String::as_str), Seat::Admission);
+    read.map_err(|error| refuse("--rule-mode", &entries.join(","), error.to_string()))
 }
 
 fn class_source(

@@ -32,6 +32,10 @@ pub enum ReviewedKind {
     PersistentVolume,
     /// storage.k8s.io/v1 StorageClass.
     StorageClass,
+    /// storage.k8s.io/v1 VolumeAttachment.
+    VolumeAttachment,
+    /// kubevirt.io VirtualMachineInstanceMigration.
+    VirtualMachineInstanceMigration,
     /// Everything that no rule looks at.
     Other,
 }

@@ -10,12 +10,14 @@ mod wire;
 pub use answer::Answer;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::api::storage::v1::StorageClass;
-use rds_csi_core::names::DriverName;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
+use rds_csi_core::names::{DriverName, foreign};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
+use crate::attachments::{AttachmentRules, Migration};
 use crate::metrics::{Metrics, Outcome, ReviewLabels, ReviewedKind, ReviewedOperation};
 use crate::rules::{self, RuleContext};
 use crate::storage_classes::StorageClassStore;
@@ -59,6 +61,7 @@ pub enum ReviewError {
 pub struct Reviewer {
     driver: DriverName,
     classes: StorageClassStore,
+    attachments: Option<AttachmentRules>,
     metrics: Metrics,
 }
 
@@ -69,19 +72,28 @@ impl Reviewer {
         Self {
             driver,
             classes,
+            attachments: None,
             metrics,
         }
     }
 
+    /// The same, which also judges what takes volumes to nodes.
+    #[must_use]
+    pub fn with_attachments(self, rules: AttachmentRules) -> Self {
+        let attachments = Some(rules);
+        Self {
+            attachments,
+            ..self
+        }
+    }
+
     /// Judges the body of one request and counts it.
-    pub fn review(&self, body: &[u8]) -> Result<Answer, ReviewError> {
+    ///
+    /// # Errors
+    /// See [`ReviewError`]: there is nothing to judge.
+    pub async fn review(&self, body: &[u8]) -> Result<Answer, ReviewError> {
         let started = Instant::now();
         let request = wire::decode(body)?;
-        let labels = ReviewLabels {
-            kind: reviewed_kind(&request),
-            operation: request.operation,
-            verdict: Outcome::Allowed,
-        };
         let name = request.object_name();
         let span = tracing::info_span!(
             "review",
@@ -92,29 +104,60 @@ impl Reviewer {
             operation = ?request.operation,
             dry_run = request.dry_run,
         );
+        let kind = reviewed_kind(&request);
+        let verdict = self.judge(kind, &request).instrument(span.clone()).await?;
+        self.count(&span, kind, &request, &verdict, started);
+        Ok(Answer::new(&request, name, verdict))
+    }
+
+    fn count(
+        &self,
+        span: &Span,
+        kind: ReviewedKind,
+        request: &wire::Request<'_>,
+        verdict: &Verdict,
+        started: Instant,
+    ) {
         let _entered = span.enter();
-        let verdict = self.judge(labels.kind, &request)?;
-        let outcome = match (&verdict.denials[..], &verdict.warnings[..]) {
-            ([], []) => Outcome::Allowed,
-            ([], _) => Outcome::Warned,
-            _ => Outcome::Denied,
-        };
         match verdict.message() {
             Some(reason) => tracing::info!(reason = loggable(&reason), "denied"),
             None => tracing::debug!(warnings = ?verdict.warnings, "allowed"),
         }
         let labels = ReviewLabels {
-            verdict: outcome,
-            ..labels
+            kind,
+            operation: request.operation,
+            verdict: match (&verdict.denials[..], &verdict.warnings[..]) {
+                ([], []) => Outcome::Allowed,
+                ([], _) => Outcome::Warned,
+                _ => Outcome::Denied,
+            },
         };
         self.metrics.reviewed(&labels, started.elapsed());
         if verdict.is_foreign {
-            self.metrics.foreign(labels.kind);
+            self.metrics.foreign(kind);
         }
-        Ok(Answer::new(&request, name, verdict))
     }
 
-    fn judge(
+    async fn judge(
+        &self,
+        kind: ReviewedKind,
+        request: &wire::Request<'_>,
+    ) -> Result<Verdict, ReviewError> {
+        let is_new = request.operation == ReviewedOperation::Create;
+        match (kind, &self.attachments) {
+            (ReviewedKind::VolumeAttachment, Some(rules)) if is_new => {
+                let asked: VolumeAttachment = object(request)?;
+                Ok(rules.attachment(&asked).await)
+            }
+            (ReviewedKind::VirtualMachineInstanceMigration, Some(rules)) if is_new => {
+                let asked: Migration = object(request)?;
+                Ok(rules.migration(&request.namespace, &asked).await)
+            }
+            _ => self.judge_object(kind, request),
+        }
+    }
+
+    fn judge_object(
         &self,
         kind: ReviewedKind,
         request: &wire::Request<'_>,
@@ -138,7 +181,9 @@ impl Reviewer {
             ReviewedKind::StorageClass => {
                 apply::<StorageClass>(request, rules::storage_class::review, &context)
             }
-            ReviewedKind::Other => Ok(Verdict::allow()),
+            ReviewedKind::VolumeAttachment
+            | ReviewedKind::VirtualMachineInstanceMigration
+            | ReviewedKind::Other => Ok(Verdict::allow()),
         }
     }
 }
@@ -149,6 +194,11 @@ fn reviewed_kind(request: &wire::Request<'_>) -> ReviewedKind {
         ("", "v1", "PersistentVolumeClaim") => ReviewedKind::PersistentVolumeClaim,
         ("", "v1", "PersistentVolume") => ReviewedKind::PersistentVolume,
         ("storage.k8s.io", "v1", "StorageClass") => ReviewedKind::StorageClass,
+        ("storage.k8s.io", "v1", "VolumeAttachment") => ReviewedKind::VolumeAttachment,
+        // What is read of it is the same in each version.
+        (foreign::KUBEVIRT_GROUP, _, "VirtualMachineInstanceMigration") => {
+            ReviewedKind::VirtualMachineInstanceMigration
+        }
         _ => ReviewedKind::Other,
     }
 }
@@ -173,19 +223,31 @@ fn apply<T>(
 where
     T: for<'de> Deserialize<'de>,
 {
-    let read = |field, raw: &RawValue| {
-        serde_json::from_str(raw.get()).map_err(|source| ReviewError::Object {
-            field,
-            kind: request.kind.kind.clone(),
-            source,
-        })
-    };
-    let object: T = read("object", request.object.ok_or(ReviewError::NoObject)?)?;
-    let old: Option<T> = request
+    let old = request
         .old_object
-        .map(|raw| read("oldObject", raw))
-        .transpose()?;
-    Ok(rule(&object, old.as_ref(), context))
+        .map(|raw| read(request, "oldObject", raw));
+    Ok(rule(&object(request)?, old.transpose()?.as_ref(), context))
+}
+
+/// The object of a request.
+fn object<T: for<'de> Deserialize<'de>>(request: &wire::Request<'_>) -> Result<T, ReviewError> {
+    read(
+        request,
+        "object",
+        request.object.ok_or(ReviewError::NoObject)?,
+    )
+}
+
+fn read<T: for<'de> Deserialize<'de>>(
+    request: &wire::Request<'_>,
+    field: &'static str,
+    raw: &RawValue,
+) -> Result<T, ReviewError> {
+    serde_json::from_str(raw.get()).map_err(|source| ReviewError::Object {
+        field,
+        kind: request.kind.kind.clone(),
+        source,
+    })
 }
 
 #[cfg(test)]

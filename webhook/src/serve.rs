@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rds_csi_cluster::ApiServer;
 use rds_csi_core::kind::Chain;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::attachments::AttachmentRules;
 use crate::certificates::keeper::Keeper;
 use crate::config::{CertificateConfig, ClassSource, ServeConfig};
 use crate::manifest;
@@ -203,11 +205,14 @@ impl Webhook {
     async fn serve_reviews(self, handle: Handle<SocketAddr>) -> Result<(), ServeError> {
         const PART: &str = "the review port";
         let limits = self.config.limits;
-        let reviewer = Arc::new(Reviewer::new(
-            self.config.driver,
-            self.classes,
-            self.metrics.clone(),
-        ));
+        let driver = self.config.driver;
+        let mut reviewer = Reviewer::new(driver.clone(), self.classes, self.metrics.clone());
+        if let (ClassSource::Cluster, Some(client)) = (&self.config.classes, self.client) {
+            let server = Arc::new(ApiServer::over(client, &driver));
+            let rules = AttachmentRules::new(server, driver, self.config.modes);
+            reviewer = reviewer.with_attachments(rules);
+        }
+        let reviewer = Arc::new(reviewer);
         let tls = self.certificate.server_config().map_err(ServeError::Tls)?;
         let tls = RustlsConfig::from_config(tls);
         let acceptor = RustlsAcceptor::new(tls)

@@ -129,7 +129,7 @@ async fn validate(State(reviewer): State<Arc<Reviewer>>, request: Request) -> Re
         Ok(body) => body,
         Err(rejection) => return error(rejection.status(), &rejection.body_text()),
     };
-    match reviewer.review(&body) {
+    match reviewer.review(&body).await {
         Ok(answer) => Json(answer).into_response(),
         Err(failure) => {
             // What could not be read is quoted whole by the reader of JSON.

@@ -194,3 +194,9 @@ does not touch it, so that a change of the mode would wait for a person to delet
 {{- include "rds-csi.fullname" . }}-webhook-tls
 {{- end -}}
 {{- end -}}
+
+{{- /* How strictly the attachment rules are held, by the webhook and by the driver alike. */}}
+{{- define "rds-csi.ruleModes" -}}
+- "--rule-mode=same-machine={{ .Values.attachments.rules.sameMachine }}"
+- "--rule-mode=node-loss={{ .Values.attachments.rules.nodeLoss }}"
+{{- end }}

@@ -20,7 +20,7 @@ mod release;
 mod verdict;
 
 pub use judge::{Request, judge};
-pub use mode::{Mode, ModeError, Modes, Seat};
+pub use mode::{Mode, ModeError, Modes, ModesError, Seat};
 pub use observation::Observations;
 pub use pod::{Owner, Role};
 pub use preflight::{Disk, Obstacle, preflight};

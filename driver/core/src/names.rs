@@ -87,6 +87,8 @@ pub mod foreign {
     pub const KUBEVIRT: &str = "kubevirt.io";
     /// The UID of the migration that a pod of KubeVirt was made for.
     pub const MIGRATION: &str = "kubevirt.io/migrationJobUID";
+    /// The node that a migration empties: an annotation of migrations.
+    pub const EVACUATION: &str = "kubevirt.io/evacuationMigration";
     /// What a pod of CDI is, such as `cdi-clone-source`.
     pub const CDI: &str = "cdi.kubevirt.io";
     /// What a pod belongs to, such as `containerized-data-importer`.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rds_csi_core::attachment::{Modes, Seat};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_routeros::{DeviceAddress, HostKey, RdsConfig};
 
@@ -20,6 +21,14 @@ pub(super) fn read(
 ) -> Option<ControllerConfig> {
     let none = "no cluster is asked, and attachments are known only until the process ends";
     let cluster = ClusterMode::read(reader, args.cluster.as_deref(), none);
+    let modes = Modes::read(args.rule_mode.iter().map(String::as_str), Seat::Driver);
+    let modes = modes.map_err(|error| {
+        reader.refuse(
+            "rule-mode",
+            Some(&args.rule_mode.join(",")),
+            error.to_string(),
+        );
+    });
     let volume_directory = reader.parsed("volume-path", &args.volume_path);
     let device = Device::read(reader, args);
     let address = device.address.as_ref();
@@ -45,6 +54,7 @@ pub(super) fn read(
         cluster_id: common.cluster_id,
         cluster: cluster?,
         nodes: nodes.cloned().collect(),
+        modes: modes.ok()?,
         rds: device.config(args, volume_directory.clone())?,
         volume_directory,
         nqn_prefix: common.nqn_prefix,

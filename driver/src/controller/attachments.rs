@@ -1,7 +1,6 @@
 //! Who may have which volume: asked of the cluster, or known to this process only.
 
 mod cluster;
-mod look;
 mod process;
 
 use rds_csi_core::access::Access;

@@ -10,7 +10,7 @@ use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::error::RdsError;
 
 use super::attachments::AttachmentError;
-use crate::cluster::ClusterError;
+use rds_csi_cluster::ClusterError;
 
 /// A failed operation of the controller.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,9 @@ use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cluster::fake::FakeCluster;
 use crate::detach::Tasks;
 use crate::inflight::VolumeLocks;
+use rds_csi_cluster::fake::FakeCluster;
 
 /// A device that was connected twice and is never asked anything.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Node;
-use crate::cluster::NodeCluster;
+use rds_csi_cluster::NodeCluster;
 
 mod action;
 mod gate;

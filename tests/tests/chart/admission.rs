@@ -13,6 +13,9 @@ use crate::helm::{render, sets};
 /// The annotation that named the class before the field did.
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
+/// What takes volumes to nodes: judged once, when it is asked for.
+const MOVES: [&str; 2] = ["volumeattachments", "virtualmachineinstancemigrations"];
+
 fn webhooks(set: &str) -> Vec<ValidatingWebhook> {
     render(set)
         .one::<ValidatingWebhookConfiguration>("-webhook")
@@ -34,7 +37,13 @@ fn reached(set: &str, resource: &str, object: &Value) -> bool {
         .iter()
         .find(|webhook| webhook.name.starts_with(resource));
     let conditions = webhook.unwrap().match_conditions.as_deref().unwrap();
-    assert_eq!(conditions.len(), 2);
+    // A migration says nothing of drivers.
+    let expected = if resource == "virtualmachineinstancemigrations" {
+        1
+    } else {
+        2
+    };
+    assert_eq!(conditions.len(), expected);
     all_hold(conditions, &[("object", object)])
 }
 
@@ -91,6 +100,12 @@ fn volumes_and_classes_reach_the_webhook_by_their_driver() {
         for (name, ours) in [(driver, true), ("ebs.csi.aws.com", false)] {
             let class = json!({"metadata": {"name": "a"}, "provisioner": name});
             assert_eq!(reached(set, "storageclasses", &class), ours, "{set} {name}");
+            let attachment = json!({
+                "metadata": {"name": "a"},
+                "spec": {"attacher": name, "nodeName": "a", "source": {}},
+            });
+            let reaches = reached(set, "volumeattachments", &attachment);
+            assert_eq!(reaches, ours, "{set} {name}");
             let volume = json!({
                 "metadata": {"name": "a"},
                 "spec": {"csi": {"driver": name, "volumeHandle": "a"}},
@@ -124,6 +139,11 @@ fn what_is_being_deleted_does_not_need_the_webhook() {
             "storageclasses",
             json!({"metadata": {}, "provisioner": driver}),
         ),
+        (
+            "volumeattachments",
+            json!({"metadata": {}, "spec": {"attacher": driver}}),
+        ),
+        ("virtualmachineinstancemigrations", json!({"metadata": {}})),
     ] {
         assert!(reached("minimal", resource, &object), "{resource}");
         object["metadata"] = deleted.clone();
@@ -132,7 +152,7 @@ fn what_is_being_deleted_does_not_need_the_webhook() {
 }
 
 #[test]
-fn three_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
+fn five_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
     for set in sets().iter().filter(|set| *set != "driver-only") {
         let webhooks = webhooks(set);
         let mut resources = Vec::new();
@@ -143,8 +163,17 @@ fn three_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
             assert!(webhook.timeout_seconds.unwrap() <= 5);
             assert!(webhook.namespace_selector.is_none() && webhook.object_selector.is_none());
             for rule in webhook.rules.as_deref().unwrap() {
-                assert_eq!(rule.operations.as_deref().unwrap(), ["CREATE", "UPDATE"]);
-                resources.extend(rule.resources.clone().unwrap());
+                let operations = rule.operations.as_deref().unwrap();
+                for resource in rule.resources.as_deref().unwrap() {
+                    let is_move = MOVES.contains(&resource.as_str());
+                    assert_eq!(
+                        operations.contains(&"UPDATE".to_owned()),
+                        !is_move,
+                        "{resource}"
+                    );
+                    assert!(operations.contains(&"CREATE".to_owned()), "{resource}");
+                    resources.push(resource.clone());
+                }
             }
         }
         assert_eq!(
@@ -152,7 +181,9 @@ fn three_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
             [
                 "persistentvolumeclaims",
                 "persistentvolumes",
-                "storageclasses"
+                "storageclasses",
+                "volumeattachments",
+                "virtualmachineinstancemigrations",
             ]
         );
     }
@@ -161,9 +192,9 @@ fn three_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
 #[test]
 fn an_absent_webhook_admits_unless_a_value_says_otherwise() {
     for (set, policies) in [
-        ("minimal", ["Ignore", "Ignore", "Ignore"]),
-        ("provided", ["Fail", "Ignore", "Ignore"]),
-        ("full", ["Fail", "Fail", "Fail"]),
+        ("minimal", ["Ignore"; 5]),
+        ("provided", ["Fail", "Ignore", "Ignore", "Ignore", "Ignore"]),
+        ("full", ["Fail", "Fail", "Fail", "Ignore", "Fail"]),
     ] {
         let found: Vec<String> = webhooks(set)
             .into_iter()

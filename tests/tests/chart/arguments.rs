@@ -5,6 +5,7 @@ use std::fs;
 use clap::Parser as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use rds_csi_core::attachment::{Mode, Rule, Seat};
 use rds_csi_driver::config::{Config, Role};
 use rds_csi_tests::tool;
 use rds_csi_webhook::config::ServeConfig;
@@ -56,6 +57,12 @@ fn the_driver_takes_the_arguments_of_the_controller() {
         else {
             panic!("{set}: not a controller");
         };
+        let relaxed = if set == "full" {
+            Mode::Warn
+        } else {
+            Mode::Enforce
+        };
+        assert_eq!(config.modes.of(Rule::SameMachine, Seat::Driver), relaxed);
         let expected = if set == "full" { 125 } else { 100 };
         assert_eq!(config.overcommit_percent, expected);
         assert_eq!(

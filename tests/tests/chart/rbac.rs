@@ -147,12 +147,36 @@ const NODE: &[Grant] = &[
     ("node", "cluster", "events.events.k8s.io", "create"),
 ];
 
-const WEBHOOK: &[Grant] = &[(
-    "webhook",
-    "cluster",
-    "storageclasses.storage.k8s.io",
-    "list watch",
-)];
+const WEBHOOK: &[Grant] = &[
+    (
+        "webhook",
+        "cluster",
+        "storageclasses.storage.k8s.io",
+        "list watch",
+    ),
+    ("webhook", "cluster", "persistentvolumes", "get"),
+    ("webhook", "cluster", "persistentvolumeclaims", "get"),
+    ("webhook", "cluster", "nodes", "get"),
+    ("webhook", "cluster", "pods", "list"),
+    (
+        "webhook",
+        "cluster",
+        "volumeattachments.storage.k8s.io",
+        "list",
+    ),
+    (
+        "webhook",
+        "cluster",
+        "virtualmachineinstances.kubevirt.io",
+        "get list",
+    ),
+    (
+        "webhook",
+        "cluster",
+        "virtualmachineinstancemigrations.kubevirt.io",
+        "list",
+    ),
+];
 
 const OWN_CERTIFICATE: &[Grant] = &[
     (

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
-use rds_csi_driver::cluster::{Cluster as _, ClusterError};
+use rds_csi_cluster::{Cluster as _, ClusterError, Reader as _};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
@@ -331,7 +331,7 @@ async fn what_is_asked_is_what_the_table_of_permissions_says() {
     world.delete(volume.id()).await.unwrap();
     migration::machine_moves(&api, &world).await;
 
-    let table = include_str!("../../../driver/src/cluster.rs");
+    let table = include_str!("../../../driver/cluster/src/lib.rs");
     let mut granted = BTreeSet::new();
     for row in table.lines().filter_map(|line| line.strip_prefix("//! | ")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();

@@ -13,8 +13,8 @@ use csi_proto::v1::{
     CapacityRange, ControllerExpandVolumeRequest, DeleteVolumeRequest, ListVolumesRequest,
     ListVolumesResponse,
 };
+use rds_csi_cluster::{ApiServer, Cluster};
 use rds_csi_core::names::DriverName;
-use rds_csi_driver::cluster::{ApiServer, Cluster};
 use rds_csi_driver::config::{ClusterMode, ControllerConfig};
 use rds_csi_driver::serve::{Driver, ServeError};
 use rds_csi_routeros::{Rds as _, RdsClient, RdsConfig};
@@ -186,6 +186,7 @@ fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
         nqn_prefix: Default::default(),
         nvme_address: sim.address().ip(),
         nvme_port: 4420,
+        modes: rds_csi_core::attachment::Modes::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     }

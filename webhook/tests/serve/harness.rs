@@ -11,6 +11,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rds_csi_core::attachment::Modes;
 use rds_csi_webhook::config::{CertificateConfig, ClassSource, ServeConfig};
 use rds_csi_webhook::metrics::Metrics;
 use rds_csi_webhook::serve::{ServeError, Webhook};
@@ -99,6 +100,7 @@ impl Running {
                 key: directory.path().join("tls.key"),
             }),
             kubeconfig: None,
+            modes: Modes::default(),
             tls_reload_interval: Duration::from_millis(20),
             classes: ClassSource::Files(vec![classes]),
             limits: limits(),

@@ -88,6 +88,7 @@ async fn a_taken_port_and_a_missing_certificate_are_errors_before_anything_runs(
         admin_listen: "127.0.0.1:0".parse().unwrap(),
         certificate: rds_csi_webhook::config::CertificateConfig::Files(files.clone()),
         kubeconfig: None,
+        modes: rds_csi_core::attachment::Modes::default(),
         tls_reload_interval: Duration::from_secs(1),
         classes: rds_csi_webhook::config::ClassSource::Files(vec![]),
         limits: limits(),

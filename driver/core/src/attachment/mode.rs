@@ -57,6 +57,22 @@ impl FromStr for Mode {
     }
 }
 
+/// An entry of a command line that sets no mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{entry:?} is not allowed: it takes RULE=MODE, each rule once, with a rule of {} and enforce, warn or audit", .rules.join(", ")
+)]
+pub struct ModesError {
+    entry: String,
+    rules: Vec<&'static str>,
+}
+
+impl Failure for ModesError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
 /// The modes of all rules. Without an entry a rule is enforced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Modes(BTreeMap<Rule, Mode>);
@@ -69,19 +85,56 @@ impl Modes {
         self
     }
 
+    /// Reads entries such as `same-machine=warn`; empty ones are none.
+    ///
+    /// # Errors
+    /// [`ModesError`] for the first that is no rule and mode, that names a rule which is not
+    /// relaxed at this seat, or one that was named before.
+    pub fn read<'a>(
+        entries: impl IntoIterator<Item = &'a str>,
+        seat: Seat,
+    ) -> Result<Self, ModesError> {
+        let mut modes = BTreeMap::new();
+        let rules: Vec<_> = Rule::ALL
+            .into_iter()
+            .filter(|rule| may_relax(*rule, seat))
+            .collect();
+        for entry in entries.into_iter().filter(|entry| !entry.is_empty()) {
+            let read = || {
+                let (rule, mode) = entry.split_once('=')?;
+                let rule = rules.iter().find(|known| known.as_str() == rule)?;
+                Some((*rule, mode.parse().ok()?))
+            };
+            let read = read().filter(|(rule, _)| !modes.contains_key(rule));
+            let (rule, mode) = read.ok_or_else(|| ModesError {
+                entry: entry.chars().take(64).collect(),
+                rules: rules.iter().map(|rule| rule.as_str()).collect(),
+            })?;
+            modes.insert(rule, mode);
+        }
+        Ok(Self(modes))
+    }
+
     /// How a rule is held by whoever asks.
     #[must_use]
     pub fn of(&self, rule: Rule, seat: Seat) -> Mode {
-        let may_relax = match rule {
-            Rule::NodeLoss | Rule::SameMachine => true,
-            Rule::SharedFilesystem
-            | Rule::Leaving
-            | Rule::SingleNode
-            | Rule::TwoNodes
-            | Rule::InUse => seat == Seat::Admission,
-        };
         let set = self.0.get(&rule).copied().unwrap_or_default();
-        if may_relax { set } else { Mode::Enforce }
+        if may_relax(rule, seat) {
+            set
+        } else {
+            Mode::Enforce
+        }
+    }
+}
+
+fn may_relax(rule: Rule, seat: Seat) -> bool {
+    match rule {
+        Rule::NodeLoss | Rule::SameMachine => true,
+        Rule::SharedFilesystem
+        | Rule::Leaving
+        | Rule::SingleNode
+        | Rule::TwoNodes
+        | Rule::InUse => seat == Seat::Admission,
     }
 }
 
@@ -102,6 +155,29 @@ mod tests {
         };
         assert_eq!(relaxed(Seat::Admission), Rule::ALL);
         assert_eq!(relaxed(Seat::Driver), [Rule::NodeLoss, Rule::SameMachine]);
+    }
+
+    #[test]
+    fn entries_name_a_rule_that_may_be_relaxed_and_a_mode() {
+        let entries = ["", "same-machine=warn", "node-loss=audit"];
+        let modes = Modes::read(entries, Seat::Driver).unwrap();
+        assert_eq!(modes.of(Rule::SameMachine, Seat::Driver), Mode::Warn);
+        assert_eq!(modes.of(Rule::NodeLoss, Seat::Driver), Mode::Audit);
+        Modes::read(["two-nodes=warn"], Seat::Admission).unwrap();
+        for wrong in [
+            &["two-nodes=warn"][..],
+            &["same-machine"],
+            &["same-machine=Warn"],
+            &["other=warn"],
+            &["node-loss=warn", "node-loss=audit"],
+        ] {
+            let error = Modes::read(wrong.iter().copied(), Seat::Driver).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("a rule of node-loss, same-machine and"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

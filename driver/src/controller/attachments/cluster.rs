@@ -15,10 +15,9 @@ use rds_csi_core::names::{DriverName, annotation};
 use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
 
-use super::look::{self, Look};
 use super::{Granted, Wanted};
-use crate::cluster::{Cluster, ClusterError, PersistentVolume};
 use crate::controller::error::ControllerError;
+use rds_csi_cluster::{Cluster, ClusterError, Look, PersistentVolume, Reader, now};
 
 /// How long a decision may take in all.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,6 +48,10 @@ impl InCluster {
             self.decide(wanted).await
         })
         .await
+    }
+
+    fn reader(&self) -> &dyn Reader {
+        &*self.cluster
     }
 
     async fn decide(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
@@ -99,15 +102,15 @@ impl InCluster {
         volume: &PersistentVolume,
         observed: &Observed<'_>,
     ) -> Result<(), ControllerError> {
-        let described = look::volume(volume, &self.driver);
+        let described = rds_csi_cluster::volume(volume, &self.driver);
         let standing = observed.standing();
-        let mut look = Look::new(&*self.cluster, wanted.id, described, standing);
+        let mut look = Look::new(self.reader(), wanted.id, described, standing);
         let request = Request {
             node: wanted.node,
             access: Some(wanted.access.mode),
             seat: Seat::Driver,
             modes: &self.modes,
-            now: &look::now(),
+            now: &now(),
         };
         let judgement = look.judge(&request).await;
         let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
@@ -125,7 +128,7 @@ impl InCluster {
     /// when this is answered, and another node gets the volume.
     pub(crate) async fn release(&self, id: &VolumeId, node: &str) -> Result<(), ControllerError> {
         within_deadline(async {
-            let mut look = Look::new(&*self.cluster, id, Volume::default(), Vec::new());
+            let mut look = Look::new(self.reader(), id, Volume::default(), Vec::new());
             let released = loop {
                 let released = release(Some(node), &self.modes, look.seen());
                 let Release::Unknown(Unread { part, why: None }) = &released else {
@@ -168,7 +171,7 @@ impl InCluster {
             .await?;
         let volume = volume.filter(|volume| volume.is_of(id, &self.driver));
         Ok(volume.map_or_else(Volume::default, |volume| {
-            look::volume(&volume, &self.driver)
+            rds_csi_cluster::volume(&volume, &self.driver)
         }))
     }
 

@@ -9,8 +9,8 @@ use rds_csi_host::registry::{Session, Staging};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use crate::cluster::NodeCluster;
 use crate::node::{Node, NodeError};
+use rds_csi_cluster::NodeCluster;
 
 /// How long a device may take to accept a TCP connection. The kernel would wait for
 /// minutes, and hold up every other volume meanwhile.

@@ -28,9 +28,9 @@ use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::{Session, Staging};
 
 use super::reconnect::entitled;
-use crate::cluster::NodeCluster;
 use crate::node::session::live;
 use crate::node::{Node, NodeError, PublishRequest, StageRequest};
+use rds_csi_cluster::NodeCluster;
 
 mod remount;
 

@@ -15,8 +15,8 @@ use tracing::{info, warn};
 
 use super::Recovery;
 use super::reconnect::Reconnection;
-use crate::cluster::{NodeCluster, Notice, Severity};
 use crate::metrics::Metrics;
+use rds_csi_cluster::{NodeCluster, Notice, Severity};
 
 /// How many events may wait to be posted: an outage of all volumes of a node.
 const WAITING: usize = 1024;

@@ -16,8 +16,8 @@ use rds_csi_core::nqn::Nqn;
 
 use super::reconnect::Reconnection;
 use super::*;
-use crate::cluster::{ClusterError, Notice};
 use crate::node::tests::{EXT4, Lab, STAGING, TARGET, Use, own};
+use rds_csi_cluster::{ClusterError, Notice};
 
 mod crash;
 mod many;

@@ -42,7 +42,8 @@ const WALLS: &[Wall] = &[
     },
     wall("rds-csi-routeros", &["rds-csi-core"]),
     wall("rds-csi-host", &["rds-csi-core"]),
-    wall("rds-csi-webhook", &["rds-csi-core"]),
+    wall("rds-csi-cluster", &["rds-csi-core"]),
+    wall("rds-csi-webhook", &["rds-csi-cluster", "rds-csi-core"]),
     wall("csi-proto", &[]),
     wall("rds-sim", &[]),
 ];

@@ -10,7 +10,7 @@ use rds_csi_core::volume_name::VolumeName;
 use rstest::rstest;
 
 use super::*;
-use crate::cluster::fake::{FakeCluster, Fault};
+use rds_csi_cluster::fake::{FakeCluster, Fault};
 
 type Asked<'a> = BoxFuture<'a, Result<Granted, ControllerError>>;
 

@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::api_server::ApiServer;
 use super::calls::Calls;
 use super::wire::{Object, PodSpec, Spec, VolumeSpec};
-use super::{Cluster as _, ClusterError};
+use super::{Cluster as _, ClusterError, Reader as _};
 use uses::Uses;
 
 const PODS: &str = "watch pods";

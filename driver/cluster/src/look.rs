@@ -13,30 +13,32 @@ use rds_csi_core::attachment::{Judgement, Request, Verdict, judge};
 use rds_csi_core::names::{DriverName, annotation, parameter};
 use rds_csi_core::volume_id::VolumeId;
 
-use crate::cluster::{Cluster, ClusterError, PersistentVolume};
+use crate::{ClusterError, PersistentVolume, Reader};
 
 /// A volume in a cluster, as far as it was looked at.
 #[derive(Debug)]
-pub(super) struct Look<'a> {
-    cluster: &'a dyn Cluster,
-    id: &'a VolumeId,
+pub struct Look<'a> {
+    reader: &'a dyn Reader,
+    id: VolumeId,
     /// The nodes whose pods matter.
     nodes: BTreeSet<String>,
     seen: Observations,
 }
 
 impl<'a> Look<'a> {
-    /// A volume of which the PersistentVolume was read, and then the attachments.
-    pub(super) fn new(
-        cluster: &'a dyn Cluster,
-        id: &'a VolumeId,
+    /// A volume of which the PersistentVolume was read, and then the attachments, which are
+    /// all of it.
+    #[must_use]
+    pub fn new(
+        reader: &'a dyn Reader,
+        id: &VolumeId,
         volume: Volume,
         attachments: Vec<Standing>,
     ) -> Self {
         let node = |standing: &Standing| standing.attachment.node.clone();
         Self {
-            cluster,
-            id,
+            reader,
+            id: id.clone(),
             nodes: attachments.iter().map(node).collect(),
             seen: Observations {
                 volume,
@@ -46,17 +48,15 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Judges a request, and reads what it needs.
-    pub(super) async fn judge(&mut self, request: &Request<'_>) -> Judgement {
+    /// Judges a request, and reads what it needs. Where it is refused, more is read for the
+    /// words: a person is told what holds the volume and what helps.
+    pub async fn judge(&mut self, request: &Request<'_>) -> Judgement {
+        self.nodes.insert(request.node.to_owned());
         let judgement = self.judge_once(request).await;
         if !matches!(judgement.verdict, Verdict::Deny(_)) {
             return judgement;
         }
-        // A person is told what holds the volume and what helps.
-        for node in self.nodes.clone() {
-            self.read(&Part::Node(node)).await;
-        }
-        self.read(&Part::Pods).await;
+        self.explain().await;
         self.judge_once(request).await
     }
 
@@ -70,30 +70,39 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Reads what makes a refusal helpful: the nodes that have the volume, and their pods.
+    pub async fn explain(&mut self) {
+        for node in self.nodes.clone() {
+            self.read(&Part::Node(node)).await;
+        }
+        self.read(&Part::Pods).await;
+    }
+
     /// What is known so far.
-    pub(super) fn seen(&self) -> &Observations {
+    #[must_use]
+    pub fn seen(&self) -> &Observations {
         &self.seen
     }
 
     /// Says which volume it is.
-    pub(super) fn is(&mut self, volume: Volume) {
+    pub fn is(&mut self, volume: Volume) {
         self.seen.volume = volume;
     }
 
     /// Reads a part. That of pods is of those on the nodes that were looked at.
-    pub(super) async fn read(&mut self, part: &Part) {
-        let (cluster, claim) = (self.cluster, &self.seen.volume.claim);
+    pub async fn read(&mut self, part: &Part) {
+        let (reader, claim) = (self.reader, &self.seen.volume.claim);
         let namespace = claim.as_ref().map(|claim| claim.namespace.as_str());
         match part {
             Part::Node(name) => {
-                let node = cluster.node(name, self.id).await;
+                let node = reader.node(name, &self.id).await;
                 self.nodes.insert(name.clone());
                 self.seen.nodes.insert(name.clone(), reading(node));
             }
             Part::Pods => self.seen.pods = reading(self.pods(namespace).await),
             Part::KubeVirt => {
                 // Without a claim there is no pod that could be a machine's.
-                let kubevirt = cluster.kubevirt(namespace.unwrap_or("default"));
+                let kubevirt = reader.kubevirt(namespace.unwrap_or("default"));
                 self.seen.kubevirt = reading(kubevirt.await);
             }
         }
@@ -103,7 +112,7 @@ impl<'a> Look<'a> {
         let mut pods = Vec::new();
         if let Some(namespace) = namespace {
             for node in &self.nodes {
-                pods.extend(self.cluster.pods(namespace, node).await?);
+                pods.extend(self.reader.pods(namespace, node).await?);
             }
         }
         Ok(pods)
@@ -118,7 +127,8 @@ fn reading<T>(answer: Result<T, impl Display>) -> Reading<T> {
 }
 
 /// What the rules read of a PersistentVolume.
-pub(super) fn volume(found: &PersistentVolume, driver: &DriverName) -> Volume {
+#[must_use]
+pub fn volume(found: &PersistentVolume, driver: &DriverName) -> Volume {
     let timeout = found.attributes.get(parameter::MIGRATION_TIMEOUT_SECONDS);
     let timeout = timeout.and_then(|seconds| seconds.parse().ok());
     let exception = driver.annotation(annotation::SHARED_DISK);
@@ -132,8 +142,9 @@ pub(super) fn volume(found: &PersistentVolume, driver: &DriverName) -> Volume {
     }
 }
 
-/// This moment.
-pub(super) fn now() -> Moment {
+/// This moment, for the end of exceptions.
+#[must_use]
+pub fn now() -> Moment {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     now.to_string().parse().unwrap_or_else(|_| Moment::last())
 }

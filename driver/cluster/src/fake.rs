@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
+use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
 use rds_csi_core::volume_id::VolumeId;
 
-use super::{Cluster, ClusterError, ClusterLink, PersistentVolume};
+use super::{Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader};
 
 /// Where a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing happened.
     Before,
     /// It happened, and nobody was told.
@@ -25,7 +25,7 @@ pub(crate) enum Fault {
 
 /// The cluster; see the module.
 #[derive(Debug, Default)]
-pub(crate) struct FakeCluster(Mutex<State>);
+pub struct FakeCluster(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -35,6 +35,8 @@ struct State {
     nodes: BTreeMap<String, Option<Node>>,
     pods: Vec<Pod>,
     kubevirt: Option<KubeVirt>,
+    /// The disks of machines, by namespace and name.
+    disks: BTreeMap<(String, String), Vec<MachineDisk>>,
     made: u32,
     calls: usize,
     /// What happens to which call.
@@ -49,7 +51,7 @@ impl FakeCluster {
     }
 
     /// Adds a PersistentVolume or changes one.
-    pub(crate) fn put(&self, volume: PersistentVolume) {
+    pub fn put(&self, volume: PersistentVolume) {
         let mut state = self.state();
         state.made += 1;
         let resource_version = state.made.to_string();
@@ -61,7 +63,7 @@ impl FakeCluster {
     }
 
     /// Adds a VolumeAttachment, as whoever makes them names it.
-    pub(crate) fn wish(&self, name: &str, node: &str, persistent_volume: &str) {
+    pub fn wish(&self, name: &str, node: &str, persistent_volume: &str) {
         let mut state = self.state();
         state.made += 1;
         let uid = format!("uid-{}", state.made);
@@ -76,44 +78,50 @@ impl FakeCluster {
     }
 
     /// Removes the VolumeAttachments of a node.
-    pub(crate) fn delete(&self, node: &str) {
+    pub fn delete(&self, node: &str) {
         self.state()
             .attachments
             .retain(|attachment| attachment.node != node);
     }
 
     /// Changes a node, or removes it. Every other is there and ready.
-    pub(crate) fn node_is(&self, name: &str, node: Option<Node>) {
+    pub fn node_is(&self, name: &str, node: Option<Node>) {
         self.state().nodes.insert(name.to_owned(), node);
     }
 
     /// Adds a pod.
-    pub(crate) fn run(&self, pod: Pod) {
+    pub fn run(&self, pod: Pod) {
         self.state().pods.push(pod);
     }
 
     /// Installs KubeVirt, with these objects.
-    pub(crate) fn kubevirt_is(&self, kubevirt: KubeVirt) {
+    pub fn kubevirt_is(&self, kubevirt: KubeVirt) {
         self.state().kubevirt = Some(kubevirt);
     }
 
+    /// Gives a machine its disks.
+    pub fn machine(&self, namespace: &str, name: &str, disks: &[MachineDisk]) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.state().disks.insert(key, disks.to_vec());
+    }
+
     /// The annotation of a PersistentVolume.
-    pub(crate) fn annotation(&self, name: &str, key: &str) -> Option<String> {
+    pub fn annotation(&self, name: &str, key: &str) -> Option<String> {
         self.state().volumes[name].annotations.get(key).cloned()
     }
 
     /// How many calls were made.
-    pub(crate) fn calls(&self) -> usize {
+    pub fn calls(&self) -> usize {
         self.state().calls
     }
 
     /// Lets the call with this number, counted from 0, fail.
-    pub(crate) fn fail(&self, call: usize, fault: Fault) {
+    pub fn fail(&self, call: usize, fault: Fault) {
         self.state().faults.insert(call, fault);
     }
 
     /// Lets so many writes find that somebody else was faster.
-    pub(crate) fn overtake(&self, writes: u32) {
+    pub fn overtake(&self, writes: u32) {
         self.state().overtaken = writes;
     }
 
@@ -145,7 +153,7 @@ impl FakeCluster {
 }
 
 #[async_trait]
-impl Cluster for FakeCluster {
+impl Reader for FakeCluster {
     async fn persistent_volume(
         &self,
         name: &str,
@@ -178,6 +186,25 @@ impl Cluster for FakeCluster {
             .await
     }
 
+    async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {
+        let is_of = |volume: &&PersistentVolume| volume.claim.as_ref() == Some(claim);
+        let name = |volume: &PersistentVolume| volume.name.clone();
+        self.call(|state| Ok(state.volumes.values().find(is_of).map(name)))
+            .await
+    }
+
+    async fn disks(
+        &self,
+        namespace: &str,
+        machine: &str,
+    ) -> Result<Option<Vec<MachineDisk>>, ClusterError> {
+        let key = (namespace.to_owned(), machine.to_owned());
+        self.call(|state| Ok(state.disks.get(&key).cloned())).await
+    }
+}
+
+#[async_trait]
+impl Cluster for FakeCluster {
     async fn annotate(
         &self,
         volume: &PersistentVolume,

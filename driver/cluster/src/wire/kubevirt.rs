@@ -7,6 +7,7 @@ use rds_csi_core::attachment::observation::{Machine, Migration};
 use serde::Deserialize;
 
 use super::Meta;
+use crate::MachineDisk;
 
 /// A group of kinds, as `/apis/NAME` answers.
 #[derive(Debug, Default, Deserialize)]
@@ -105,6 +106,80 @@ struct MigrationSpec {
 struct Half {
     #[serde(rename = "migrationID")]
     migration_id: String,
+}
+
+/// A VirtualMachineInstance, for its disks.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct MachineDisks {
+    #[serde(default)]
+    spec: MachineSpec,
+    #[serde(default)]
+    status: MachineStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MachineSpec {
+    volumes: Option<Vec<MachineVolume>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MachineVolume {
+    name: String,
+    persistent_volume_claim: Option<ClaimName>,
+    /// Its claim has its name.
+    data_volume: Option<Named>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ClaimName {
+    claim_name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MachineStatus {
+    /// What a volume migration copies.
+    migrated_volumes: Option<Vec<Migrated>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Migrated {
+    volume_name: String,
+}
+
+impl MachineDisks {
+    /// Those that lie on claims.
+    pub(in super::super) fn disks(self) -> Vec<MachineDisk> {
+        let migrated = self.status.migrated_volumes.unwrap_or_default();
+        let disk = |volume: MachineVolume| {
+            let claim = match (volume.persistent_volume_claim, volume.data_volume) {
+                (Some(claim), _) => claim.claim_name,
+                (None, Some(data)) => data.name,
+                (None, None) => return None,
+            };
+            let copied = migrated
+                .iter()
+                .any(|moved| moved.volume_name == volume.name);
+            let name = volume.name;
+            Some(MachineDisk {
+                name,
+                claim,
+                copied,
+            })
+        };
+        let volumes = self.spec.volumes.unwrap_or_default();
+        volumes.into_iter().filter_map(disk).collect()
+    }
 }
 
 impl From<MachineObject> for Machine {

@@ -7,7 +7,7 @@ use rds_csi_core::attachment::observation::{Claim, VolumeAttachment};
 use serde::Deserialize;
 
 use super::{Object, Spec};
-use crate::cluster::PersistentVolume;
+use crate::PersistentVolume;
 
 /// A PersistentVolume's.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -128,5 +128,31 @@ impl From<Object<AttachmentSpec>> for VolumeAttachment {
             attached: status.attached,
             leaving: meta.deletion_timestamp.is_some(),
         }
+    }
+}
+
+/// A PersistentVolumeClaim's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in super::super) struct ClaimSpec {
+    volume_name: String,
+}
+
+/// A PersistentVolumeClaim's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in super::super) struct ClaimStatus {
+    phase: String,
+}
+
+impl Spec for ClaimSpec {
+    type Kind = k8s_openapi::api::core::v1::PersistentVolumeClaim;
+    type Status = ClaimStatus;
+}
+
+impl Object<ClaimSpec> {
+    /// The PersistentVolume that it is bound to.
+    pub(in super::super) fn volume(self) -> Option<String> {
+        (self.status.phase == "Bound").then_some(self.spec.volume_name)
     }
 }

@@ -1,8 +1,11 @@
-//! The port to the Kubernetes cluster: who asks for a volume, and what is noted about it.
+//! The Kubernetes cluster as rds-csi sees it: who asks for a volume, what is noted about
+//! it, and who is told what happens to it.
 //!
-//! Nothing outside this module names kube. Every answer is a reading made for the
-//! question, from a quorum of the API server's store, and complete, or it is an error:
-//! "absent" is never what a failed reading says.
+//! [`Reader`] is what the attachment rules are judged from, by the webhook early and by the
+//! controller for good; [`Cluster`] adds what the controller writes, [`NodeCluster`] is what
+//! a node asks. Every answer is a reading made for the question, from a quorum of the API
+//! server's store, and complete, or it is an error: "absent" is never what a failed reading
+//! says. Nothing here decides who gets a volume.
 //!
 //! What the service account of the controller needs, no more and no less:
 //!
@@ -22,10 +25,11 @@
 mod api_server;
 mod calls;
 mod client;
-#[cfg(test)]
-pub(crate) mod fake;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod first_use;
 mod kubevirt;
+mod look;
 mod node;
 mod wire;
 
@@ -41,11 +45,12 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 pub use api_server::ApiServer;
+pub use look::{Look, now, volume};
 pub use node::{NodeApiServer, NodeCluster, Notice, Severity};
 
-/// A Kubernetes cluster.
+/// What the attachment rules are judged from.
 #[async_trait]
-pub trait Cluster: Send + Sync + fmt::Debug {
+pub trait Reader: Send + Sync + fmt::Debug {
     /// The PersistentVolume of this name; `None` if the cluster has none.
     async fn persistent_volume(&self, name: &str)
     -> Result<Option<PersistentVolume>, ClusterError>;
@@ -62,6 +67,21 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// What there is of KubeVirt, with every machine and migration of a namespace.
     async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError>;
 
+    /// The name of the PersistentVolume that a claim is bound to; `None` if it is bound to
+    /// none, or not there.
+    async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError>;
+
+    /// The disks on claims of a machine of KubeVirt; `None` if there is no such machine.
+    async fn disks(
+        &self,
+        namespace: &str,
+        machine: &str,
+    ) -> Result<Option<Vec<MachineDisk>>, ClusterError>;
+}
+
+/// A Kubernetes cluster, as the controller needs it.
+#[async_trait]
+pub trait Cluster: Reader {
     /// Sets an annotation, if nobody has changed the PersistentVolume since it was read.
     ///
     /// [`ClusterError::Changed`] if somebody has, or removed it; after every other error
@@ -108,6 +128,17 @@ impl PersistentVolume {
     pub fn is_of(&self, id: &VolumeId, driver: &DriverName) -> bool {
         self.driver == driver.as_str() && self.handle == id.as_str()
     }
+}
+
+/// A disk of a machine that lies on a claim of the machine's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineDisk {
+    /// Its name in the machine.
+    pub name: String,
+    /// The claim.
+    pub claim: String,
+    /// Whether a migration copies it to another claim.
+    pub copied: bool,
 }
 
 /// What is known of the way to the API server without asking it.

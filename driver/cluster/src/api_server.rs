@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::name_on_nodes;
-use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
+use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, is_object_name};
 use rds_csi_core::volume_id::VolumeId;
@@ -17,8 +17,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::calls::{Calls, present};
 use super::client::client;
-use super::wire::{AttachmentSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
-use super::{Cluster, ClusterError, ClusterLink, PersistentVolume, first_use, kubevirt};
+use super::wire::{AttachmentSpec, ClaimSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
+use super::{
+    Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader, first_use, kubevirt,
+};
 
 /// How many objects one answer may hold: a bound of memory, here and there.
 pub(super) const PAGE: u32 = 500;
@@ -32,6 +34,7 @@ const PATCH_VOLUME: &str = "patch persistentvolumes";
 const LIST_ATTACHMENTS: &str = "list volumeattachments";
 const GET_NODE: &str = "get nodes";
 const LIST_PODS: &str = "list pods";
+const GET_CLAIM: &str = "get persistentvolumeclaims";
 
 /// An API server.
 pub struct ApiServer {
@@ -56,13 +59,20 @@ impl ApiServer {
     /// # Errors
     /// [`ClusterError::Config`] if nothing leads to one.
     pub async fn new(kubeconfig: Option<&Path>, driver: &DriverName) -> Result<Self, ClusterError> {
-        let server = Self {
-            driver: driver.clone(),
-            client: client(kubeconfig, "controller", driver).await?,
-            calls: Calls::default(),
-        };
+        let client = client(kubeconfig, "controller", driver).await?;
+        let server = Self::over(client, driver);
         first_use::expect(&server.calls);
         Ok(server)
+    }
+
+    /// The API server that a client leads to, to be read from.
+    #[must_use]
+    pub fn over(client: Client, driver: &DriverName) -> Self {
+        Self {
+            driver: driver.clone(),
+            client,
+            calls: Calls::default(),
+        }
     }
 
     /// Follows the cluster: whether it answers, and which volumes are used for the first
@@ -88,6 +98,13 @@ impl ApiServer {
                 tracing::warn!("{}", Chain(&refusal.error));
             }
             answered = outcome.is_ok();
+        }
+    }
+
+    fn kubevirt_reader(&self) -> kubevirt::Reader<'_> {
+        kubevirt::Reader {
+            client: &self.client,
+            calls: &self.calls,
         }
     }
 
@@ -117,7 +134,7 @@ impl ApiServer {
 }
 
 #[async_trait]
-impl Cluster for ApiServer {
+impl Reader for ApiServer {
     async fn persistent_volume(
         &self,
         name: &str,
@@ -162,9 +179,26 @@ impl Cluster for ApiServer {
     }
 
     async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError> {
-        kubevirt::read(&self.client, &self.calls, namespace).await
+        self.kubevirt_reader().read(namespace).await
     }
 
+    async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {
+        let api: Api<Object<ClaimSpec>> = Api::namespaced(self.client.clone(), &claim.namespace);
+        let found = present(self.calls.run(GET_CLAIM, api.get(&claim.name)).await)?;
+        Ok(found.and_then(Object::volume))
+    }
+
+    async fn disks(
+        &self,
+        namespace: &str,
+        machine: &str,
+    ) -> Result<Option<Vec<MachineDisk>>, ClusterError> {
+        self.kubevirt_reader().disks(namespace, machine).await
+    }
+}
+
+#[async_trait]
+impl Cluster for ApiServer {
     async fn annotate(
         &self,
         volume: &PersistentVolume,

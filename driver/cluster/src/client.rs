@@ -7,8 +7,8 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
-use axum::http::header::USER_AGENT;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rds_csi_core::names::DriverName;

@@ -18,10 +18,10 @@ mod node;
 mod pod;
 mod storage;
 
-pub(super) use kubevirt::{Group, Listed, MachineObject, MigrationObject, Resources};
+pub(super) use kubevirt::{Group, Listed, MachineDisks, MachineObject, MigrationObject, Resources};
 pub(super) use node::NodeSpec;
 pub(super) use pod::{ContainerStatus, PodSpec};
-pub(super) use storage::{AttachmentSpec, VolumeSpec};
+pub(super) use storage::{AttachmentSpec, ClaimSpec, VolumeSpec};
 
 /// The `spec` of a kind of objects.
 pub(super) trait Spec: Shape {

@@ -1,0 +1,230 @@
+//! The rules about objects that take volumes to nodes: VolumeAttachments, and migrations
+//! that somebody asks for.
+//!
+//! Who gets a volume is judged by the rules that ControllerPublishVolume uses, here early
+//! and to the person who can act on it. Everything is read when it is needed, and nothing
+//! is kept, so that no answer is older than its question. What cannot be read is allowed
+//! with a warning: the driver judges again and has the last word. Nothing here changes
+//! anything.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use rds_csi_cluster::{ClusterError, Look, MachineDisk, Reader, now, volume};
+use rds_csi_core::attachment::Verdict as Judged;
+use rds_csi_core::attachment::grant::{Observed, Record};
+use rds_csi_core::attachment::observation::Claim;
+use rds_csi_core::attachment::{
+    Denial, Disk, Finding, Mode, Modes, Obstacle, Request, Seat, preflight,
+};
+use rds_csi_core::kind::Chain;
+use rds_csi_core::names::{DriverName, annotation, foreign};
+use rds_csi_core::volume_id::VolumeId;
+use serde::Deserialize;
+
+use crate::verdict::Verdict;
+
+/// Judges by what a cluster shows.
+#[derive(Debug, Clone)]
+pub struct AttachmentRules {
+    reader: Arc<dyn Reader>,
+    driver: DriverName,
+    modes: Modes,
+}
+
+/// A VirtualMachineInstanceMigration, as far as it is read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Migration {
+    metadata: Metadata,
+    spec: MigrationSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MigrationSpec {
+    vmi_name: String,
+    send_to: Option<Half>,
+    receive: Option<Half>,
+}
+
+/// One side of a migration between two clusters or namespaces.
+#[derive(Debug, Clone, Deserialize)]
+struct Half {}
+
+impl Migration {
+    /// Whether source and target have claims of their own.
+    fn is_decentralised(&self) -> bool {
+        self.spec.send_to.is_some() || self.spec.receive.is_some()
+    }
+
+    /// Whether it is to empty a node: nobody types it, and whoever drains a node is told of
+    /// obstacles by what stays there.
+    fn is_evacuation(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.is_some_and(|all| all.contains_key(foreign::EVACUATION))
+    }
+}
+
+impl AttachmentRules {
+    /// Judges volumes of `driver` by what `reader` reads.
+    #[must_use]
+    pub fn new(reader: Arc<dyn Reader>, driver: DriverName, modes: Modes) -> Self {
+        Self {
+            reader,
+            driver,
+            modes,
+        }
+    }
+
+    /// Judges an attachment that is to be made.
+    pub async fn attachment(&self, asked: &VolumeAttachment) -> Verdict {
+        let spec = &asked.spec;
+        if spec.attacher != self.driver.as_str() {
+            return Verdict::foreign();
+        }
+        let Some(name) = &spec.source.persistent_volume_name else {
+            return Verdict::allow();
+        };
+        let mut look = match self.look(name).await {
+            Ok(Some(look)) => look,
+            // There is nothing that could be attached.
+            Ok(None) => return Verdict::allow(),
+            Err(error) => return not_judged(&Chain(&error)),
+        };
+        let request = Request {
+            node: &spec.node_name,
+            access: None,
+            seat: Seat::Admission,
+            modes: &self.modes,
+            now: &now(),
+        };
+        let judgement = look.judge(&request).await;
+        let mut verdict = Verdict::allow();
+        for noted in judgement.noted {
+            if let (Mode::Warn, Finding::Denial(denial)) = (noted.mode, noted.finding) {
+                verdict.warn(denial.why);
+            }
+        }
+        match judgement.verdict {
+            Judged::Allow(_) | Judged::AllowAsMigration(_) => {}
+            Judged::Deny(denial) => verdict.deny("spec.nodeName", denial.to_string()),
+            Judged::Unknown(unread) => return not_judged(&unread),
+        }
+        verdict
+    }
+
+    /// Judges a migration that is to be made, of a machine in `namespace`.
+    pub async fn migration(&self, namespace: &str, asked: &Migration) -> Verdict {
+        match self.obstacles(namespace, asked).await {
+            Ok(obstacles) => self.told(asked, &obstacles),
+            Err(error) => not_judged(&Chain(&error)),
+        }
+    }
+
+    fn told(&self, asked: &Migration, obstacles: &[Obstacle]) -> Verdict {
+        let mut verdict = Verdict::allow();
+        for Obstacle { disk, denial } in obstacles {
+            let Denial { rule, why, .. } = denial;
+            match self.modes.of(*rule, Seat::Admission) {
+                Mode::Audit => {}
+                Mode::Enforce if !asked.is_evacuation() => {
+                    verdict.deny("spec.vmiName", format!("disk {disk}: {denial}"));
+                }
+                Mode::Enforce | Mode::Warn => verdict.warn(format!("disk {disk}: {why}")),
+            }
+        }
+        verdict
+    }
+
+    /// What keeps the machine from arriving. A machine that is not there is KubeVirt's to
+    /// refuse.
+    async fn obstacles(
+        &self,
+        namespace: &str,
+        asked: &Migration,
+    ) -> Result<Vec<Obstacle>, ClusterError> {
+        let disks = self.reader.disks(namespace, &asked.spec.vmi_name).await?;
+        let mut looks = Vec::new();
+        for disk in disks.unwrap_or_default() {
+            let claim = Claim {
+                namespace: namespace.to_owned(),
+                name: disk.claim.clone(),
+            };
+            if let Some(name) = self.reader.volume_of(&claim).await?
+                && let Some(look) = self.look(&name).await?
+            {
+                looks.push((disk, look));
+            }
+        }
+        let decentralised = asked.is_decentralised();
+        if found(decentralised, &looks).is_empty() {
+            return Ok(Vec::new());
+        }
+        for (_, look) in &mut looks {
+            look.explain().await;
+        }
+        Ok(found(decentralised, &looks))
+    }
+
+    /// What is known of a volume by its PersistentVolume; nothing of one that is not ours.
+    async fn look(&self, name: &str) -> Result<Option<Look<'_>>, ClusterError> {
+        let Some(found) = self.reader.persistent_volume(name).await? else {
+            return Ok(None);
+        };
+        let (true, Ok(id)) = (
+            found.driver == self.driver.as_str(),
+            found.handle.parse::<VolumeId>(),
+        ) else {
+            return Ok(None);
+        };
+        let mut attachments = self.reader.volume_attachments().await?;
+        attachments.retain(|attachment| {
+            attachment.persistent_volume == name || attachment.is_named_after(&id, &self.driver)
+        });
+        let record = found
+            .annotations
+            .get(&self.driver.annotation(annotation::GRANTED));
+        let observed = Observed {
+            persistent_volume: name,
+            record: record.map(|text| Record::parse(text)).unwrap_or_default(),
+            attachments: &attachments,
+        };
+        let described = volume(&found, &self.driver);
+        Ok(Some(Look::new(
+            &*self.reader,
+            &id,
+            described,
+            observed.standing(),
+        )))
+    }
+}
+
+fn found(decentralised: bool, looks: &[(MachineDisk, Look<'_>)]) -> Vec<Obstacle> {
+    let disks = looks.iter().map(|(disk, look)| Disk {
+        name: &disk.name,
+        seen: look.seen(),
+        copied: disk.copied,
+    });
+    preflight(decentralised, &disks.collect::<Vec<_>>())
+}
+
+/// The rule needs what nobody can read now.
+fn not_judged(why: &dyn Display) -> Verdict {
+    tracing::warn!(%why, "allowed without a judgement: the driver decides");
+    let mut verdict = Verdict::allow();
+    verdict.warn(format!(
+        "rds-csi cannot judge this now, the driver will: {why}"
+    ));
+    verdict
+}
+
+#[cfg(test)]
+mod tests;

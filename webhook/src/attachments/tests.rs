@@ -1,0 +1,308 @@
+//! Attachments and migrations before they are made, over a cluster in memory.
+
+use rds_csi_cluster::PersistentVolume;
+use rds_csi_cluster::fake::{FakeCluster, Fault};
+use rds_csi_core::attachment::Rule;
+use rds_csi_core::attachment::observation::{
+    KubeVirt, Machine, Migration as Moving, Phase, Pod, Role,
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+const PV: &str = "pvc-root";
+const ANOTHER: &str = "pvc-data";
+
+/// A cluster in which node `a` has the disk `root` of a running machine.
+fn cluster(mode: &str) -> Arc<FakeCluster> {
+    let cluster = Arc::new(FakeCluster::default());
+    for (name, claim, handle) in [
+        (PV, "root", "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"),
+        (ANOTHER, "data", "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    ] {
+        cluster.put(PersistentVolume {
+            name: name.to_owned(),
+            driver: "rds.csi.srvlab.io".to_owned(),
+            handle: handle.to_owned(),
+            access_modes: vec![mode.to_owned()],
+            claim: Some(Claim {
+                namespace: "vms".to_owned(),
+                name: claim.to_owned(),
+            }),
+            ..PersistentVolume::default()
+        });
+    }
+    cluster.put(PersistentVolume {
+        name: "foreign".to_owned(),
+        driver: "other.example".to_owned(),
+        ..PersistentVolume::default()
+    });
+    cluster.wish("va-a", "a", PV);
+    cluster.run(launcher("a", None));
+    cluster
+}
+
+fn launcher(node: &str, migration: Option<&str>) -> Pod {
+    Pod {
+        namespace: "vms".to_owned(),
+        name: format!("virt-launcher-web-{node}"),
+        uid: format!("pod-{node}"),
+        node: node.to_owned(),
+        phase: Phase::Running,
+        leaving: false,
+        role: Role::Launcher {
+            machine: "web-uid".to_owned(),
+        },
+        migration: migration.map(str::to_owned),
+        claims: vec!["root".to_owned()],
+    }
+}
+
+fn migrating() -> KubeVirt {
+    KubeVirt::Present {
+        machines: vec![Machine {
+            namespace: "vms".to_owned(),
+            name: "web".to_owned(),
+            uid: "web-uid".to_owned(),
+            is_over: false,
+        }],
+        migrations: vec![Moving {
+            namespace: "vms".to_owned(),
+            name: "move".to_owned(),
+            uid: "move-uid".to_owned(),
+            machine: "web".to_owned(),
+            phase: "Pending".to_owned(),
+            leaving: false,
+            decentralised: None,
+        }],
+    }
+}
+
+fn rules(cluster: &Arc<FakeCluster>) -> AttachmentRules {
+    let driver = DriverName::default();
+    AttachmentRules::new(cluster.clone(), driver, Modes::default())
+}
+
+async fn attach(rules: &AttachmentRules, node: &str, volume: &str) -> Verdict {
+    let asked = json!({
+        "metadata": {"name": "va-new"},
+        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
+            "source": {"persistentVolumeName": volume}},
+    });
+    rules
+        .attachment(&serde_json::from_value(asked).unwrap())
+        .await
+}
+
+async fn migrate(rules: &AttachmentRules, asked: Value) -> Verdict {
+    let asked = serde_json::from_value(asked).unwrap();
+    rules.migration("vms", &asked).await
+}
+
+fn moves_web() -> Value {
+    json!({"metadata": {"name": "move"}, "spec": {"vmiName": "web"}})
+}
+
+fn disk(name: &str, claim: &str) -> MachineDisk {
+    MachineDisk {
+        name: name.to_owned(),
+        claim: claim.to_owned(),
+        copied: false,
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_no_other_node_has_is_attached() {
+    let rules = rules(&cluster("ReadWriteOnce"));
+    for (node, volume) in [("b", ANOTHER), ("b", "not there"), ("b", "foreign")] {
+        assert_eq!(
+            attach(&rules, node, volume).await,
+            Verdict::allow(),
+            "{volume}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn anothers_attachment_is_not_looked_at() {
+    let cluster = cluster("ReadWriteOnce");
+    let asked = json!({"metadata": {}, "spec": {"attacher": "other.example", "nodeName": "b",
+        "source": {"persistentVolumeName": PV}}});
+    let asked = serde_json::from_value(asked).unwrap();
+    assert_eq!(rules(&cluster).attachment(&asked).await, Verdict::foreign());
+    assert_eq!(cluster.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_second_node_hears_at_once_who_is_in_the_way() {
+    let rules = rules(&cluster("ReadWriteOnce"));
+    let verdict = attach(&rules, "b", PV).await;
+    let [denial] = &verdict.denials[..] else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(denial.field, "spec.nodeName");
+    for part in [
+        "node a has the volume and ReadWriteOnce allows one node",
+        "Pod vms/virt-launcher-web-a is in the way",
+        "kubectl describe pod -n vms virt-launcher-web-a",
+    ] {
+        assert!(denial.message.contains(part), "{denial}");
+    }
+}
+
+#[tokio::test]
+async fn the_target_of_a_migration_may_and_a_third_node_may_not() {
+    let cluster = cluster("ReadWriteMany");
+    let rules = rules(&cluster);
+    let verdict = attach(&rules, "b", PV).await;
+    assert!(
+        verdict
+            .message()
+            .unwrap()
+            .contains("no pod on node b asks for it"),
+        "{verdict:?}"
+    );
+    cluster.kubevirt_is(migrating());
+    cluster.run(launcher("b", Some("move-uid")));
+    assert_eq!(attach(&rules, "b", PV).await, Verdict::allow());
+    // A wish counts here before it is granted.
+    cluster.wish("va-b", "b", PV);
+    cluster.run(launcher("c", Some("move-uid")));
+    let message = attach(&rules, "c", PV).await.message().unwrap();
+    assert!(
+        message.contains("nodes a and b have the volume"),
+        "{message}"
+    );
+}
+
+/// Whatever cannot be read, nothing is refused on account of it, and the author is told.
+#[rstest]
+#[case::volume(0)]
+#[case::attachments(1)]
+#[case::the_node_that_has_it(2)]
+#[case::pods_there(3)]
+#[case::pods_here(4)]
+#[case::kubevirt(5)]
+#[tokio::test]
+async fn what_cannot_be_read_is_left_to_the_driver(#[case] call: usize) {
+    let cluster = cluster("ReadWriteMany");
+    cluster.kubevirt_is(migrating());
+    cluster.wish("va-b", "b", ANOTHER);
+    cluster.run(launcher("b", Some("move-uid")));
+    cluster.fail(call, Fault::Before);
+    let verdict = attach(&rules(&cluster), "b", PV).await;
+    assert!(verdict.is_allowed(), "{verdict:?}");
+    assert!(
+        verdict.warnings[0].starts_with("rds-csi cannot judge this now"),
+        "{verdict:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_rule_that_warns_tells_and_one_that_is_audited_does_not() {
+    let cluster = cluster("ReadWriteMany");
+    cluster.run(Pod {
+        role: Role::Other,
+        ..launcher("b", None)
+    });
+    for (mode, warnings) in [(Mode::Warn, 1), (Mode::Audit, 0)] {
+        let modes = Modes::default().with(Rule::SameMachine, mode);
+        let rules = AttachmentRules::new(cluster.clone(), DriverName::default(), modes);
+        let verdict = attach(&rules, "b", PV).await;
+        assert!(verdict.is_allowed(), "{verdict:?}");
+        assert_eq!(verdict.warnings.len(), warnings, "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_can_arrive_begins() {
+    let cluster = cluster("ReadWriteMany");
+    let rules = rules(&cluster);
+    assert_eq!(
+        migrate(&rules, moves_web()).await,
+        Verdict::allow(),
+        "no such machine"
+    );
+    let disks = [
+        disk("disk0", "root"),
+        disk("disk1", "data"),
+        disk("disk2", "unknown"),
+    ];
+    cluster.machine("vms", "web", &disks);
+    assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_arrive_hears_of_each_disk() {
+    let cluster = cluster("ReadWriteOnce");
+    let rules = rules(&cluster);
+    cluster.machine(
+        "vms",
+        "web",
+        &[disk("disk0", "root"), disk("disk1", "data")],
+    );
+    let verdict = migrate(&rules, moves_web()).await;
+    assert_eq!(verdict.denials.len(), 2, "{verdict:?}");
+    for (denial, part) in verdict.denials.iter().zip(["disk disk0: ", "disk disk1: "]) {
+        assert_eq!(denial.field, "spec.vmiName");
+        assert!(denial.message.starts_with(part), "{denial}");
+        assert!(
+            denial
+                .message
+                .contains("needs ReadWriteMany with volumeMode Block"),
+            "{denial}"
+        );
+    }
+    let copied = MachineDisk {
+        copied: true,
+        ..disk("disk0", "root")
+    };
+    cluster.machine("vms", "web", &[copied]);
+    assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+}
+
+#[tokio::test]
+async fn a_leftover_attachment_holds_a_migration_up_and_is_named() {
+    let cluster = cluster("ReadWriteMany");
+    cluster.wish("va-old", "c", PV);
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let message = migrate(&rules(&cluster), moves_web())
+        .await
+        .message()
+        .unwrap();
+    assert!(
+        message.contains("nodes a and c have its volume already"),
+        "{message}"
+    );
+    assert!(message.contains("VolumeAttachment va-old"), "{message}");
+}
+
+#[tokio::test]
+async fn an_evacuation_is_warned_and_never_refused() {
+    let cluster = cluster("ReadWriteOnce");
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let mut evacuation = moves_web();
+    evacuation["metadata"]["annotations"] = json!({"kubevirt.io/evacuationMigration": "a"});
+    let verdict = migrate(&rules(&cluster), evacuation).await;
+    assert!(verdict.is_allowed(), "{verdict:?}");
+    assert!(
+        verdict.warnings[0].starts_with("disk disk0: a live migration needs"),
+        "{verdict:?}"
+    );
+}
+
+#[tokio::test]
+async fn both_sides_of_a_decentralised_migration_have_disks_of_their_own() {
+    let cluster = cluster("ReadWriteOnce");
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    for side in ["sendTo", "receive"] {
+        let mut half = moves_web();
+        half["spec"][side] = json!({"migrationID": "x"});
+        assert_eq!(
+            migrate(&rules(&cluster), half).await,
+            Verdict::allow(),
+            "{side}"
+        );
+    }
+}
