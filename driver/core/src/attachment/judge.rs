@@ -184,6 +184,8 @@ impl<'a> Judge<'a> {
                 holders.push(standing);
             }
         }
+        // The same words for the same state, however it was listed.
+        holders.sort_by(|one, other| one.attachment.node.cmp(&other.attachment.node));
         Ok(holders)
     }
 

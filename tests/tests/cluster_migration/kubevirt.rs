@@ -1,0 +1,173 @@
+//! KubeVirt, as far as the rules see it: two kinds, and the pods of machines.
+
+use std::time::Duration;
+
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use serde_json::{Value, json};
+
+/// How long a refusal may take to be told, and what follows a mended cause.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
+
+/// A whole cluster with the product and KubeVirt's kinds in it, and a namespace in it.
+pub(crate) struct Stand {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: Namespace,
+}
+
+impl Stand {
+    pub(crate) async fn open(name: &str) -> Self {
+        let cluster = Cluster::attach().await.unwrap();
+        cluster.heal().await.unwrap();
+        cluster.ensure_installed().await.unwrap();
+        know_kubevirt(&cluster).await;
+        let namespace = Namespace::new(&cluster, name).await.unwrap();
+        Self { cluster, namespace }
+    }
+
+    pub(crate) async fn close(self) {
+        self.namespace.delete().await.unwrap();
+    }
+
+    pub(crate) async fn apply(&self, object: &Value) {
+        self.namespace.apply(object).await.unwrap();
+    }
+
+    /// Applies what must be refused; the words of that.
+    pub(crate) async fn refused(&self, object: &Value) -> String {
+        format!("{:#}", self.namespace.apply(object).await.unwrap_err())
+    }
+
+    /// Makes a machine that runs, with disks on claims: its UID.
+    pub(crate) async fn machine(&self, name: &str, claims: &[&Claim]) -> String {
+        let volumes: Vec<Value> = claims
+            .iter()
+            .map(|claim| {
+                json!({"name": claim.name, "persistentVolumeClaim": {"claimName": claim.name}})
+            })
+            .collect();
+        self.apply(&json!({
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachineInstance",
+            "metadata": {"name": name},
+            "spec": {"volumes": volumes},
+            "status": {"phase": "Running"},
+        }))
+        .await;
+        self.uid("vmi", name).await
+    }
+
+    /// Makes a migration of a machine, or takes it a phase further: its UID.
+    pub(crate) async fn migration(&self, name: &str, machine: &str, phase: &str) -> String {
+        self.apply(&migration(name, machine, phase)).await;
+        self.uid("vmim", name).await
+    }
+
+    /// Starts the pod of a machine on a node; for a migration, if one is named. It may wait.
+    pub(crate) async fn launch(
+        &self,
+        pod_name: &str,
+        node: &str,
+        claim: &Claim,
+        machine: (&str, &str),
+        migration: Option<&str>,
+    ) {
+        let mut pod = pod(pod_name, Some(node), claim);
+        let (name, uid) = machine;
+        pod["metadata"]["labels"] = json!({"kubevirt.io": "virt-launcher"});
+        if let Some(migration) = migration {
+            pod["metadata"]["labels"]["kubevirt.io/migrationJobUID"] = json!(migration);
+        }
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
+            "name": name, "uid": uid, "controller": true, "blockOwnerDeletion": true,
+        }]);
+        self.apply(&pod).await;
+    }
+
+    async fn uid(&self, kind: &str, name: &str) -> String {
+        let object = self.namespace.get(kind, name).await.unwrap();
+        object["metadata"]["uid"].as_str().unwrap().to_owned()
+    }
+
+    /// The nodes that the cluster says have a volume.
+    pub(crate) async fn attached(&self, volume: &str) -> Vec<String> {
+        let all = self.cluster.get(&["volumeattachments"]).await.unwrap();
+        let all = all["items"].as_array().unwrap();
+        let of_it = all.iter().filter(|found| {
+            found["spec"]["source"]["persistentVolumeName"] == volume
+                && found["status"]["attached"] == true
+        });
+        let node = |found: &Value| found["spec"]["nodeName"].as_str().unwrap().to_owned();
+        let mut nodes: Vec<_> = of_it.map(node).collect();
+        nodes.sort();
+        nodes
+    }
+}
+
+/// A migration of a machine, in a phase.
+pub(crate) fn migration(name: &str, machine: &str, phase: &str) -> Value {
+    json!({
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstanceMigration",
+        "metadata": {"name": name},
+        "spec": {"vmiName": machine},
+        "status": {"phase": phase},
+    })
+}
+
+/// An attachment of a volume to a node, as the attach-detach controller asks for it.
+pub(crate) fn attachment(name: &str, node: &str, volume: &str) -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttachment",
+        "metadata": {"name": name},
+        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
+            "source": {"persistentVolumeName": volume}},
+    })
+}
+
+/// The two kinds that the rules read, by schemas that take everything.
+async fn know_kubevirt(cluster: &Cluster) {
+    let kind = |kind: &str, plural: &str, short: &str| {
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.kubevirt.io")},
+            "spec": {
+                "group": "kubevirt.io",
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural, "shortNames": [short],
+                    "singular": kind.to_lowercase()},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": anything},
+                }],
+            },
+        })
+    };
+    let kinds = [
+        kind("VirtualMachineInstance", "virtualmachineinstances", "vmi"),
+        kind(
+            "VirtualMachineInstanceMigration",
+            "virtualmachineinstancemigrations",
+            "vmim",
+        ),
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": kinds});
+    cluster.apply(&list.to_string()).await.unwrap();
+    for plural in [
+        "virtualmachineinstances",
+        "virtualmachineinstancemigrations",
+    ] {
+        let name = format!("crd/{plural}.kubevirt.io");
+        let words = [
+            "wait",
+            "--for=condition=Established",
+            &name,
+            "--timeout=60s",
+        ];
+        cluster.kubectl(&words).await.unwrap();
+    }
+}

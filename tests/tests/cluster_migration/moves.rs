@@ -1,0 +1,137 @@
+//! A machine moves from node to node and back, with its disk.
+
+use rds_csi_tests::cluster::namespace::{Claim, DEVICE};
+use rds_csi_tests::wait::until;
+
+use crate::kubevirt::{LONG, Stand, attachment};
+
+const MACHINE: &str = "web";
+/// 1 MiB that nobody can guess, on the medium and not in a cache of this node.
+const WRITE: &str = "dd if=/dev/urandom of=DEVICE bs=1M count=1 conv=fsync,notrunc 2>/dev/null";
+const READ: &str = "dd if=DEVICE bs=1M count=1 iflag=direct 2>/dev/null | md5sum";
+
+impl Stand {
+    async fn write(&self, pod: &str) -> String {
+        let script = WRITE.replace("DEVICE", DEVICE);
+        self.namespace.sh(pod, &script).await.unwrap();
+        self.read(pod).await
+    }
+
+    async fn read(&self, pod: &str) -> String {
+        let script = READ.replace("DEVICE", DEVICE);
+        self.namespace.sh(pod, &script).await.unwrap()
+    }
+
+    /// A third node asks and is refused, with these words.
+    async fn third_is_refused(&self, volume: &str, words: &str) {
+        let refusal = self.refused(&attachment("third", "node-c", volume)).await;
+        assert!(refusal.contains(words), "{refusal}");
+    }
+
+    async fn until_attached(&self, volume: &str, nodes: &[&str]) {
+        until(&format!("{nodes:?} have the disk"), LONG, async || {
+            Ok((self.attached(volume).await == nodes).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
+    let stand = Stand::open("migration-moves").await;
+    let disk = Claim::block("root").access("ReadWriteMany");
+    stand.apply(&disk.manifest()).await;
+    let volume = stand.namespace.bound("root").await.unwrap();
+    let uid = stand.machine(MACHINE, &[&disk]).await;
+    let machine = (MACHINE, uid.as_str());
+    stand.launch("source", "node-a", &disk, machine, None).await;
+    stand.namespace.running("source").await.unwrap();
+    let data = stand.write("source").await;
+    stand
+        .third_is_refused(&volume, "node node-a has the volume")
+        .await;
+
+    // Nothing but a migration brings a second pod of the machine to its disk.
+    stand.launch("early", "node-b", &disk, machine, None).await;
+    let event = stand
+        .namespace
+        .event("early", "is not for one", LONG)
+        .await
+        .unwrap();
+    assert!(
+        event.contains("kubectl describe pod -n migration-moves source"),
+        "{event}"
+    );
+    stand.namespace.remove("pod", "early").await.unwrap();
+
+    // The target opens the disk while the source still has it.
+    let there = stand.migration("there", MACHINE, "Scheduling").await;
+    stand
+        .launch("target", "node-b", &disk, machine, Some(&there))
+        .await;
+    stand.namespace.running("target").await.unwrap();
+    stand.until_attached(&volume, &["node-a", "node-b"]).await;
+    assert_eq!(stand.read("target").await, data);
+    stand
+        .third_is_refused(&volume, "nodes node-a and node-b have")
+        .await;
+
+    // Hand-over: from now on only the target writes. The source leaves.
+    stand.migration("there", MACHINE, "Running").await;
+    let data = stand.write("target").await;
+    stand.migration("there", MACHINE, "Succeeded").await;
+    stand
+        .third_is_refused(&volume, "nodes node-a and node-b have")
+        .await;
+    stand.namespace.remove("pod", "source").await.unwrap();
+    stand.until_attached(&volume, &["node-b"]).await;
+    assert_eq!(stand.read("target").await, data);
+    stand
+        .third_is_refused(&volume, "node node-b has the volume")
+        .await;
+
+    // At once back again, as an evacuation may ask.
+    let back = stand.migration("back", MACHINE, "Pending").await;
+    stand
+        .launch("home", "node-a", &disk, machine, Some(&back))
+        .await;
+    stand.namespace.running("home").await.unwrap();
+    assert_eq!(stand.read("home").await, data);
+    stand
+        .third_is_refused(&volume, "nodes node-a and node-b have")
+        .await;
+    let data = stand.write("home").await;
+    stand.migration("back", MACHINE, "Succeeded").await;
+    stand.namespace.remove("pod", "target").await.unwrap();
+    stand.until_attached(&volume, &["node-a"]).await;
+    assert_eq!(stand.read("home").await, data);
+    stand.close().await;
+}
+
+#[tokio::test]
+async fn an_aborted_migration_ends_with_the_source_and_the_next_one_begins() {
+    let stand = Stand::open("migration-aborted").await;
+    let disk = Claim::block("root").access("ReadWriteMany");
+    stand.apply(&disk.manifest()).await;
+    let volume = stand.namespace.bound("root").await.unwrap();
+    let uid = stand.machine(MACHINE, &[&disk]).await;
+    let machine = (MACHINE, uid.as_str());
+    stand.launch("source", "node-a", &disk, machine, None).await;
+    stand.namespace.running("source").await.unwrap();
+    let data = stand.write("source").await;
+
+    for name in ["first", "second"] {
+        let migration = stand.migration(name, MACHINE, "TargetReady").await;
+        stand
+            .launch(name, "node-b", &disk, machine, Some(&migration))
+            .await;
+        stand.namespace.running(name).await.unwrap();
+        // Aborted: the object goes, and virt-controller ends the target.
+        stand.namespace.remove("vmim", name).await.unwrap();
+        stand.namespace.remove("pod", name).await.unwrap();
+        stand.until_attached(&volume, &["node-a"]).await;
+        assert_eq!(stand.read("source").await, data);
+    }
+    stand.close().await;
+}
