@@ -26,16 +26,20 @@ pub(crate) mod error;
 mod expand;
 mod ledger;
 mod list;
+mod migrations;
 mod publish;
+mod reports;
 
 pub(crate) use create::{CreateRequest, Created};
 pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
+use crate::metrics::Metrics;
 use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
 use rds_csi_cluster::Cluster;
+use reports::{Reports, Waiting};
 
 /// What the controller must be told.
 #[derive(Debug, Clone)]
@@ -72,30 +76,61 @@ pub(crate) struct Controller {
     removals: Removals,
 }
 
+/// What a controller does beside its calls.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    cluster: InCluster,
+    waiting: Waiting,
+    metrics: Metrics,
+}
+
+impl Beside {
+    /// Follows migrations and posts events, for ever.
+    pub(crate) async fn run(self) {
+        let cluster = self.cluster.cluster.clone();
+        tokio::join!(
+            self.waiting.post(&*cluster, &self.metrics),
+            migrations::follow(&self.cluster)
+        );
+    }
+}
+
 impl Controller {
-    /// Without a cluster, attachments are known to this process only.
+    /// A controller, and what it does beside its calls. Without a cluster, attachments are
+    /// known to this process only, and there is nothing beside.
     pub(crate) fn new(
         settings: ControllerSettings,
         rds: Arc<dyn Rds>,
         cluster: Option<Arc<dyn Cluster>>,
-    ) -> Self {
-        let in_cluster = |cluster| InCluster {
-            cluster,
-            driver: settings.driver_name.clone(),
-            owner: settings.cluster.clone(),
-            modes: settings.modes.clone(),
-        };
-        let attachments = cluster.map(in_cluster).map_or_else(
+        metrics: &Metrics,
+    ) -> (Self, Option<Beside>) {
+        let beside = cluster.map(|cluster| {
+            let (reports, waiting) = Reports::new(metrics.clone());
+            let cluster = InCluster {
+                cluster,
+                driver: settings.driver_name.clone(),
+                owner: settings.cluster.clone(),
+                modes: settings.modes.clone(),
+                reports,
+            };
+            Beside {
+                cluster,
+                waiting,
+                metrics: metrics.clone(),
+            }
+        });
+        let attachments = beside.as_ref().map_or_else(
             || Attachments::Process(InProcess::default()),
-            Attachments::Cluster,
+            |beside| Attachments::Cluster(beside.cluster.clone()),
         );
-        Self {
+        let controller = Self {
             settings,
             rds,
             attachments,
             ledger: Ledger::default(),
             removals: Removals::default(),
-        }
+        };
+        (controller, beside)
     }
 
     /// The id of the volume of a CSI name.

@@ -4,6 +4,7 @@
 //! the log. The registry appends `_total` to the name of each counter, so names here
 //! are without. What somebody else knows already is read at the scrape and not kept.
 
+mod attachments;
 mod sources;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use prometheus_client::registry::Registry;
 use rds_csi_core::filesystem::FsType;
 use rds_csi_core::session::State;
 
+use attachments::Attachments;
 pub(crate) use sources::{ClusterRequests, DeviceLink, InFlight};
 
 const PREFIX: &str = "rds_csi";
@@ -59,6 +61,17 @@ struct InState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRule {
+    rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Relaxed {
+    rule: &'static str,
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Posted {
     reason: &'static str,
     result: &'static str,
@@ -79,6 +92,7 @@ pub struct Metrics {
     outages: Histogram,
     reconnects: Family<Outcome, Counter>,
     recoveries: Family<Outcome, Counter>,
+    attachments: Attachments,
     events: Family<Posted, Counter>,
 }
 
@@ -99,6 +113,7 @@ impl Metrics {
             outages: Histogram::new(OUTAGES),
             reconnects: Family::default(),
             recoveries: Family::default(),
+            attachments: Attachments::default(),
             events: Family::default(),
         };
         let mut registry = metrics.register(role);
@@ -144,7 +159,14 @@ impl Metrics {
                 self.registrations.clone(),
             );
             self.register_sessions(&mut registry);
+        } else {
+            self.attachments.register(&mut registry);
         }
+        registry.register(
+            "events_posted",
+            "Events on claims, by reason and result (ok or error)",
+            self.events.clone(),
+        );
         registry
     }
 
@@ -178,11 +200,6 @@ impl Metrics {
             "stale_recoveries",
             "Volumes that came back as another device and were handed to their consumers anew, by result (ok or error)",
             self.recoveries.clone(),
-        );
-        registry.register(
-            "events_posted",
-            "Events on claims, by reason and result (ok or error)",
-            self.events.clone(),
         );
     }
 

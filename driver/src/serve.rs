@@ -24,7 +24,7 @@ use tonic::service::Routes;
 
 use crate::admin::{self, BindError, Readiness};
 use crate::config::{ControllerConfig, NodeConfig};
-use crate::controller::Controller;
+use crate::controller::{Beside, Controller};
 use crate::csi;
 use crate::detach::Tasks;
 use crate::metrics::{ClusterRequests, DeviceLink, InFlight, Metrics};
@@ -117,6 +117,7 @@ pub struct Driver {
     registration: Option<Registration>,
     node: Option<Arc<Node>>,
     engine: Option<Engine>,
+    beside: Option<Beside>,
     tasks: Tasks,
     grace: Duration,
     stop: CancellationToken,
@@ -148,7 +149,7 @@ impl Driver {
             });
         }
         let metrics = Metrics::new("controller", sources);
-        let controller = Controller::new(config.settings(), rds, cluster);
+        let (controller, beside) = Controller::new(config.settings(), rds, cluster, &metrics);
         let routes = csi::controller_routes(&config.driver_name, controller, tasks.clone());
         Ok(Self {
             socket: Socket::bind(&config.endpoint)?,
@@ -160,6 +161,7 @@ impl Driver {
             registration: None,
             node: None,
             engine: None,
+            beside,
             tasks,
             grace: config.shutdown_grace,
             stop,
@@ -203,6 +205,7 @@ impl Driver {
             registration,
             node: Some(node),
             engine: Some(engine),
+            beside: None,
             tasks,
             grace: config.shutdown_grace,
             stop,
@@ -231,6 +234,7 @@ impl Driver {
             registration,
             node,
             engine,
+            beside,
             tasks,
             grace,
             stop,
@@ -268,6 +272,7 @@ impl Driver {
             outcome = calls => outcome,
             ended = machine_ends(node.as_deref(), &stop) => match ended {},
             () = grace_over => Err(ServeError::CutOff { in_flight: tasks.in_flight(), grace }),
+            () = do_beside(beside) => Err(ServeError::Ended("what is done beside calls")),
             () = admin::serve(admin, pages) => Err(ServeError::Ended("the admin port")),
         };
         // Seen only now, perhaps.
@@ -283,6 +288,13 @@ async fn watch(engine: Option<Engine>, stop: &CancellationToken) -> Result<(), S
         engine.run(stop.clone()).await;
     }
     Ok(())
+}
+
+async fn do_beside(beside: Option<Beside>) {
+    match beside {
+        Some(beside) => Box::pin(beside.run()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Looks, once the plugin is to end, whether the whole machine is: an operation that

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::name_on_nodes;
 use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
@@ -17,6 +18,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::calls::{Calls, present};
 use super::client::client;
+use super::lease::{Election, Leadership};
+use super::notice::{Notice, publish};
 use super::wire::{AttachmentSpec, ClaimSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
 use super::{
     Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader, first_use, kubevirt,
@@ -41,6 +44,7 @@ pub struct ApiServer {
     pub(super) driver: DriverName,
     pub(super) client: Client,
     pub(super) calls: Calls,
+    leadership: Leadership,
 }
 
 impl fmt::Debug for ApiServer {
@@ -72,13 +76,20 @@ impl ApiServer {
             driver: driver.clone(),
             client,
             calls: Calls::default(),
+            leadership: Leadership::default(),
         }
     }
 
-    /// Follows the cluster: whether it answers, and which volumes are used for the first
-    /// time. Goes on for ever, whatever the API server does.
+    /// Follows the cluster: whether it answers, which volumes are used for the first time,
+    /// and which of several controllers this is. Goes on for ever, whatever the API server
+    /// does.
     pub async fn follow(&self) {
-        tokio::join!(self.probe(), first_use::follow(self));
+        let election = Election::new(self.client.clone(), &self.calls, &self.driver);
+        tokio::join!(
+            self.probe(),
+            first_use::follow(self),
+            election.hold(&self.leadership)
+        );
     }
 
     /// Asks from time to time, so that readiness tells of now.
@@ -216,10 +227,35 @@ impl Cluster for ApiServer {
         match self.calls.run(PATCH_VOLUME, patched).await {
             Ok(_) => Ok(()),
             Err(refusal) if matches!(refusal.code, Some(404 | 409)) => Err(ClusterError::Changed {
-                name: volume.name.clone(),
+                name: format!("PersistentVolume {}", volume.name),
             }),
             Err(refusal) => Err(refusal.error),
         }
+    }
+
+    async fn post(&self, volume: &str, notice: &Notice) -> Result<(), ClusterError> {
+        let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
+        let found = present(self.calls.run(GET_VOLUME, api.get(volume)).await)?;
+        let Some(claim) = found.and_then(|volume| volume.claim()) else {
+            return Ok(());
+        };
+        let reporter = Reporter {
+            controller: self.driver.to_string(),
+            instance: Some("controller".to_owned()),
+        };
+        publish(
+            &self.client,
+            &self.calls,
+            reporter,
+            "Attach",
+            notice,
+            &claim,
+        )
+        .await
+    }
+
+    fn leadership(&self) -> Leadership {
+        self.leadership.clone()
     }
 
     fn link(&self) -> ClusterLink {

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
 use rds_csi_core::volume_id::VolumeId;
 
-use super::{Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader};
+use super::{
+    Cluster, ClusterError, ClusterLink, Leadership, MachineDisk, Notice, PersistentVolume, Reader,
+};
 
 /// Where a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ struct State {
     kubevirt: Option<KubeVirt>,
     /// The disks of machines, by namespace and name.
     disks: BTreeMap<(String, String), Vec<MachineDisk>>,
+    /// Events, by PersistentVolume.
+    posted: Vec<(String, Notice)>,
     made: u32,
     calls: usize,
     /// What happens to which call.
@@ -108,6 +112,19 @@ impl FakeCluster {
     /// The annotation of a PersistentVolume.
     pub fn annotation(&self, name: &str, key: &str) -> Option<String> {
         self.state().volumes[name].annotations.get(key).cloned()
+    }
+
+    /// The events so far, as reasons and messages.
+    pub fn posted(&self) -> Vec<(&'static str, String)> {
+        let posted = |(_, notice): &(String, Notice)| (notice.reason, notice.message.clone());
+        self.state().posted.iter().map(posted).collect()
+    }
+
+    /// Lets an attachment come true.
+    pub fn attach(&self, node: &str) {
+        for attachment in &mut self.state().attachments {
+            attachment.attached |= attachment.node == node;
+        }
     }
 
     /// How many calls were made.
@@ -220,7 +237,7 @@ impl Cluster for FakeCluster {
             state.overtaken = state.overtaken.saturating_sub(1);
             let Some(found) = found.filter(|_| !overtaken) else {
                 return Err(ClusterError::Changed {
-                    name: volume.name.clone(),
+                    name: format!("PersistentVolume {}", volume.name),
                 });
             };
             found.annotations.insert(key.to_owned(), value.to_owned());
@@ -228,6 +245,21 @@ impl Cluster for FakeCluster {
             Ok(())
         })
         .await
+    }
+
+    async fn post(&self, volume: &str, notice: &Notice) -> Result<(), ClusterError> {
+        let posted = (volume.to_owned(), notice.clone());
+        self.call(|state| {
+            state.posted.push(posted);
+            Ok(())
+        })
+        .await
+    }
+
+    fn leadership(&self) -> Leadership {
+        let leadership = Leadership::default();
+        leadership.set(true);
+        leadership
     }
 
     fn link(&self) -> ClusterLink {

@@ -19,6 +19,9 @@
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
 //! | `kubevirt.io` | `virtualmachineinstances` | `list` | a second attachment, where KubeVirt is installed |
 //! | `kubevirt.io` | `virtualmachineinstancemigrations` | `list` | the same |
+//! | `events.k8s.io` | `events` | `create` | telling the owner of a claim |
+//! | `coordination.k8s.io` | `leases` | `get` | which controller does what is done once |
+//! | `coordination.k8s.io` | `leases` | `create`, `patch` | the same |
 //!
 //! What that of the nodes needs stands in [`node`].
 
@@ -29,8 +32,10 @@ mod client;
 pub mod fake;
 mod first_use;
 mod kubevirt;
+mod lease;
 mod look;
 mod node;
+mod notice;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -45,8 +50,10 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 pub use api_server::ApiServer;
+pub use lease::Leadership;
 pub use look::{Look, now, volume};
-pub use node::{NodeApiServer, NodeCluster, Notice, Severity};
+pub use node::{NodeApiServer, NodeCluster};
+pub use notice::{Notice, Severity};
 
 /// What the attachment rules are judged from.
 #[async_trait]
@@ -92,6 +99,13 @@ pub trait Cluster: Reader {
         key: &str,
         value: &str,
     ) -> Result<(), ClusterError>;
+
+    /// Posts an event on the claim of a PersistentVolume. One without a claim has nobody to
+    /// be told, which is success.
+    async fn post(&self, volume: &str, notice: &Notice) -> Result<(), ClusterError>;
+
+    /// Whether this is the controller, of several, that does what is to be done once.
+    fn leadership(&self) -> Leadership;
 
     /// What is known without asking, for readiness and metrics. Never blocks.
     fn link(&self) -> ClusterLink;
@@ -173,7 +187,7 @@ pub enum ClusterError {
         reason: String,
     },
     /// Somebody else was faster.
-    #[error("PersistentVolume {name} changed while it was looked at; it is safe to ask again")]
+    #[error("{name} changed while it was looked at; it is safe to ask again")]
     Changed {
         /// Which.
         name: String,

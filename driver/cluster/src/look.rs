@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rds_csi_core::attachment::exception::Moment;
 use rds_csi_core::attachment::observation::{Observations, Part, Pod, Reading, Standing, Volume};
-use rds_csi_core::attachment::{Judgement, Request, Verdict, judge};
+use rds_csi_core::attachment::{HandOver, Judgement, Request, Verdict, hand_over, judge};
 use rds_csi_core::names::{DriverName, annotation, parameter};
 use rds_csi_core::volume_id::VolumeId;
 
@@ -66,6 +66,19 @@ impl<'a> Look<'a> {
             match judgement.unread().cloned() {
                 Some(part) => self.read(&part).await,
                 None => return judgement,
+            }
+        }
+    }
+
+    /// For which live migration two nodes have the volume; `None` if it is for none, or if
+    /// what would say so could not be read.
+    pub async fn hand_over(&mut self) -> Option<HandOver> {
+        let now = now();
+        loop {
+            match hand_over(&self.seen, &now) {
+                Ok(found) => return found,
+                Err(Some(part)) => self.read(&part).await,
+                Err(None) => return None,
             }
         }
     }

@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::{VolumeAttachment, attachment_name};
 use rds_csi_core::names::DriverName;
@@ -25,13 +25,11 @@ use rds_csi_core::volume_id::VolumeId;
 use super::ClusterError;
 use super::calls::{Calls, present};
 use super::client::client;
+use super::notice::{Notice, publish};
 use super::wire::{AttachmentSpec, Object, VolumeSpec};
 
 const GET_ATTACHMENT: &str = "get volumeattachments";
 const GET_VOLUME: &str = "get persistentvolumes";
-const CREATE_EVENT: &str = "create events";
-/// How many bytes an event may say, by the API's own bound.
-const NOTE: usize = 1024;
 
 /// The cluster, as a node needs it.
 #[async_trait]
@@ -44,26 +42,6 @@ pub trait NodeCluster: Send + Sync + fmt::Debug {
     /// Posts an event on the claim of the volume. A volume without attachment to this
     /// node or without claim has nobody to be told, which is success.
     async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError>;
-}
-
-/// What somebody is told about a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// How it looks to people.
-    pub severity: Severity,
-    /// One of [`rds_csi_core::names::event`].
-    pub reason: &'static str,
-    /// What happened, and what may be done.
-    pub message: String,
-}
-
-/// How an event looks to people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Nothing to worry about.
-    Normal,
-    /// Something to look at.
-    Warning,
 }
 
 /// The API server, asked by a node.
@@ -125,26 +103,18 @@ impl NodeCluster for NodeApiServer {
         let Some(claim) = found.and_then(|volume| volume.claim()) else {
             return Ok(());
         };
-        let event = Event {
-            type_: match notice.severity {
-                Severity::Normal => EventType::Normal,
-                Severity::Warning => EventType::Warning,
-            },
-            reason: notice.reason.to_owned(),
-            note: Some(notice.message[..notice.message.floor_char_boundary(NOTE)].to_owned()),
-            action: "Reconnect".to_owned(),
-            secondary: None,
-        };
         let reporter = Reporter {
             controller: self.driver.to_string(),
             instance: Some(self.node.clone()),
         };
-        // A recorder that lives on would fold events of one reason into the words of the
-        // first; each of these says something new, and they are rare.
-        let recorder = Recorder::new(self.client.clone(), reporter);
-        let posted = self
-            .calls
-            .run(CREATE_EVENT, recorder.publish(&event, &claim));
-        posted.await.map_err(|refusal| refusal.error)
+        publish(
+            &self.client,
+            &self.calls,
+            reporter,
+            "Reconnect",
+            notice,
+            &claim,
+        )
+        .await
     }
 }

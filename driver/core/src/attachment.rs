@@ -12,6 +12,7 @@
 pub mod exception;
 pub mod grant;
 mod judge;
+mod migrations;
 mod mode;
 pub mod observation;
 mod pod;
@@ -20,6 +21,7 @@ mod release;
 mod verdict;
 
 pub use judge::{Request, judge};
+pub use migrations::{Change, Holders, Migrations, Told, hand_over};
 pub use mode::{Mode, ModeError, Modes, ModesError, Seat};
 pub use observation::Observations;
 pub use pod::{Owner, Role};

@@ -106,12 +106,31 @@ pub mod event {
     /// The volume does not come back by itself, and why.
     pub const RECOVERY_FAILED: &str = "RecoveryFailed";
 
-    /// All of them, for documents and tests.
+    /// A node does not get the volume, or keeps it, and why.
+    pub const ATTACHMENT_CONFLICT: &str = "AttachmentConflict";
+    /// Two nodes have the volume while a machine moves between them.
+    pub const MIGRATION_STARTED: &str = "MigrationStarted";
+    /// The machine has arrived.
+    pub const MIGRATION_COMPLETED: &str = "MigrationCompleted";
+    /// The machine has not arrived.
+    pub const MIGRATION_FAILED: &str = "MigrationFailed";
+    /// The migration takes longer than `migrationTimeoutSeconds`; nothing is done about it.
+    pub const MIGRATION_TAKES_LONG: &str = "MigrationTakesLong";
+
+    /// All that nodes post, for documents and tests.
     pub const ALL: [&str; 4] = [
         CONNECTION_FAILURE,
         CONNECTION_RECOVERY,
         DEVICE_REPLACED,
         RECOVERY_FAILED,
+    ];
+    /// All that the controller posts.
+    pub const OF_CONTROLLER: [&str; 5] = [
+        ATTACHMENT_CONFLICT,
+        MIGRATION_STARTED,
+        MIGRATION_COMPLETED,
+        MIGRATION_FAILED,
+        MIGRATION_TAKES_LONG,
     ];
 }
 

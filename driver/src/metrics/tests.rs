@@ -72,6 +72,14 @@ fn the_page_of_a_controller() {
     );
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(150));
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(1));
+    metrics.attachment_conflict("single-node");
+    metrics.attachment_kept("node-loss");
+    metrics.attachment_rule_relaxed("same-machine", "warn");
+    metrics.attachment_exception();
+    metrics.migration("completed");
+    metrics.migration_took(Duration::from_secs(20));
+    metrics.active_migrations(1);
+    metrics.event("MigrationCompleted", true);
     insta::assert_snapshot!(page(&metrics));
 }
 

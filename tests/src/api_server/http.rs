@@ -31,6 +31,7 @@ fn parameters(uri: &Uri) -> Parameters {
 }
 
 /// What a path leads to.
+#[derive(Clone)]
 struct Target {
     resource: String,
     /// Of objects that have one.
@@ -45,6 +46,7 @@ impl Target {
             "/apis/storage.k8s.io/v1/",
             "/apis/events.k8s.io/v1/",
             "/apis/kubevirt.io/v1/",
+            "/apis/coordination.k8s.io/v1/",
         ]
         .into_iter()
         .find_map(|group| path.strip_prefix(group))?;
@@ -126,7 +128,7 @@ async fn answer(
     let response = match (verb, key) {
         ("get", Some(key)) => get(&shared, &resource, &key),
         ("patch", Some(key)) => patch(&shared, &resource, &key, &body),
-        ("create", _) => create(&shared, &body),
+        ("create", _) => create(&shared, &target, &body),
         ("watch", _) => watch(shared, resource, &parameters),
         _ => list(&shared, &target, &parameters),
     };
@@ -156,11 +158,26 @@ fn get(shared: &Shared, resource: &str, key: &str) -> Response {
     }
 }
 
-fn create(shared: &Shared, body: &[u8]) -> Response {
-    let Ok(object) = serde_json::from_slice::<Value>(body) else {
+fn create(shared: &Shared, target: &Target, body: &[u8]) -> Response {
+    let Ok(mut object) = serde_json::from_slice::<Value>(body) else {
         return status(400, "no JSON");
     };
-    let version = shared.state().store.put(&object);
+    if let Some(namespace) = &target.namespace {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
+    let name = object["metadata"]["name"].as_str().map(str::to_owned);
+    let key = Target {
+        name,
+        ..target.clone()
+    }
+    .key()
+    .unwrap_or_default();
+    let mut state = shared.state();
+    if state.store.get(&target.resource, &key).is_some() {
+        return status(409, "there is such an object");
+    }
+    let version = state.store.put(&object);
+    drop(state);
     shared.changed.send_replace(version);
     (StatusCode::CREATED, Json(object)).into_response()
 }

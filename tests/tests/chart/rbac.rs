@@ -43,6 +43,13 @@ const CONTROLLER: &[Grant] = &[
         "volumeattachments.storage.k8s.io",
         "list",
     ),
+    ("controller", "cluster", "events.events.k8s.io", "create"),
+    (
+        "controller",
+        "namespace",
+        "leases.coordination.k8s.io=driver-leader-rds-csi-srvlab-io",
+        "get patch",
+    ),
     // external-provisioner.
     (
         "controller",

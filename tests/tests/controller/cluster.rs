@@ -330,6 +330,18 @@ async fn what_is_asked_is_what_the_table_of_permissions_says() {
     api.delete("volumeattachments", "va-a");
     world.delete(volume.id()).await.unwrap();
     migration::machine_moves(&api, &world).await;
+    // A controller looks after its lease every three seconds, and after migrations then.
+    let asked = async || {
+        let asked = |call: &str| api.requests().iter().any(|found| found.call == call);
+        Ok((asked("patch leases") && asked("create events")).then_some(()))
+    };
+    until(
+        "the lease is renewed and an event is posted",
+        PATIENCE,
+        asked,
+    )
+    .await
+    .unwrap();
 
     let table = include_str!("../../../driver/cluster/src/lib.rs");
     let mut granted = BTreeSet::new();

@@ -265,4 +265,4 @@ impl<'a> Judge<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -33,6 +33,24 @@ pub enum Mode {
     Audit,
 }
 
+impl Mode {
+    /// Its name in flags and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// Whether people are told of what it lets pass.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        self == Self::Warn
+    }
+}
+
 /// A word that is no mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("mode {0:?} is unknown: enforce, warn or audit")]

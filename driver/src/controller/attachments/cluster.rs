@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
 use rds_csi_core::attachment::observation::{Part, Unread, Volume};
-use rds_csi_core::attachment::{Modes, Release, Request, Seat, Verdict, release};
+use rds_csi_core::attachment::{
+    HandOver, Judgement, Modes, Release, Request, Seat, Verdict, release,
+};
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::{DriverName, annotation};
 use rds_csi_core::volume_id::VolumeId;
@@ -17,6 +19,7 @@ use tokio::time::timeout;
 
 use super::{Granted, Wanted};
 use crate::controller::error::ControllerError;
+use crate::controller::reports::Reports;
 use rds_csi_cluster::{Cluster, ClusterError, Look, PersistentVolume, Reader, now};
 
 /// How long a decision may take in all.
@@ -25,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
 
 /// The attachments of a cluster.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InCluster {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) driver: DriverName,
@@ -33,6 +36,8 @@ pub(crate) struct InCluster {
     pub(crate) owner: ClusterId,
     /// How strictly the rules are held.
     pub(crate) modes: Modes,
+    /// Who is told.
+    pub(crate) reports: Reports,
 }
 
 impl InCluster {
@@ -113,6 +118,9 @@ impl InCluster {
             now: &now(),
         };
         let judgement = look.judge(&request).await;
+        let Judgement { verdict, noted } = &judgement;
+        self.reports
+            .judged(&volume.name, wanted.node, verdict, noted);
         let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
         match judgement.verdict {
             Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(()),
@@ -147,6 +155,7 @@ impl InCluster {
                     Ok(())
                 }
                 Release::Keep(source) => {
+                    self.reports.kept(&source);
                     let source = Box::new(source);
                     Err(ControllerError::StillUsed { id, node, source })
                 }
@@ -173,6 +182,26 @@ impl InCluster {
         Ok(volume.map_or_else(Volume::default, |volume| {
             rds_csi_cluster::volume(&volume, &self.driver)
         }))
+    }
+
+    /// For which live migration two nodes have the volume of this PersistentVolume.
+    pub(crate) async fn hand_over(&self, name: &str) -> Result<Option<HandOver>, ClusterError> {
+        let Some(volume) = self.cluster.persistent_volume(name).await? else {
+            return Ok(None);
+        };
+        let Ok(id) = volume.handle.parse::<VolumeId>() else {
+            return Ok(None);
+        };
+        let mut attachments = self.cluster.volume_attachments().await?;
+        attachments.retain(|attachment| attachment.persistent_volume == name);
+        let observed = Observed {
+            persistent_volume: name,
+            record: Record::default(),
+            attachments: &attachments,
+        };
+        let described = rds_csi_cluster::volume(&volume, &self.driver);
+        let mut look = Look::new(self.reader(), &id, described, observed.standing());
+        Ok(look.hand_over().await)
     }
 
     /// The PersistentVolume that stands for the volume: nearly always the one that it was

@@ -1,7 +1,7 @@
 //! Tables of requests and verdicts; what holds for all of them is in `properties`.
 
 mod properties;
-mod sample;
+pub(in crate::attachment) mod sample;
 
 use std::str::FromStr as _;
 

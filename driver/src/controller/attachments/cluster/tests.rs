@@ -12,6 +12,8 @@ use rstest::rstest;
 use super::*;
 use rds_csi_cluster::fake::{FakeCluster, Fault};
 
+use crate::metrics::Metrics;
+
 type Asked<'a> = BoxFuture<'a, Result<Granted, ControllerError>>;
 
 const PV: &str = "pvc-0d4e6a1c-2f0b-4f7e-9a57-0f4a6b1d2c3e";
@@ -47,6 +49,7 @@ fn process(cluster: &Arc<FakeCluster>) -> InCluster {
         driver: DriverName::default(),
         owner: "lab".parse().unwrap(),
         modes: Modes::default(),
+        reports: Reports::new(Metrics::new("controller", Vec::new())).0,
     }
 }
 

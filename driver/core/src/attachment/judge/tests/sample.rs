@@ -5,11 +5,11 @@ use crate::attachment::observation::{Claim, VolumeAttachment};
 use crate::attachment::pod::Pod;
 use crate::attachment::verdict::HandOver;
 
-pub(super) const NOW: &str = "2026-06-01T12:00:00Z";
+pub(in crate::attachment) const NOW: &str = "2026-06-01T12:00:00Z";
 
 /// What differs from the sample.
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(in crate::attachment) enum Change {
     Phase(&'static str),
     Aborting,
     NoMigration,
@@ -46,7 +46,7 @@ pub(super) enum Change {
     Swapped,
 }
 
-pub(super) fn standing(node: &str) -> Standing {
+pub(in crate::attachment) fn standing(node: &str) -> Standing {
     Standing {
         attachment: VolumeAttachment {
             name: format!("va-{node}"),
@@ -69,7 +69,7 @@ fn wish(node: &str) -> Standing {
     wish
 }
 
-pub(super) fn pod(name: &str, node: &str, role: Role) -> Pod {
+pub(in crate::attachment) fn pod(name: &str, node: &str, role: Role) -> Pod {
     Pod {
         namespace: "vms".to_owned(),
         name: name.to_owned(),
@@ -114,7 +114,7 @@ fn migration(name: &str, machine: &str) -> Migration {
 }
 
 /// What the migration of the sample is.
-pub(super) fn on_way() -> HandOver {
+pub(in crate::attachment) fn on_way() -> HandOver {
     HandOver {
         migration: "vms/mig".to_owned(),
         uid: "uid-mig".to_owned(),
@@ -126,7 +126,7 @@ pub(super) fn on_way() -> HandOver {
 }
 
 /// The sample: a has the volume, b wishes for it.
-pub(super) fn cluster(changes: &[Change]) -> Observations {
+pub(in crate::attachment) fn cluster(changes: &[Change]) -> Observations {
     let node = Node {
         ready: true,
         ..Node::default()
@@ -285,7 +285,12 @@ fn on<'a>(seen: &'a mut Observations, node: &str) -> &'a mut Pod {
     pods(seen).iter_mut().find(|pod| pod.node == node).unwrap()
 }
 
-pub(super) fn ask(seen: &Observations, node: &str, seat: Seat, modes: &Modes) -> Judgement {
+pub(in crate::attachment) fn ask(
+    seen: &Observations,
+    node: &str,
+    seat: Seat,
+    modes: &Modes,
+) -> Judgement {
     let now = Moment::from_str(NOW).unwrap();
     let request = Request {
         node,

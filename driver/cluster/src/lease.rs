@@ -1,0 +1,251 @@
+//! Which of several controllers does what is to be done once: a Lease.
+//!
+//! Whoever holds it renews it; another one takes it when it has not changed for its whole
+//! duration, by the taker's own clock, so that clocks need not agree. Every write is over
+//! the version that was read, so two never hold it by the store. Two may believe so for a
+//! moment if one of them hangs: what is done under a lease must bear being done twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use rds_csi_core::kind::Chain;
+use rds_csi_core::names::DriverName;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::ClusterError;
+use super::calls::{Calls, present};
+
+/// How long a lease stands without being renewed.
+const DURATION: Duration = Duration::from_secs(15);
+/// For how long after its last renewal the holder still acts.
+const TRUST: Duration = Duration::from_secs(10);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_secs(3);
+
+const GET: &str = "get leases";
+const CREATE: &str = "create leases";
+const PATCH: &str = "patch leases";
+
+/// Whether this process does what is to be done once. Clones share it; at first it does not.
+#[derive(Debug, Clone, Default)]
+pub struct Leadership(Arc<AtomicBool>);
+
+impl Leadership {
+    /// Whether it does now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Says so, or not. For tests, and for a process that is alone.
+    pub fn set(&self, held: bool) {
+        if self.0.swap(held, Ordering::AcqRel) != held {
+            tracing::info!(held, "leadership");
+        }
+    }
+}
+
+/// What is next for one that wants a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There is none.
+    Create,
+    /// It is ours: say that we live.
+    Renew,
+    /// Nobody has it any more.
+    Take,
+    /// Somebody has it.
+    Wait,
+}
+
+/// `unchanged` is for how long the lease has looked the same.
+fn next(lease: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> Step {
+    let Some(lease) = lease else {
+        return Step::Create;
+    };
+    match lease.holder_identity.as_deref().unwrap_or_default() {
+        "" => Step::Take,
+        holder if holder == me => Step::Renew,
+        _ if unchanged >= DURATION => Step::Take,
+        _ => Step::Wait,
+    }
+}
+
+/// The way to one lease.
+pub(super) struct Election<'a> {
+    leases: Api<Lease>,
+    calls: &'a Calls,
+    name: String,
+    me: String,
+}
+
+/// The lease as it was last seen to change.
+struct Seen {
+    spec: Option<LeaseSpec>,
+    since: Instant,
+}
+
+impl<'a> Election<'a> {
+    pub(super) fn new(client: Client, calls: &'a Calls, driver: &DriverName) -> Self {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
+        Self {
+            leases: Api::default_namespaced(client),
+            calls,
+            name: lease_name(driver),
+            // A pod that starts again is another one: it has forgotten what it did.
+            me: format!("{host}_{}", Timestamp::now().as_nanosecond()),
+        }
+    }
+
+    /// Takes the lease whenever it can and keeps it, for ever.
+    pub(super) async fn hold(&self, leadership: &Leadership) {
+        let mut seen = Seen {
+            spec: None,
+            since: Instant::now(),
+        };
+        let mut renewed: Option<Instant> = None;
+        let mut trouble = false;
+        loop {
+            match self.look(&mut seen).await {
+                Ok(true) => renewed = Some(Instant::now()),
+                Ok(false) => renewed = None,
+                // Somebody was faster: the next look says who.
+                Err(ClusterError::Changed { .. }) => {}
+                Err(error) if !trouble => {
+                    trouble = true;
+                    tracing::warn!("{}", Chain(&error));
+                }
+                Err(_) => {}
+            }
+            trouble &= renewed.is_none();
+            leadership.set(renewed.is_some_and(|at| at.elapsed() < TRUST));
+            sleep(LOOK).await;
+        }
+    }
+
+    /// One look, and the step that it asks for: whether the lease is ours after it.
+    async fn look(&self, seen: &mut Seen) -> Result<bool, ClusterError> {
+        let found = present(self.calls.run(GET, self.leases.get(&self.name)).await)?;
+        let spec = found
+            .as_ref()
+            .map(|lease| lease.spec.clone().unwrap_or_default());
+        if spec != seen.spec {
+            *seen = Seen {
+                spec: spec.clone(),
+                since: Instant::now(),
+            };
+        }
+        let version = found.and_then(|lease| lease.metadata.resource_version);
+        match next(spec.as_ref(), &self.me, seen.since.elapsed()) {
+            Step::Wait => return Ok(false),
+            Step::Create => self.create().await?,
+            Step::Renew => self.write(version, json!({})).await?,
+            Step::Take => {
+                let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+                let taken = json!({
+                    "holderIdentity": self.me,
+                    "acquireTime": now(),
+                    "leaseTransitions": transitions.saturating_add(1),
+                });
+                self.write(version, taken).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn create(&self) -> Result<(), ClusterError> {
+        let lease = json!({
+            "metadata": {"name": self.name},
+            "spec": {
+                "holderIdentity": self.me,
+                "acquireTime": now(),
+                "renewTime": now(),
+                "leaseDurationSeconds": DURATION.as_secs(),
+                "leaseTransitions": 0,
+            },
+        });
+        let lease: Lease = serde_json::from_value(lease).map_err(|error| ClusterError::Failed {
+            call: CREATE,
+            reason: error.to_string(),
+        })?;
+        let parameters = PostParams::default();
+        let created = self.leases.create(&parameters, &lease);
+        match self.calls.run(CREATE, created).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.code == Some(409) => Err(self.changed()),
+            Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    /// Writes over the version that was read.
+    async fn write(&self, version: Option<String>, mut spec: Value) -> Result<(), ClusterError> {
+        spec["renewTime"] = json!(now());
+        spec["leaseDurationSeconds"] = json!(DURATION.as_secs());
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": version},
+            "spec": spec,
+        }));
+        let parameters = PatchParams::default();
+        let patched = self.leases.patch(&self.name, &parameters, &patch);
+        match self.calls.run(PATCH, patched).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if matches!(refusal.code, Some(404 | 409)) => Err(self.changed()),
+            Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    fn changed(&self) -> ClusterError {
+        let name = format!("Lease {}", self.name);
+        ClusterError::Changed { name }
+    }
+}
+
+/// What the lease of a driver is called.
+fn lease_name(driver: &DriverName) -> String {
+    let driver = driver.as_str().replace('.', "-");
+    format!("driver-leader-{driver}")
+}
+
+/// As `MicroTime` is written.
+fn now() -> String {
+    Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_by(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_nobody_has_it_or_its_holder_is_silent() {
+        let soon = Duration::from_secs(14);
+        assert_eq!(next(None, "me", soon), Step::Create);
+        assert_eq!(
+            next(Some(&held_by("me")), "me", Duration::ZERO),
+            Step::Renew
+        );
+        assert_eq!(next(Some(&held_by("")), "me", soon), Step::Take);
+        assert_eq!(next(Some(&LeaseSpec::default()), "me", soon), Step::Take);
+        assert_eq!(next(Some(&held_by("you")), "me", soon), Step::Wait);
+        assert_eq!(next(Some(&held_by("you")), "me", DURATION), Step::Take);
+    }
+
+    #[test]
+    fn a_holder_stops_acting_before_another_may_begin() {
+        assert!(TRUST + LOOK < DURATION);
+    }
+}

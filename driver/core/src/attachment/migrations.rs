@@ -1,0 +1,268 @@
+//! Which volumes two nodes have for a live migration, and how each of these went.
+//!
+//! Everything here follows from looks at the cluster, and nothing is decided by it: a
+//! migration is told to people and counted, and it ends when one of the two nodes is left,
+//! whoever says whatever. Whoever begins to look in the middle sees the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::exception::Moment;
+use super::judge::{Request, judge};
+use super::mode::{Modes, Seat};
+use super::observation::{Observations, Part, Standing};
+use super::verdict::{HandOver, Verdict};
+
+/// Says for which live migration two nodes have a volume, if it is for one: what would be
+/// said if one of the two asked again. A part that has to be read first is the error.
+///
+/// # Errors
+/// The part that nobody has read, or `None` where it could not be read.
+pub fn hand_over(seen: &Observations, now: &Moment) -> Result<Option<HandOver>, Option<Part>> {
+    let holders: BTreeSet<&str> = seen
+        .attachments
+        .iter()
+        .filter(|standing| standing.holds())
+        .map(|standing| standing.attachment.node.as_str())
+        .collect();
+    let (2, Some(node)) = (holders.len(), holders.last()) else {
+        return Ok(None);
+    };
+    let is_other = |standing: &&Standing| standing.attachment.node != *node;
+    let others = Observations {
+        attachments: seen.attachments.iter().filter(is_other).cloned().collect(),
+        ..seen.clone()
+    };
+    let request = Request {
+        node,
+        access: None,
+        seat: Seat::Driver,
+        modes: &Modes::default(),
+        now,
+    };
+    match judge(&request, &others).verdict {
+        Verdict::AllowAsMigration(hand_over) => Ok(Some(hand_over)),
+        Verdict::Unknown(unread) => Err(unread.why.is_none().then_some(unread.part)),
+        Verdict::Allow(_) | Verdict::Deny(_) => Ok(None),
+    }
+}
+
+/// The nodes that have each volume, by its PersistentVolume.
+pub type Holders = BTreeMap<String, BTreeSet<String>>;
+
+/// The migrations under way, by PersistentVolume.
+#[derive(Debug, Default)]
+pub struct Migrations(BTreeMap<String, Course>);
+
+#[derive(Debug)]
+struct Course {
+    hand_over: HandOver,
+    since: Duration,
+    is_long: bool,
+}
+
+/// What a look has shown of a volume's migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The PersistentVolume.
+    pub volume: String,
+    /// The migration.
+    pub hand_over: HandOver,
+    /// What happened.
+    pub change: Change,
+}
+
+/// See [`Told`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Both nodes have the volume now.
+    Started,
+    /// Both have had it for longer than was thought good.
+    TakesLong {
+        /// For how long.
+        after: Duration,
+    },
+    /// The target is left.
+    Completed {
+        /// How long both had it.
+        after: Duration,
+    },
+    /// The target is not left.
+    Failed {
+        /// How long both had it.
+        after: Duration,
+    },
+}
+
+impl Migrations {
+    /// How many there are.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The volumes that two nodes have and of which it is not known for what.
+    #[must_use]
+    pub fn unknown(&self, holders: &Holders) -> Vec<String> {
+        let two = holders.iter().filter(|(_, nodes)| nodes.len() == 2);
+        two.filter(|(volume, _)| !self.0.contains_key(*volume))
+            .map(|(volume, _)| volume.clone())
+            .collect()
+    }
+
+    /// Takes a look in: who has what, and for which migrations the unknown ones are. `now`
+    /// is the time since any moment, always the same.
+    pub fn look(
+        &mut self,
+        holders: &Holders,
+        found: impl IntoIterator<Item = (String, HandOver)>,
+        now: Duration,
+    ) -> Vec<Told> {
+        let mut told = Vec::new();
+        let nobody = BTreeSet::new();
+        self.0.retain(|volume, course| {
+            let nodes = holders.get(volume).unwrap_or(&nobody);
+            let change = course.look(nodes, now);
+            told.extend(change.map(|change| Told {
+                volume: volume.clone(),
+                hand_over: course.hand_over.clone(),
+                change,
+            }));
+            !matches!(
+                change,
+                Some(Change::Completed { .. } | Change::Failed { .. })
+            )
+        });
+        for (volume, hand_over) in found {
+            told.push(Told {
+                volume: volume.clone(),
+                hand_over: hand_over.clone(),
+                change: Change::Started,
+            });
+            let course = Course {
+                hand_over,
+                since: now,
+                is_long: false,
+            };
+            self.0.insert(volume, course);
+        }
+        told
+    }
+}
+
+impl Course {
+    fn look(&mut self, nodes: &BTreeSet<String>, now: Duration) -> Option<Change> {
+        let HandOver {
+            source,
+            target,
+            timeout,
+            ..
+        } = &self.hand_over;
+        let after = now.saturating_sub(self.since);
+        match (nodes.contains(source), nodes.contains(target)) {
+            (true, true) if !self.is_long && timeout.is_some_and(|most| after > most) => {
+                self.is_long = true;
+                Some(Change::TakesLong { after })
+            }
+            (true, true) => None,
+            (false, true) => Some(Change::Completed { after }),
+            (_, false) => Some(Change::Failed { after }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attachment::judge::tests::sample::{Change as Cluster, cluster};
+
+    const PV: &str = "pv";
+
+    fn move_to(target: &str) -> HandOver {
+        HandOver {
+            migration: "vms/move".to_owned(),
+            uid: "move-uid".to_owned(),
+            machine: "web".to_owned(),
+            source: "a".to_owned(),
+            target: target.to_owned(),
+            timeout: Some(Duration::from_secs(60)),
+        }
+    }
+
+    fn have(nodes: &[&str]) -> Holders {
+        let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
+        [(PV.to_owned(), nodes)].into()
+    }
+
+    fn look(migrations: &mut Migrations, nodes: &[&str], at: u64) -> Vec<Change> {
+        let holders = have(nodes);
+        let found: Vec<_> = migrations
+            .unknown(&holders)
+            .into_iter()
+            .map(|volume| (volume, move_to(nodes[1])))
+            .collect();
+        let told = migrations.look(&holders, found, Duration::from_secs(at));
+        told.into_iter().map(|told| told.change).collect()
+    }
+
+    #[test]
+    fn a_migration_is_told_when_it_begins_and_when_it_ends_and_once_when_it_is_long() {
+        let mut migrations = Migrations::default();
+        assert_eq!(look(&mut migrations, &["a"], 0), []);
+        assert_eq!(look(&mut migrations, &["a", "b"], 5), [Change::Started]);
+        assert_eq!(look(&mut migrations, &["a", "b"], 65), []);
+        let after = Duration::from_secs(61);
+        assert_eq!(
+            look(&mut migrations, &["a", "b"], 66),
+            [Change::TakesLong { after }]
+        );
+        assert_eq!(look(&mut migrations, &["a", "b"], 90), []);
+        assert_eq!(migrations.active(), 1);
+        let after = Duration::from_secs(95);
+        assert_eq!(
+            look(&mut migrations, &["b"], 100),
+            [Change::Completed { after }]
+        );
+        assert_eq!(migrations.active(), 0);
+    }
+
+    #[test]
+    fn one_that_leaves_the_source_or_nobody_has_failed() {
+        let after = Duration::from_secs(5);
+        for left in [&["a"][..], &[]] {
+            let mut migrations = Migrations::default();
+            look(&mut migrations, &["a", "b"], 0);
+            assert_eq!(look(&mut migrations, left, 5), [Change::Failed { after }]);
+        }
+    }
+
+    #[test]
+    fn two_back_to_back_are_two() {
+        let mut migrations = Migrations::default();
+        look(&mut migrations, &["a", "b"], 0);
+        let after = Duration::from_secs(5);
+        assert_eq!(
+            look(&mut migrations, &["b", "c"], 5),
+            [Change::Completed { after }]
+        );
+        assert_eq!(look(&mut migrations, &["b", "c"], 10), [Change::Started]);
+    }
+
+    #[test]
+    fn what_two_nodes_have_a_volume_for_is_judged_from_either() {
+        let now = Moment::last();
+        let moving = cluster(&[Cluster::Has("b")]);
+        let found = hand_over(&moving, &now).unwrap().unwrap();
+        assert_eq!((found.source.as_str(), found.target.as_str()), ("a", "b"));
+        assert_eq!(hand_over(&cluster(&[]), &now), Ok(None));
+        assert_eq!(
+            hand_over(&cluster(&[Cluster::Has("b"), Cluster::NoLabel]), &now),
+            Ok(None)
+        );
+        let unread = Observations {
+            pods: Default::default(),
+            ..moving
+        };
+        assert_eq!(hand_over(&unread, &now), Err(Some(Part::Pods)));
+    }
+}

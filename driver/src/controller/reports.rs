@@ -1,0 +1,200 @@
+//! What people and monitoring learn of attachments and migrations: numbers, and events on
+//! the claim.
+//!
+//! Events are posted one after another beside everything else: an API server that does
+//! not answer holds up no volume. What does not fit or fails is counted. A refusal that
+//! comes again, as they do until their cause is gone, is told once in a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rds_csi_cluster::{Cluster, Notice, Severity};
+use rds_csi_core::attachment::{
+    Change, Denial, Finding, HandOver, Noted, Reason, Rule, Told, Verdict,
+};
+use rds_csi_core::kind::Chain;
+use rds_csi_core::names::event;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+
+/// How many events may wait to be posted: an evacuation of a node.
+const WAITING: usize = 256;
+/// For how long a refusal is not told again.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// An event, by the name of its PersistentVolume.
+type Posted = (String, Notice);
+
+/// Counts and tells. Clones share all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    metrics: Metrics,
+    events: mpsc::Sender<Posted>,
+    /// When which refusal was told: volume, node, rule.
+    told: Mutex<HashMap<(String, String, Rule), Instant>>,
+}
+
+/// The events that wait to be posted.
+#[derive(Debug)]
+pub(crate) struct Waiting(mpsc::Receiver<Posted>);
+
+impl Waiting {
+    /// Posts them as they come, for ever.
+    pub(crate) async fn post(mut self, cluster: &dyn Cluster, metrics: &Metrics) {
+        while let Some((volume, notice)) = self.0.recv().await {
+            let posted = cluster.post(&volume, &notice).await;
+            metrics.event(notice.reason, posted.is_ok());
+            if let Err(failed) = posted {
+                warn!(
+                    volume,
+                    reason = notice.reason,
+                    "posting an event: {}",
+                    Chain(&failed)
+                );
+            }
+        }
+    }
+}
+
+impl Reports {
+    pub(crate) fn new(metrics: Metrics) -> (Self, Waiting) {
+        let (events, waiting) = mpsc::channel(WAITING);
+        let inner = Inner {
+            metrics,
+            events,
+            told: Mutex::default(),
+        };
+        (Self(Arc::new(inner)), Waiting(waiting))
+    }
+
+    fn post(&self, volume: &str, severity: Severity, reason: &'static str, message: String) {
+        let notice = Notice {
+            severity,
+            reason,
+            message,
+        };
+        if self.0.events.try_send((volume.to_owned(), notice)).is_err() {
+            self.0.metrics.event(reason, false);
+        }
+    }
+
+    /// What was said to a node that asks for a volume.
+    pub(crate) fn judged(&self, volume: &str, node: &str, verdict: &Verdict, noted: &[Noted]) {
+        let metrics = &self.0.metrics;
+        match verdict {
+            Verdict::Deny(denial) => {
+                metrics.attachment_conflict(denial.rule.as_str());
+                let message = format!("node {node} does not get the volume: {denial}");
+                self.conflict(volume, node, denial.rule, message);
+            }
+            Verdict::Allow(Reason::Excepted { reason, until }) => {
+                metrics.attachment_exception();
+                warn!(volume, node, reason, %until, "attached by an exception");
+            }
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) | Verdict::Unknown(_) => {}
+        }
+        for Noted { mode, finding } in noted {
+            let Finding::Denial(denial) = finding else {
+                continue;
+            };
+            metrics.attachment_rule_relaxed(denial.rule.as_str(), mode.as_str());
+            if mode.is_told() {
+                let message =
+                    format!("node {node} gets the volume although the rule is not kept: {denial}");
+                self.conflict(volume, node, denial.rule, message);
+            }
+        }
+    }
+
+    /// A node that may still write keeps a volume.
+    pub(crate) fn kept(&self, denial: &Denial) {
+        self.0.metrics.attachment_kept(denial.rule.as_str());
+    }
+
+    fn conflict(&self, volume: &str, node: &str, rule: Rule, message: String) {
+        let now = Instant::now();
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.duration_since(*at) < PAUSE);
+        let key = (volume.to_owned(), node.to_owned(), rule);
+        if told.insert(key, now).is_none() {
+            self.post(
+                volume,
+                Severity::Warning,
+                event::ATTACHMENT_CONFLICT,
+                message,
+            );
+        }
+    }
+
+    /// What became of a migration, and how many there are now.
+    pub(crate) fn migration(&self, told: &Told) {
+        let Told {
+            volume,
+            hand_over,
+            change,
+        } = told;
+        let HandOver {
+            migration,
+            source,
+            target,
+            ..
+        } = hand_over;
+        info!(volume, migration, source, target, ?change, "migration");
+        let (result, severity, reason, words) = match change {
+            Change::Started => (
+                "started",
+                Severity::Normal,
+                event::MIGRATION_STARTED,
+                format!("nodes {source} and {target} have the volume for migration {migration}"),
+            ),
+            Change::TakesLong { after } => (
+                "long",
+                Severity::Warning,
+                event::MIGRATION_TAKES_LONG,
+                format!(
+                    "migration {migration} from {source} to {target} has taken {} s; nothing is done about it. To see it: kubectl describe vmim -n {}",
+                    after.as_secs(),
+                    migration.replacen('/', " ", 1)
+                ),
+            ),
+            Change::Completed { after } => (
+                "completed",
+                Severity::Normal,
+                event::MIGRATION_COMPLETED,
+                format!(
+                    "the volume has moved from {source} to {target} with migration {migration}; both had it for {} s",
+                    after.as_secs()
+                ),
+            ),
+            Change::Failed { after } => (
+                "failed",
+                Severity::Warning,
+                event::MIGRATION_FAILED,
+                format!(
+                    "{target} has let go of the volume after {} s: migration {migration} has not arrived",
+                    after.as_secs()
+                ),
+            ),
+        };
+        self.0.metrics.migration(result);
+        if let Change::Completed { after } | Change::Failed { after } = change {
+            self.0.metrics.migration_took(*after);
+        }
+        self.post(volume, severity, reason, words);
+    }
+
+    /// How many migrations there are.
+    pub(crate) fn migrations(&self, active: usize) {
+        self.0.metrics.active_migrations(active);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Refusals and migrations, as people and monitoring learn of them.
+
+use rds_csi_cluster::fake::FakeCluster;
+use rds_csi_core::attachment::{Mode, Object};
+use rds_csi_core::names::event::OF_CONTROLLER;
+
+use super::*;
+
+fn denial(rule: Rule) -> Denial {
+    Denial {
+        rule,
+        why: "node a has the volume".to_owned(),
+        object: Object {
+            kind: "Node",
+            namespace: None,
+            name: "a".to_owned(),
+        },
+        next: "Wait".to_owned(),
+        held: false,
+    }
+}
+
+fn told(change: Change) -> Told {
+    Told {
+        volume: "pv".to_owned(),
+        hand_over: HandOver {
+            migration: "vms/move".to_owned(),
+            uid: "uid".to_owned(),
+            machine: "web".to_owned(),
+            source: "a".to_owned(),
+            target: "b".to_owned(),
+            timeout: None,
+        },
+        change,
+    }
+}
+
+fn noted(mode: Mode) -> Noted {
+    let finding = Finding::Denial(denial(Rule::SameMachine));
+    Noted { mode, finding }
+}
+
+/// Reports, and what has come of them.
+async fn reported(report: impl FnOnce(&Reports)) -> (Vec<(&'static str, String)>, String) {
+    let metrics = Metrics::new("controller", Vec::new());
+    let (reports, waiting) = Reports::new(metrics.clone());
+    report(&reports);
+    drop(reports);
+    let cluster = FakeCluster::default();
+    waiting.post(&cluster, &metrics).await;
+    (cluster.posted(), metrics.encode().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_comes_again_is_counted_each_time_and_told_once_in_a_while() {
+    let deny = Verdict::Deny(denial(Rule::SingleNode));
+    let (posted, page) = reported(|reports| {
+        for _ in 0..3 {
+            reports.judged("pv", "b", &deny, &[]);
+        }
+        reports.judged("pv", "c", &deny, &[]);
+        reports.judged("other", "b", &deny, &[]);
+    })
+    .await;
+    assert_eq!(posted.len(), 3, "{posted:?}");
+    assert_eq!(posted[0].0, event::ATTACHMENT_CONFLICT);
+    assert!(
+        posted[0]
+            .1
+            .starts_with("node b does not get the volume: node a has"),
+        "{posted:?}"
+    );
+    assert!(
+        page.contains("attachment_conflicts_total{rule=\"single-node\"} 5"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn every_event_is_posted_and_every_number_moves() {
+    let after = Duration::from_secs(20);
+    let (posted, page) = reported(|reports| {
+        reports.judged("pv", "b", &Verdict::Deny(denial(Rule::SingleNode)), &[]);
+        let excepted = Verdict::Allow(Reason::Excepted {
+            reason: "cluster filesystem".to_owned(),
+            until: "2027-01-01T00:00:00Z".parse().unwrap(),
+        });
+        reports.judged("pv", "b", &excepted, &[]);
+        let relaxed = Verdict::Allow(Reason::Relaxed);
+        reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
+        reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
+        reports.kept(&denial(Rule::NodeLoss));
+        for change in [
+            Change::Started,
+            Change::TakesLong { after },
+            Change::Completed { after },
+            Change::Failed { after },
+        ] {
+            reports.migration(&told(change));
+        }
+        reports.migrations(1);
+    })
+    .await;
+    for reason in OF_CONTROLLER {
+        assert!(
+            posted.iter().any(|(found, _)| *found == reason),
+            "{reason}: {posted:?}"
+        );
+    }
+    assert_eq!(
+        posted.len(),
+        6,
+        "an audited rule is only counted: {posted:?}"
+    );
+    for line in [
+        "attachment_conflicts_total{rule=\"single-node\"} 1",
+        "attachment_exceptions_total 1",
+        "attachment_rules_relaxed_total{rule=\"same-machine\",mode=\"warn\"} 1",
+        "attachment_rules_relaxed_total{rule=\"same-machine\",mode=\"audit\"} 1",
+        "attachment_detach_refused_total{rule=\"node-loss\"} 1",
+        "migration_migrations_total{result=\"started\"} 1",
+        "migration_migrations_total{result=\"long\"} 1",
+        "migration_migrations_total{result=\"completed\"} 1",
+        "migration_migrations_total{result=\"failed\"} 1",
+        "migration_duration_seconds_count 2",
+        "migration_active_migrations 1",
+        "events_posted_total{reason=\"MigrationStarted\",result=\"ok\"} 1",
+    ] {
+        assert!(
+            page.contains(&format!("rds_csi_{line}\n")),
+            "{line} not in\n{page}"
+        );
+    }
+}
+
+/// An API server that does not answer holds up nobody, and what was not told is counted.
+#[tokio::test]
+async fn what_does_not_fit_is_counted() {
+    let (posted, page) = reported(|reports| {
+        for _ in 0..WAITING + 3 {
+            reports.migration(&told(Change::Started));
+        }
+    })
+    .await;
+    assert_eq!(posted.len(), WAITING);
+    let line = "events_posted_total{reason=\"MigrationStarted\",result=\"error\"} 3";
+    assert!(page.contains(line), "{page}");
+}

@@ -1,0 +1,120 @@
+//! What the controller counts of attachments and migrations.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::{Metrics, OfRule, Outcome, Relaxed};
+
+/// Some seconds to an hour: a small machine, a large one, one that does not end.
+const MIGRATIONS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0];
+
+#[derive(Debug, Clone)]
+pub(super) struct Attachments {
+    conflicts: Family<OfRule, Counter>,
+    kept: Family<OfRule, Counter>,
+    relaxed: Family<Relaxed, Counter>,
+    exceptions: Counter,
+    migrations: Family<Outcome, Counter>,
+    durations: Histogram,
+    active: Gauge,
+}
+
+impl Default for Attachments {
+    fn default() -> Self {
+        Self {
+            conflicts: Family::default(),
+            kept: Family::default(),
+            relaxed: Family::default(),
+            exceptions: Counter::default(),
+            migrations: Family::default(),
+            durations: Histogram::new(MIGRATIONS),
+            active: Gauge::default(),
+        }
+    }
+}
+
+impl Attachments {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "attachment_conflicts",
+            "Refused attachments, by rule: each was admitted, so the webhook did not judge it or judged from an older state",
+            self.conflicts.clone(),
+        );
+        registry.register(
+            "attachment_detach_refused",
+            "Detachments refused because the node may still write, by rule",
+            self.kept.clone(),
+        );
+        registry.register(
+            "attachment_rules_relaxed",
+            "Attachments that a rule would have refused that is not enforced, by rule and mode (warn or audit)",
+            self.relaxed.clone(),
+        );
+        registry.register(
+            "attachment_exceptions",
+            "Attachments to a second node by a person's exception",
+            self.exceptions.clone(),
+        );
+        registry.register(
+            "migration_migrations",
+            "Live migrations of volumes, by what was seen of them (started, completed, failed or long)",
+            self.migrations.clone(),
+        );
+        registry.register(
+            "migration_duration_seconds",
+            "How long two nodes had a volume for a live migration",
+            self.durations.clone(),
+        );
+        registry.register(
+            "migration_active_migrations",
+            "Volumes that two nodes have for a live migration, as the controller sees it that leads",
+            self.active.clone(),
+        );
+    }
+}
+
+impl Metrics {
+    /// Counts a refused attachment. The rule must come from a fixed set.
+    pub(crate) fn attachment_conflict(&self, rule: &'static str) {
+        let conflicts = &self.attachments.conflicts;
+        conflicts.get_or_create(&OfRule { rule }).inc();
+    }
+
+    /// Counts a refused detachment. The rule must come from a fixed set.
+    pub(crate) fn attachment_kept(&self, rule: &'static str) {
+        self.attachments.kept.get_or_create(&OfRule { rule }).inc();
+    }
+
+    /// Counts what a rule would have refused. Both must come from fixed sets.
+    pub(crate) fn attachment_rule_relaxed(&self, rule: &'static str, mode: &'static str) {
+        let relaxed = &self.attachments.relaxed;
+        relaxed.get_or_create(&Relaxed { rule, mode }).inc();
+    }
+
+    /// Counts an attachment by an exception.
+    pub(crate) fn attachment_exception(&self) {
+        self.attachments.exceptions.inc();
+    }
+
+    /// Counts what was seen of a migration. It must come from a fixed set.
+    pub(crate) fn migration(&self, result: &'static str) {
+        let migrations = &self.attachments.migrations;
+        migrations.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// How long two nodes had a volume for a migration.
+    pub(crate) fn migration_took(&self, time: Duration) {
+        self.attachments.durations.observe(time.as_secs_f64());
+    }
+
+    /// Shows how many migrations there are.
+    pub(crate) fn active_migrations(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.attachments.active.set(count);
+    }
+}
