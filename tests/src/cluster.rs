@@ -10,6 +10,7 @@ mod certificates;
 mod control_plane;
 pub mod image;
 mod kubectl;
+pub mod kubevirt;
 pub mod layout;
 pub mod namespace;
 mod node;

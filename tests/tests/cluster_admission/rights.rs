@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use rds_csi_core::names::event;
+use rds_csi_tests::cluster::kubevirt;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
@@ -190,6 +191,38 @@ async fn an_outage(cluster: &Cluster, namespace: &Namespace, name: &str) {
     back.await.unwrap();
 }
 
+/// A machine with its disk begins to move, and the claim is told.
+async fn a_migration(cluster: &Cluster, namespace: &Namespace) {
+    kubevirt::install(cluster).await.unwrap();
+    let disk = Claim::block("disk").access("ReadWriteMany");
+    namespace.apply(&disk.manifest()).await.unwrap();
+    namespace.bound("disk").await.unwrap();
+    let uid = async |kind: &str, name: &str| {
+        let object = namespace.get(kind, name).await.unwrap();
+        object["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    namespace
+        .apply(&kubevirt::machine("vm", &[&disk]))
+        .await
+        .unwrap();
+    let machine = uid("vmi", "vm").await;
+    let machine = ("vm", machine.as_str());
+    let source = kubevirt::launcher("source", "node-a", &disk, machine, None);
+    namespace.apply(&source).await.unwrap();
+    namespace.running("source").await.unwrap();
+    let migration = kubevirt::migration("move", "vm", "Scheduling");
+    namespace.apply(&migration).await.unwrap();
+    let migration = uid("vmim", "move").await;
+    let target = kubevirt::launcher("target", "node-b", &disk, machine, Some(&migration));
+    namespace.apply(&target).await.unwrap();
+    namespace.running("target").await.unwrap();
+    let told = namespace.event("disk", event::MIGRATION_STARTED, LONG);
+    told.await.unwrap();
+    for pod in ["source", "target"] {
+        namespace.remove("pod", pod).await.unwrap();
+    }
+}
+
 /// A volume's whole life, and what goes wrong in it: every program does what it is for.
 async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     let claim = Claim::filesystem("life");
@@ -229,12 +262,8 @@ async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     cluster.kubectl(&gone).await.unwrap();
 }
 
-#[tokio::test]
-async fn every_right_is_used_or_has_a_reason_and_nothing_else_was_ever_asked_for() {
-    let (cluster, namespace) = open("admission-rights").await;
-    let from = cluster.audit().unwrap().len();
-    let product = Namespace::named(&cluster, NAMESPACE);
-    // The certificate is made anew.
+async fn a_new_certificate(cluster: &Cluster) {
+    let product = Namespace::named(cluster, NAMESPACE);
     product
         .remove("secret", "rds-csi-webhook-tls")
         .await
@@ -244,7 +273,15 @@ async fn every_right_is_used_or_has_a_reason_and_nothing_else_was_ever_asked_for
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn every_right_is_used_or_has_a_reason_and_nothing_else_was_ever_asked_for() {
+    let (cluster, namespace) = open("admission-rights").await;
+    let from = cluster.audit().unwrap().len();
+    a_new_certificate(&cluster).await;
     a_whole_life(&cluster, &namespace).await;
+    a_migration(&cluster, &namespace).await;
     await_refusal(&namespace).await;
     let rights = rights(&cluster).await;
 

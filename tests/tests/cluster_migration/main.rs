@@ -6,6 +6,6 @@
     reason = "all of this is test code, its parts outside test functions too"
 )]
 
-mod kubevirt;
 mod moves;
+mod stand;
 mod verdicts;

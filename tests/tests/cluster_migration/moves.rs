@@ -3,7 +3,7 @@
 use rds_csi_tests::cluster::namespace::{Claim, DEVICE};
 use rds_csi_tests::wait::until;
 
-use crate::kubevirt::{LONG, Stand, attachment};
+use crate::stand::{LONG, Stand, attachment};
 
 const MACHINE: &str = "web";
 /// 1 MiB that nobody can guess, on the medium and not in a cache of this node.
@@ -127,11 +127,16 @@ async fn an_aborted_migration_ends_with_the_source_and_the_next_one_begins() {
             .launch(name, "node-b", &disk, machine, Some(&migration))
             .await;
         stand.namespace.running(name).await.unwrap();
+        let words = "MigrationStarted: nodes node-a and node-b have the volume for migration";
+        let words = format!("{words} migration-aborted/{name}");
+        stand.namespace.event("root", &words, LONG).await.unwrap();
         // Aborted: the object goes, and virt-controller ends the target.
         stand.namespace.remove("vmim", name).await.unwrap();
         stand.namespace.remove("pod", name).await.unwrap();
         stand.until_attached(&volume, &["node-a"]).await;
         assert_eq!(stand.read("source").await, data);
+        let words = format!("migration migration-aborted/{name} has not arrived");
+        stand.namespace.event("root", &words, LONG).await.unwrap();
     }
     stand.close().await;
 }

@@ -1,9 +1,10 @@
 //! What is refused when it is asked for, by kubectl as by anybody.
 
+use rds_csi_tests::cluster::kubevirt::migration;
 use rds_csi_tests::cluster::namespace::{Claim, pod};
 use serde_json::json;
 
-use crate::kubevirt::{LONG, Stand, attachment, migration};
+use crate::stand::{LONG, Stand, attachment};
 
 #[tokio::test]
 async fn a_migration_whose_disk_cannot_follow_is_refused_when_it_is_asked_for() {

@@ -213,7 +213,8 @@ impl World {
         self.server.spawn(driver.run());
         self.following.abort_all();
         if let Some(api) = self.api.clone() {
-            self.following.spawn(async move { Box::pin(api.follow()).await });
+            self.following
+                .spawn(async move { Box::pin(api.follow()).await });
         }
         self.plugin = Plugin::at(&self.config.endpoint);
     }

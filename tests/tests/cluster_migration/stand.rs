@@ -1,9 +1,10 @@
-//! KubeVirt, as far as the rules see it: two kinds, and the pods of machines.
+//! What every test here begins and ends with.
 
 use std::time::Duration;
 
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use rds_csi_tests::cluster::kubevirt::{install, launcher, machine, migration};
+use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use serde_json::{Value, json};
 
 /// How long a refusal may take to be told, and what follows a mended cause.
@@ -20,7 +21,7 @@ impl Stand {
         let cluster = Cluster::attach().await.unwrap();
         cluster.heal().await.unwrap();
         cluster.ensure_installed().await.unwrap();
-        know_kubevirt(&cluster).await;
+        install(&cluster).await.unwrap();
         let namespace = Namespace::new(&cluster, name).await.unwrap();
         Self { cluster, namespace }
     }
@@ -40,20 +41,7 @@ impl Stand {
 
     /// Makes a machine that runs, with disks on claims: its UID.
     pub(crate) async fn machine(&self, name: &str, claims: &[&Claim]) -> String {
-        let volumes: Vec<Value> = claims
-            .iter()
-            .map(|claim| {
-                json!({"name": claim.name, "persistentVolumeClaim": {"claimName": claim.name}})
-            })
-            .collect();
-        self.apply(&json!({
-            "apiVersion": "kubevirt.io/v1",
-            "kind": "VirtualMachineInstance",
-            "metadata": {"name": name},
-            "spec": {"volumes": volumes},
-            "status": {"phase": "Running"},
-        }))
-        .await;
+        self.apply(&machine(name, claims)).await;
         self.uid("vmi", name).await
     }
 
@@ -72,16 +60,7 @@ impl Stand {
         machine: (&str, &str),
         migration: Option<&str>,
     ) {
-        let mut pod = pod(pod_name, Some(node), claim);
-        let (name, uid) = machine;
-        pod["metadata"]["labels"] = json!({"kubevirt.io": "virt-launcher"});
-        if let Some(migration) = migration {
-            pod["metadata"]["labels"]["kubevirt.io/migrationJobUID"] = json!(migration);
-        }
-        pod["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-            "name": name, "uid": uid, "controller": true, "blockOwnerDeletion": true,
-        }]);
+        let pod = launcher(pod_name, node, claim, machine, migration);
         self.apply(&pod).await;
     }
 
@@ -105,17 +84,6 @@ impl Stand {
     }
 }
 
-/// A migration of a machine, in a phase.
-pub(crate) fn migration(name: &str, machine: &str, phase: &str) -> Value {
-    json!({
-        "apiVersion": "kubevirt.io/v1",
-        "kind": "VirtualMachineInstanceMigration",
-        "metadata": {"name": name},
-        "spec": {"vmiName": machine},
-        "status": {"phase": phase},
-    })
-}
-
 /// An attachment of a volume to a node, as the attach-detach controller asks for it.
 pub(crate) fn attachment(name: &str, node: &str, volume: &str) -> Value {
     json!({
@@ -125,49 +93,4 @@ pub(crate) fn attachment(name: &str, node: &str, volume: &str) -> Value {
         "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
             "source": {"persistentVolumeName": volume}},
     })
-}
-
-/// The two kinds that the rules read, by schemas that take everything.
-async fn know_kubevirt(cluster: &Cluster) {
-    let kind = |kind: &str, plural: &str, short: &str| {
-        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.kubevirt.io")},
-            "spec": {
-                "group": "kubevirt.io",
-                "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural, "shortNames": [short],
-                    "singular": kind.to_lowercase()},
-                "versions": [{
-                    "name": "v1", "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": anything},
-                }],
-            },
-        })
-    };
-    let kinds = [
-        kind("VirtualMachineInstance", "virtualmachineinstances", "vmi"),
-        kind(
-            "VirtualMachineInstanceMigration",
-            "virtualmachineinstancemigrations",
-            "vmim",
-        ),
-    ];
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": kinds});
-    cluster.apply(&list.to_string()).await.unwrap();
-    for plural in [
-        "virtualmachineinstances",
-        "virtualmachineinstancemigrations",
-    ] {
-        let name = format!("crd/{plural}.kubevirt.io");
-        let words = [
-            "wait",
-            "--for=condition=Established",
-            &name,
-            "--timeout=60s",
-        ];
-        cluster.kubectl(&words).await.unwrap();
-    }
 }
