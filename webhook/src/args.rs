@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// `serve` answers the API server over TLS; `check` applies the same rules to manifests,
 /// for a pull request or before `kubectl apply`. Both judge PersistentVolumeClaims,
-/// PersistentVolumes and StorageClasses of one driver; `serve` judges VolumeAttachments and
-/// KubeVirt's migrations too. Everything else passes.
+/// PersistentVolumes, StorageClasses, VolumeAttributesClasses and VolumeSnapshotClasses of one
+/// driver; `serve` judges VolumeAttachments and KubeVirt's migrations too. Everything else passes.
 #[derive(Debug, Parser)]
 #[command(name = "rds-csi-webhook", version, max_term_width = 100)]
 pub struct Cli {

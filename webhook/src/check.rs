@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::args::OutputFormat;
 use crate::config::CheckConfig;
 use crate::manifest::{self, Manifest, Manifests};
+use crate::rules::other_classes::{AttributesClass, SnapshotClass};
 use crate::rules::{self, RuleContext};
 use crate::storage_classes::StorageClasses;
 use crate::verdict::Verdict;
@@ -96,6 +97,14 @@ fn judge(manifest: &Manifest, context: &RuleContext<'_>) -> Option<Verdict> {
     } else if is_class(manifest) {
         Some(apply::<StorageClass>(manifest, |class| {
             rules::storage_class::review(class, None, context)
+        }))
+    } else if manifest.is_of("storage.k8s.io", "VolumeAttributesClass") {
+        Some(apply::<AttributesClass>(manifest, |class| {
+            rules::other_classes::attributes(class, None, context)
+        }))
+    } else if manifest.is_of("snapshot.storage.k8s.io", "VolumeSnapshotClass") {
+        Some(apply::<SnapshotClass>(manifest, |class| {
+            rules::other_classes::snapshots(class, None, context)
         }))
     } else if manifest.is("apps/v1", "StatefulSet") {
         claim_templates(manifest, context)

@@ -177,6 +177,13 @@ impl Manifest {
         self.text("/apiVersion") == api_version && self.text("/kind") == kind
     }
 
+    /// Whether the object is of this kind, in any version of its group.
+    #[must_use]
+    pub fn is_of(&self, group: &str, kind: &str) -> bool {
+        let of_group = self.text("/apiVersion").split_once('/');
+        of_group.is_some_and(|(found, _)| found == group) && self.text("/kind") == kind
+    }
+
     /// A string in the object, empty where there is none.
     #[must_use]
     pub fn text(&self, pointer: &str) -> &str {

@@ -32,6 +32,10 @@ pub enum ReviewedKind {
     PersistentVolume,
     /// storage.k8s.io/v1 StorageClass.
     StorageClass,
+    /// storage.k8s.io VolumeAttributesClass.
+    VolumeAttributesClass,
+    /// snapshot.storage.k8s.io VolumeSnapshotClass.
+    VolumeSnapshotClass,
     /// storage.k8s.io/v1 VolumeAttachment.
     VolumeAttachment,
     /// kubevirt.io VirtualMachineInstanceMigration.

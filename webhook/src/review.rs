@@ -19,6 +19,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::attachments::{AttachmentRules, Migration};
 use crate::metrics::{Metrics, Outcome, ReviewLabels, ReviewedKind, ReviewedOperation};
+use crate::rules::other_classes::{self, AttributesClass, SnapshotClass};
 use crate::rules::{self, RuleContext};
 use crate::storage_classes::StorageClassStore;
 use crate::verdict::Verdict;
@@ -181,6 +182,12 @@ impl Reviewer {
             ReviewedKind::StorageClass => {
                 apply::<StorageClass>(request, rules::storage_class::review, &context)
             }
+            ReviewedKind::VolumeAttributesClass => {
+                apply::<AttributesClass>(request, other_classes::attributes, &context)
+            }
+            ReviewedKind::VolumeSnapshotClass => {
+                apply::<SnapshotClass>(request, other_classes::snapshots, &context)
+            }
             ReviewedKind::VolumeAttachment
             | ReviewedKind::VirtualMachineInstanceMigration
             | ReviewedKind::Other => Ok(Verdict::allow()),
@@ -195,7 +202,9 @@ fn reviewed_kind(request: &wire::Request<'_>) -> ReviewedKind {
         ("", "v1", "PersistentVolume") => ReviewedKind::PersistentVolume,
         ("storage.k8s.io", "v1", "StorageClass") => ReviewedKind::StorageClass,
         ("storage.k8s.io", "v1", "VolumeAttachment") => ReviewedKind::VolumeAttachment,
-        // What is read of it is the same in each version.
+        // What is read of these is the same in each version.
+        ("storage.k8s.io", _, "VolumeAttributesClass") => ReviewedKind::VolumeAttributesClass,
+        ("snapshot.storage.k8s.io", _, "VolumeSnapshotClass") => ReviewedKind::VolumeSnapshotClass,
         (foreign::KUBEVIRT_GROUP, _, "VirtualMachineInstanceMigration") => {
             ReviewedKind::VirtualMachineInstanceMigration
         }

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod claim;
+pub mod other_classes;
 pub mod persistent_volume;
 pub mod quantity;
 pub mod storage_class;

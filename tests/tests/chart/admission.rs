@@ -100,6 +100,12 @@ fn volumes_and_classes_reach_the_webhook_by_their_driver() {
         for (name, ours) in [(driver, true), ("ebs.csi.aws.com", false)] {
             let class = json!({"metadata": {"name": "a"}, "provisioner": name});
             assert_eq!(reached(set, "storageclasses", &class), ours, "{set} {name}");
+            let class = json!({"metadata": {"name": "a"}, "driverName": name});
+            let reaches = reached(set, "volumeattributesclasses", &class);
+            assert_eq!(reaches, ours, "{set} {name}");
+            let class = json!({"metadata": {"name": "a"}, "driver": name});
+            let reaches = reached(set, "volumesnapshotclasses", &class);
+            assert_eq!(reaches, ours, "{set} {name}");
             let attachment = json!({
                 "metadata": {"name": "a"},
                 "spec": {"attacher": name, "nodeName": "a", "source": {}},
@@ -140,6 +146,14 @@ fn what_is_being_deleted_does_not_need_the_webhook() {
             json!({"metadata": {}, "provisioner": driver}),
         ),
         (
+            "volumeattributesclasses",
+            json!({"metadata": {}, "driverName": driver}),
+        ),
+        (
+            "volumesnapshotclasses",
+            json!({"metadata": {}, "driver": driver}),
+        ),
+        (
             "volumeattachments",
             json!({"metadata": {}, "spec": {"attacher": driver}}),
         ),
@@ -152,7 +166,7 @@ fn what_is_being_deleted_does_not_need_the_webhook() {
 }
 
 #[test]
-fn five_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
+fn seven_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
     for set in sets().iter().filter(|set| *set != "driver-only") {
         let webhooks = webhooks(set);
         let mut resources = Vec::new();
@@ -182,6 +196,8 @@ fn five_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
                 "persistentvolumeclaims",
                 "persistentvolumes",
                 "storageclasses",
+                "volumeattributesclasses",
+                "volumesnapshotclasses",
                 "volumeattachments",
                 "virtualmachineinstancemigrations",
             ]
@@ -189,12 +205,18 @@ fn five_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
     }
 }
 
+const IGNORE: &str = "Ignore";
+const FAIL: &str = "Fail";
+
 #[test]
 fn an_absent_webhook_admits_unless_a_value_says_otherwise() {
     for (set, policies) in [
-        ("minimal", ["Ignore"; 5]),
-        ("provided", ["Fail", "Ignore", "Ignore", "Ignore", "Ignore"]),
-        ("full", ["Fail", "Fail", "Fail", "Ignore", "Fail"]),
+        ("minimal", [IGNORE; 7]),
+        (
+            "provided",
+            [FAIL, IGNORE, IGNORE, IGNORE, IGNORE, IGNORE, IGNORE],
+        ),
+        ("full", [FAIL, FAIL, FAIL, FAIL, FAIL, IGNORE, FAIL]),
     ] {
         let found: Vec<String> = webhooks(set)
             .into_iter()

@@ -35,7 +35,7 @@ fn hooks_of_the_same_names_take_the_configuration_and_its_secret_away() {
     let configurations: Vec<_> = release.of("ValidatingWebhookConfiguration").collect();
     let (live, empty) = (configurations[0], configurations[1]);
     assert_eq!(name(live), name(empty));
-    assert_eq!(live["webhooks"].as_array().unwrap().len(), 5);
+    assert_eq!(live["webhooks"].as_array().unwrap().len(), 7);
     assert_eq!(empty["webhooks"].as_array().unwrap().len(), 0);
 }
 

@@ -81,6 +81,32 @@ fn json_has_the_same_facts() {
 }
 
 #[test]
+fn classes_of_what_is_not_offered_are_refused_in_each_version() {
+    let page = human(
+        "
+apiVersion: storage.k8s.io/v1beta1
+kind: VolumeAttributesClass
+metadata: {name: fast}
+driverName: rds.csi.srvlab.io
+parameters: {iops: '1000'}
+---
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotClass
+metadata: {name: nightly}
+driver: rds.csi.srvlab.io
+deletionPolicy: Delete
+",
+    );
+    for part in [
+        "parameters[iops]: ",
+        "driver: rds.csi.srvlab.io offers no snapshots",
+        "2 refused",
+    ] {
+        assert!(page.contains(part), "{page}");
+    }
+}
+
+#[test]
 fn a_claim_without_class_gets_the_default_of_the_manifests() {
     let default = CLASS.replace(
         "{name: rds-nvme}",
