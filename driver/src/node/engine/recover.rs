@@ -26,6 +26,7 @@ use rds_csi_host::block::Device;
 use rds_csi_host::mounter::PathState;
 use rds_csi_host::nvme::Seen;
 use rds_csi_host::registry::{Session, Staging};
+use tracing::info;
 
 use super::reconnect::entitled;
 use crate::node::session::live;
@@ -74,11 +75,12 @@ pub(super) async fn recover(
         return done;
     }
     entitled(cluster, &volume.session).await?;
-    let recovery = match volume.staging.access.volume {
-        VolumeMode::Block => volume.renew_nodes(&device).await,
+    let targets = match volume.staging.access.volume {
+        VolumeMode::Block => volume.nodes_to_renew(&device).await,
         VolumeMode::Filesystem { .. } => volume.remount(&device).await,
     };
-    recovery.map(Some).map_err(words)
+    let targets = targets.map_err(words)?;
+    volume.hand_on(&targets, &device).await.map(Some)
 }
 
 /// A staged volume whose session is live.
@@ -131,49 +133,107 @@ impl<'a> Volume<'a> {
             return Ok(true);
         }
         if self.staging.access.is_block() {
-            return Ok(!self.stale_nodes(device).await?.is_empty());
+            return Ok(!self.stale_nodes(device).await.is_empty());
         }
         let mounts = mounts_at(&self.node.host.mounts().await?, &self.at);
         let own = device.namespace.number;
         Ok(mounts.iter().any(|mount| mount.device != own))
     }
 
-    /// Raw targets whose device node means another device than the volume's. A target that
-    /// is not there was never made, or is gone with its pod.
-    async fn stale_nodes(&self, device: &Device) -> Result<Vec<(PathBuf, bool)>, NodeError> {
+    /// Raw targets whose device node means another device than the volume's, or of which
+    /// nobody can tell. A target that is not there was never made, or is gone with its pod.
+    async fn stale_nodes(&self, device: &Device) -> Vec<(PathBuf, bool)> {
         let mut stale = Vec::new();
         for (target, read_only) in &self.session.targets {
-            match self.node.host.path(target).await? {
-                PathState::Block(number) if number != device.namespace.number => {
-                    stale.push((target.clone(), *read_only));
-                }
-                PathState::Block(_)
-                | PathState::Absent
-                | PathState::Directory { .. }
-                | PathState::File { .. }
-                | PathState::Other => {}
+            match self.node.host.path(target).await {
+                Ok(PathState::Block(number)) if number == device.namespace.number => {}
+                // What is wrong with it is found out, and said, where it is made anew.
+                Ok(PathState::Block(_)) | Err(_) => stale.push((target.clone(), *read_only)),
+                Ok(
+                    PathState::Absent
+                    | PathState::Directory { .. }
+                    | PathState::File { .. }
+                    | PathState::Other,
+                ) => {}
             }
         }
-        Ok(stale)
+        stale
     }
 
-    /// Makes stale device nodes anew. Whoever has an old one open keeps it: only the name
-    /// is another's from now on.
-    async fn renew_nodes(&self, device: &Device) -> Result<Recovery, NodeError> {
+    /// The device nodes that are to be made anew, written down: each is removed before it is
+    /// made, and a crash may come between. Whoever has an old one open keeps it: only the
+    /// name is another's from now on.
+    async fn nodes_to_renew(&self, device: &Device) -> Result<BTreeMap<PathBuf, bool>, NodeError> {
         let mut targets = self.session.recovery.clone().unwrap_or_default();
-        targets.extend(self.stale_nodes(device).await?);
-        // A node is removed before it is made anew, and a crash may come between.
+        targets.extend(self.stale_nodes(device).await);
         self.note(Some(targets.clone())).await?;
-        for (target, read_only) in &targets {
-            self.publish(target, *read_only).await?;
+        Ok(targets)
+    }
+
+    /// Gives every target the device. One that cannot have it keeps none of the others from
+    /// theirs, and alone is left for the next attempt.
+    async fn hand_on(
+        &self,
+        targets: &BTreeMap<PathBuf, bool>,
+        device: &Device,
+    ) -> Result<Recovery, String> {
+        let (mut given, mut failed, mut why) = (0, BTreeMap::new(), Vec::new());
+        for (target, read_only) in targets {
+            match self.give(target, *read_only, device).await {
+                Ok(true) => given += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    why.push(format!("{}: {}", target.display(), Chain(&error)));
+                    failed.insert(target.clone(), *read_only);
+                }
+            }
         }
-        self.note(None).await?;
-        self.node
-            .keep_only(&self.session.volume, device.namespace.number);
+        let left = (!failed.is_empty()).then_some(failed);
+        let noted = self.note(left).await;
+        noted.map_err(|error| Chain(&error).to_string())?;
+        if !why.is_empty() {
+            return Err(format!(
+                "{given} targets have the volume's new device, and these do not get it: {}",
+                why.join("; ")
+            ));
+        }
+        let number = device.namespace.number;
+        self.node.keep_only(&self.session.volume, number);
+        info!(volume_id = %self.session.volume, %device, targets = given, "the targets have the device");
         Ok(Recovery {
             replaced: true,
-            targets: targets.len(),
+            targets: given,
         })
+    }
+
+    /// Publishes the volume anew at a target; whether that is still there.
+    async fn give(
+        &self,
+        target: &Path,
+        read_only: bool,
+        device: &Device,
+    ) -> Result<bool, NodeError> {
+        let is_there = if self.staging.access.is_block() {
+            self.has_parent(target).await?
+        } else {
+            self.clear(target, device).await?;
+            let is_mounted = !self.node.mounts_at(target).await?.is_empty();
+            is_mounted || self.node.host.path(target).await? != PathState::Absent
+        };
+        // Where it is not, it is gone with its pod.
+        if is_there {
+            self.publish(target, read_only).await?;
+        }
+        Ok(is_there)
+    }
+
+    /// A node that was withdrawn is not there, wanted or not. But kubelet makes the directory
+    /// for it, and takes that away with the last pod, also without unpublishing.
+    async fn has_parent(&self, target: &Path) -> Result<bool, NodeError> {
+        let Some(parent) = target.parent() else {
+            return Ok(false);
+        };
+        Ok(self.node.host.path(parent).await? != PathState::Absent)
     }
 
     /// Stages the volume as it was staged, but for this: it was used, so a device that

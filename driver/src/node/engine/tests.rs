@@ -22,6 +22,7 @@ use rds_csi_cluster::{ClusterError, Notice};
 mod crash;
 mod many;
 mod recovery;
+mod targets;
 mod told;
 mod unseen;
 

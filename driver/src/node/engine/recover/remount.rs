@@ -1,21 +1,23 @@
 //! Filesystems: dead mounts are taken away, and the volume is mounted again in their place.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use rds_csi_core::mount::{Mount, mounts_at};
 use rds_csi_core::nvme::DeviceNumber;
 use rds_csi_host::block::Device;
-use rds_csi_host::mounter::{PathState, Unmount};
-use tracing::info;
+use rds_csi_host::mounter::Unmount;
 
-use super::{Recovery, Volume};
+use super::Volume;
 use crate::node::NodeError;
 
 impl Volume<'_> {
-    /// Takes dead mounts away and mounts the volume again, at the staging path and at
-    /// every target.
-    pub(super) async fn remount(&self, device: &Device) -> Result<Recovery, NodeError> {
+    /// Takes the dead mounts at the staging path away and mounts the volume there again: the
+    /// targets that are to get it, written down.
+    pub(super) async fn remount(
+        &self,
+        device: &Device,
+    ) -> Result<BTreeMap<PathBuf, bool>, NodeError> {
         let mounts = self.node.host.mounts().await?;
         let dead = self.dead_below(&mounts, device).await?;
         let is_dead = |mount: &&Mount| dead.contains(&mount.device);
@@ -37,21 +39,7 @@ impl Volume<'_> {
         }
         self.clear(&self.at, device).await?;
         self.stage().await?;
-        for (target, read_only) in &targets {
-            self.clear(target, device).await?;
-            let is_mounted = !self.node.mounts_at(target).await?.is_empty();
-            let is_there = is_mounted || self.node.host.path(target).await? != PathState::Absent;
-            // Where it is not, it is gone with its pod.
-            if is_there {
-                self.publish(target, *read_only).await?;
-            }
-        }
-        self.note(None).await?;
-        info!(volume_id = %self.session.volume, %device, targets = targets.len(), "volume mounted anew");
-        Ok(Recovery {
-            replaced: true,
-            targets: targets.len(),
-        })
+        Ok(targets)
     }
 
     /// The numbers of dead devices that are mounted at the staging path.
@@ -87,7 +75,7 @@ impl Volume<'_> {
     }
 
     /// Takes the dead mounts at a path away, topmost first.
-    async fn clear(&self, path: &Path, device: &Device) -> Result<(), NodeError> {
+    pub(super) async fn clear(&self, path: &Path, device: &Device) -> Result<(), NodeError> {
         while let Some(mount) = self.node.mounts_at(path).await?.pop() {
             if !self.is_dead(&mount, device).await? {
                 break;
