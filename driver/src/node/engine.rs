@@ -4,7 +4,7 @@
 //! While the kernel reconnects by itself nothing is done but telling. Once it has removed
 //! a session ([`State::Removed`]) the engine connects, but only while the cluster says
 //! that the volume is this node's, and only where the device answers at all: one probe
-//! for all volumes of an address. What comes back is handed on only if it is the volume
+//! for all volumes of an address, also of a device that has none of them yet. What comes back is handed on only if it is the volume
 //! that was staged; see [`rds_csi_core::session`] for the states and `recover` for what
 //! consumers get.
 //!

@@ -14,6 +14,15 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 /// The most by which a delay is stretched or shrunk, in hundredths.
 const SPREAD: u32 = 25;
 
+/// A delay, stretched or shrunk by a share that follows from a name and a number.
+#[must_use]
+pub fn spread(delay: Duration, name: &str, number: u32) -> Duration {
+    let mut hash = DefaultHasher::new();
+    (name, number).hash(&mut hash);
+    let share = u32::try_from(hash.finish() % u64::from(2 * SPREAD + 1)).unwrap_or(SPREAD);
+    delay * (100 - SPREAD + share) / 100
+}
+
 /// The attempts so far at one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Backoff {
@@ -40,10 +49,7 @@ impl Backoff {
         let doubled = FIRST
             .saturating_mul(1 << self.failures.min(16))
             .min(LONGEST);
-        let mut hash = DefaultHasher::new();
-        (volume, self.failures).hash(&mut hash);
-        let share = u32::try_from(hash.finish() % u64::from(2 * SPREAD + 1)).unwrap_or(SPREAD);
-        let delay = doubled * (100 - SPREAD + share) / 100;
+        let delay = spread(doubled, volume, self.failures);
         self.failures = self.failures.saturating_add(1);
         self.due = now.saturating_add(delay);
         delay
@@ -52,6 +58,11 @@ impl Backoff {
     /// Puts the next attempt off, without a failure.
     pub fn put_off(&mut self, delay: Duration, now: Duration) {
         self.due = now.saturating_add(delay);
+    }
+
+    /// Has the next attempt begin at `due`, unless it may begin earlier.
+    pub fn hasten(&mut self, due: Duration) {
+        self.due = self.due.min(due);
     }
 
     /// Forgets the failures.
@@ -83,6 +94,11 @@ mod tests {
         backoff.put_off(FIRST, FIRST);
         assert!(!backoff.is_due(FIRST) && backoff.is_due(FIRST * 2));
         assert_eq!(backoff.failures(), 10);
+        backoff.hasten(FIRST * 3);
+        assert!(backoff.is_due(FIRST * 2), "it is never put off by that");
+        backoff.put_off(LONGEST, FIRST);
+        backoff.hasten(FIRST * 3);
+        assert!(!backoff.is_due(FIRST * 2) && backoff.is_due(FIRST * 3));
         backoff.succeeded();
         assert!(backoff.is_due(Duration::ZERO));
         assert!(backoff.failed("a", FIRST) <= FIRST * 5 / 4);

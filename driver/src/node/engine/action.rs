@@ -1,9 +1,12 @@
 //! What is done about the states of sessions, a few volumes at a time.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rds_csi_core::kind::Chain;
-use rds_csi_core::session::State;
+use rds_csi_core::session::{State, backoff};
 use rds_csi_core::volume_id::VolumeId;
 use tracing::debug;
 
@@ -42,12 +45,17 @@ impl Engine {
             }
             let (node, cluster) = (self.node.clone(), self.cluster.clone());
             match tracked.watch.state() {
-                State::Removed if tracked.reconnections.is_due(now) => {
+                State::Removed => {
                     let gate = self.gates.entry(tracked.address()).or_default();
-                    if !gate.may_pass(now) {
+                    let is_due = tracked.reconnections.is_due(now)
+                        || (tracked.is_rejected && gate.may_probe(now));
+                    if !is_due || !gate.may_pass(now) {
                         continue;
                     }
                     gate.enter();
+                    if tracked.is_rejected {
+                        gate.probe(id.as_str(), now);
+                    }
                     let id = id.clone();
                     let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
                     actions.push(Box::pin(async move {
@@ -73,11 +81,7 @@ impl Engine {
                         (id, Outcome::Rescanned)
                     }));
                 }
-                State::Live
-                | State::Connecting
-                | State::Removed
-                | State::Foreign
-                | State::Unknown => continue,
+                State::Live | State::Connecting | State::Foreign | State::Unknown => continue,
             }
             tracked.busy = true;
             tracked.tried = now;
@@ -112,17 +116,40 @@ impl Engine {
         let gate = self.gates.entry(tracked.address()).or_default();
         gate.leave(!matches!(reconnection, Reconnection::NoAnswer), now);
         self.reporter.reconnected(&reconnection);
+        if reconnection != Reconnection::Busy {
+            tracked.is_rejected = matches!(reconnection, Reconnection::Rejected(_));
+        }
         match reconnection {
             // The next look finds it, or that it is gone again.
             Reconnection::Connected => {
                 tracked.reconnections.failed(id.as_str(), now);
+                if gate.accept() {
+                    let address = tracked.address();
+                    self.hasten_rejected(address, now);
+                }
             }
             Reconnection::Busy => tracked.reconnections.put_off(TROUBLED, now),
             // The gate says when to try again, for all volumes there.
             Reconnection::NoAnswer => {}
+            Reconnection::Rejected(words) => {
+                gate.reject(id.as_str(), now);
+                tracked.reconnections.failed(id.as_str(), now);
+                tracked.tell(&mut self.reporter, id, words);
+            }
             Reconnection::NotOurs(words) | Reconnection::Failed(words) => {
                 tracked.reconnections.failed(id.as_str(), now);
                 tracked.tell(&mut self.reporter, id, words);
+            }
+        }
+    }
+
+    /// The device has exports again: what it rejected is worth an attempt. Not one that was
+    /// tried just now, so that the one that stays away is not tried with each of the others.
+    fn hasten_rejected(&mut self, address: (IpAddr, u16), now: Duration) {
+        for tracked in self.tracked.values_mut() {
+            if tracked.is_rejected && tracked.address() == address {
+                let due = tracked.tried.saturating_add(backoff::FIRST).max(now);
+                tracked.reconnections.hasten(due);
             }
         }
     }

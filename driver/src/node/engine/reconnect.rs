@@ -27,7 +27,9 @@ pub(super) enum Reconnection {
     NoAnswer,
     /// The volume is not this node's any more, or nobody can say; in words.
     NotOurs(String),
-    /// The device answered and refused, or the kernel did; in words.
+    /// The device answered and does not have the volume, or not for this node; in words.
+    Rejected(String),
+    /// Something else failed, here or there; in words.
     Failed(String),
 }
 
@@ -73,6 +75,9 @@ pub(super) async fn reconnect(
         }
         Err(NodeError::Connect(ConnectError::Refused { .. } | ConnectError::NoAnswer { .. })) => {
             Reconnection::NoAnswer
+        }
+        Err(failed @ NodeError::Connect(ConnectError::Rejected { .. })) => {
+            Reconnection::Rejected(Chain(&failed).to_string())
         }
         Err(failed) => Reconnection::Failed(Chain(&failed).to_string()),
     }

@@ -53,6 +53,7 @@ impl Engine {
                     is_hollow: false,
                     unproved: true,
                     reconnections: Backoff::default(),
+                    is_rejected: false,
                     recoveries: Backoff::default(),
                     tried: now,
                     busy: false,

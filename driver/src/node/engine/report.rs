@@ -122,7 +122,7 @@ impl Reporter {
             Reconnection::Busy => return,
             Reconnection::NoAnswer => "no_answer",
             Reconnection::NotOurs(_) => "not_ours",
-            Reconnection::Failed(_) => "error",
+            Reconnection::Rejected(_) | Reconnection::Failed(_) => "error",
         });
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Tracked {
     pub(super) is_hollow: bool,
     /// The attempts to connect it since it was last live for long.
     pub(super) reconnections: Backoff,
+    /// Whether the device answered the last of them by rejecting it.
+    pub(super) is_rejected: bool,
     /// The attempts to hand it to its consumers.
     pub(super) recoveries: Backoff,
     /// When something was done about it last.

@@ -66,6 +66,43 @@ async fn a_hundred_volumes_come_back_without_a_storm() {
     assert_eq!(lost, COUNT);
 }
 
+/// The port is open before the exports are: the kernel gives every session up.
+#[tokio::test(start_paused = true)]
+async fn exports_that_come_back_after_minutes_are_found_within_seconds() {
+    let (lab, nqns) = staged().await;
+    for lost in [1, COUNT] {
+        // The first one stays away.
+        let (away, lost) = nqns[..=lost.min(COUNT - 1)].split_first().unwrap();
+        beside(&lab, &Told::new(Says::Attached), async {
+            seconds(5).await;
+            for nqn in lost.iter().chain([away]) {
+                lab.array.set_exported(nqn, false);
+                lab.host.lose(nqn);
+            }
+            let connects = lab.count("connect");
+            seconds(120).await;
+            let attempts = lab.count("connect") - connects;
+            assert!(attempts < 120 + 10 * (lost.len() + 1), "{attempts} in vain");
+            for nqn in lost {
+                lab.array.set_exported(nqn, true);
+            }
+            let (connects, back) = (lab.count("connect"), Instant::now());
+            until("the others are back", || {
+                let connected = lab.host.connected();
+                lost.iter().all(|nqn| connected.contains(nqn.as_str()))
+            })
+            .await;
+            let after = back.elapsed();
+            assert!(after < Duration::from_millis(3250), "{after:?}");
+            let attempts = lab.count("connect") - connects;
+            assert!(attempts < lost.len() + 8, "{attempts} for {}", lost.len());
+            lab.array.set_exported(away, true);
+            seconds(60).await;
+        })
+        .await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_hangs_holds_up_no_other() {
     let (lab, nqns) = staged().await;

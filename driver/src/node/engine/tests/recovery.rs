@@ -257,13 +257,14 @@ async fn content_that_is_not_the_volumes_is_neither_mounted_nor_formatted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_export_that_comes_back_later_is_found_with_growing_patience() {
+async fn an_export_that_comes_back_much_later_is_found_with_growing_patience() {
     let lab = published(EXT4).await;
     let cluster = Told::new(Says::Attached);
     beside(&lab, &cluster, async {
         seconds(5).await;
         lab.array.set_exported(&lab.nqn, false);
         lab.host.lose(&lab.nqn);
+        seconds(600).await;
         let connects = lab.count("connect");
         seconds(600).await;
         let attempts = lab.count("connect") - connects;
