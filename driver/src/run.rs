@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use rds_csi_core::kind::Chain;
 use rds_csi_host::Linux;
 use rds_csi_host::command::Runner;
+use rds_csi_host::registry::Registry;
 use rds_csi_host::sys::{Root, boot_id};
 use rds_csi_routeros::RdsClient;
 use tokio::runtime::{Builder, Runtime};
@@ -32,6 +33,9 @@ use rds_csi_cluster::{ApiServer, NodeApiServer, NodeCluster};
 const BAD_CONFIG: u8 = 64;
 /// A second signal: what shells report for a program ended by SIGINT.
 const FORCED: u8 = 130;
+/// The blocking threads of a node: for all calls that may hang at once, and for what has no
+/// cap of its own: changes of records, closing devices, files.
+const NODE_THREADS: usize = Linux::THREADS + Registry::THREADS + 64;
 /// How long threads that hang in the kernel, on a dead device, may hold up the end.
 const HANGING_THREADS: Duration = Duration::from_millis(200);
 
@@ -84,11 +88,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Two workers carry a controller, which encrypts. A node waits for the kernel, and one
 /// worker does that with fewer wake-ups: nothing on it may block. Threads for blocking
-/// calls are made as they are needed; a node may have 64 that hang.
+/// calls are made as they are needed; of a node's, as many as its host lets hang may do so,
+/// and there are threads for others all the same.
 fn runtime(role: &Role) -> io::Result<Runtime> {
     let (mut builder, blocking) = match role {
         Role::Controller(_) => (Builder::new_multi_thread(), 8),
-        Role::Node(_) => (Builder::new_current_thread(), 80),
+        Role::Node(_) => (Builder::new_current_thread(), NODE_THREADS),
     };
     builder
         .worker_threads(2)

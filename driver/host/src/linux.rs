@@ -9,7 +9,12 @@ use crate::nvme::Pulse;
 use crate::sys::Root;
 use crate::sys::calls::Calls;
 
-/// This machine. Clones share the cap on hanging calls and the connection lock.
+/// This machine. Clones share the caps on hanging calls and the connection lock.
+///
+/// Calls wait for one another only where they wait for the same thing. An unmount that
+/// writes back to a device that is away sleeps in the kernel until that returns, one for
+/// each volume of a node that is drained meanwhile; whoever only asks sysfs, procfs or a
+/// directory of kubelet's, and whoever works on a device of another appliance, goes on.
 ///
 /// A call that hangs in the kernel keeps a thread of the runtime's blocking pool until
 /// it returns, so a program that uses this must end its runtime with
@@ -17,6 +22,13 @@ use crate::sys::calls::Calls;
 #[derive(Debug, Clone)]
 pub struct Linux {
     pub(crate) root: Arc<Root>,
+    /// For reading sysfs and procfs, which no device holds up.
+    pub(crate) looks: Calls,
+    /// For names in directories of kubelet's and ours.
+    pub(crate) paths: Calls,
+    /// For unmounting.
+    pub(crate) unmounts: Calls,
+    /// For the rest: whatever may wait for a device.
     pub(crate) calls: Calls,
     pub(crate) runner: Arc<Runner>,
     /// Connecting and disconnecting change one table of the kernel: one at a time, so
@@ -27,15 +39,25 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// How many calls may hang at once.
-    const MAX_HANGING: usize = 64;
+    const LOOKS: usize = 16;
+    const PATHS: usize = 32;
+    /// More than a node has volumes with something to write back.
+    const UNMOUNTS: usize = 256;
+    const CALLS: usize = 64;
+
+    /// How many calls may hang at once, each with a thread of the runtime's blocking pool,
+    /// which must have more than these. Threads are made as they are needed.
+    pub const THREADS: usize = Self::LOOKS + Self::PATHS + Self::UNMOUNTS + Self::CALLS;
 
     /// A host whose interfaces lie at `root` and whose programs `runner` starts.
     #[must_use]
     pub fn new(root: Root, runner: Runner) -> Self {
         Self {
             root: Arc::new(root),
-            calls: Calls::new(Self::MAX_HANGING),
+            looks: Calls::new(Self::LOOKS),
+            paths: Calls::new(Self::PATHS),
+            unmounts: Calls::new(Self::UNMOUNTS),
+            calls: Calls::new(Self::CALLS),
             runner: Arc::new(runner),
             connections: Arc::new(Mutex::new(())),
             pulse: Arc::default(),

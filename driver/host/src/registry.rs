@@ -46,6 +46,9 @@ pub struct Registry {
 type Index = BTreeMap<VolumeId, Vec<RawTarget>>;
 
 impl Registry {
+    /// How many threads of the runtime's blocking pool its readings take at most.
+    pub const THREADS: usize = READINGS;
+
     /// The registry below a directory of the host that outlives the plugin and, better,
     /// a reboot. Nothing is made before the first record.
     #[must_use]

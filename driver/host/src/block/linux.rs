@@ -133,7 +133,7 @@ impl BlockDevices for Linux {
         }
         let path = self.root.sys.join("dev/block").join(number.to_string());
         let read = path.clone();
-        self.calls
+        self.looks
             .io("stat", &path, SHORT, move || read.try_exists())
             .await
             .map_err(|source| DeviceError::Call {
@@ -152,7 +152,7 @@ impl BlockDevices for Linux {
             source,
         };
         let owner = self
-            .calls
+            .looks
             .run("read", &path, SHORT, move || read_attribute(&read))
             .await
             .map_err(unread)?;

@@ -27,7 +27,7 @@ impl Mounter for Linux {
     async fn mounts(&self) -> Result<Vec<Mount>, MountError> {
         let root = self.root.clone();
         let path = root.proc.join("self/mountinfo");
-        self.calls
+        self.looks
             .run("read", &path, SHORT, move || mountinfo::read(&root))
             .await
             .map_err(MountError::Table)?
@@ -81,7 +81,7 @@ impl Mounter for Linux {
     async fn unmount(&self, target: &Path, how: Unmount) -> Result<(), MountError> {
         let path = target.to_owned();
         let result = self
-            .calls
+            .unmounts
             .io("umount2", target, LONG, move || {
                 mounting::unmount(&path, how)
             })
@@ -174,7 +174,7 @@ impl Linux {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, MountError> {
         let owned = path.to_owned();
-        self.calls
+        self.paths
             .io(call, path, SHORT, move || work(&owned))
             .await
             .map_err(|source| MountError::Path {

@@ -40,7 +40,7 @@ impl NvmeHost for Linux {
     async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError> {
         let root = self.root.clone();
         let path = root.sys.join("class/nvme-subsystem");
-        self.calls
+        self.looks
             .run("read", &path, SHORT, move || sysfs::subsystems(&root))
             .await
             .map_err(NvmeError::Read)?
@@ -49,7 +49,7 @@ impl NvmeHost for Linux {
     async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {
         let (root, owned) = (self.root.clone(), nqn.clone());
         let path = root.sys.join("class/nvme-subsystem");
-        self.calls
+        self.looks
             .run("read", &path, SHORT, move || {
                 sysfs::subsystem(&root, &owned)
             })
@@ -60,7 +60,7 @@ impl NvmeHost for Linux {
     async fn changed(&self, nqns: &[Nqn]) -> Result<Vec<(Nqn, Option<Subsystem>)>, NvmeError> {
         let (root, pulse, nqns) = (self.root.clone(), self.pulse.clone(), nqns.to_vec());
         let path = self.root.sys.join("class/nvme");
-        self.calls
+        self.looks
             .run("read", &path, SHORT, move || pulse.changed(&root, &nqns))
             .await
             .map_err(NvmeError::Read)?

@@ -23,7 +23,7 @@ use super::*;
 use crate::Linux;
 use crate::block::{BlockDevices, Device};
 use crate::command::Runner;
-use crate::mounter::{Meant, Mounter, Unmount};
+use crate::mounter::{Meant, Mounter, PathState, Unmount};
 use crate::nvme::NvmeHost;
 use crate::registry::{Registry, Session};
 
@@ -149,6 +149,57 @@ fn no_call_that_hangs_holds_up_a_runtime_of_one_thread() {
         done.send(()).unwrap();
     });
     outcome.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+/// Takes every slot with a call that does not return before what is returned is dropped.
+async fn hang(calls: &calls::Calls, count: usize) -> Vec<mpsc::Sender<()>> {
+    let mut gates = Vec::new();
+    for _ in 0..count {
+        let (open, gate) = mpsc::channel::<()>();
+        gates.push(open);
+        let call = move || gate.recv().unwrap_or_default();
+        let within = Duration::from_millis(1);
+        let hung = calls.run("umount2", Path::new("/x"), within, call).await;
+        assert!(matches!(hung, Err(CallError::TimedOut { .. })), "{hung:?}");
+    }
+    gates
+}
+
+#[tokio::test]
+async fn unmounts_that_hang_hold_up_unmounts_only() {
+    let base = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        ("proc/self/mountinfo", ""),
+        ("sys/dev/block/259:0/device/subsysnqn", nqn().as_str()),
+    ] {
+        let path = base.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    std::fs::create_dir_all(base.path().join("sys/class/nvme-subsystem")).unwrap();
+    let host = Linux::new(Root::below(base.path()), Runner::default());
+    // A node with 100 volumes is drained while their device is away.
+    let unmounts = hang(&host.unmounts, 100).await;
+    let read = host
+        .calls
+        .io("read", Path::new("/x"), Duration::from_secs(20), || Ok(()));
+    read.await.unwrap();
+    // And then whatever works on devices hangs too.
+    let calls = hang(&host.calls, 64).await;
+    assert_eq!(host.mounts().await.unwrap(), []);
+    assert_eq!(host.subsystems().await.unwrap(), []);
+    assert_eq!(host.subsystem(&nqn()).await.unwrap(), None);
+    let number = device().namespace.number;
+    assert!(host.exists(number).await.unwrap());
+    assert_eq!(
+        host.owner(number).await.unwrap().as_deref(),
+        Some(nqn().as_str())
+    );
+    let target = base.path().join("target");
+    host.make_directory(&target).await.unwrap();
+    host.remove_directory(&target).await.unwrap();
+    assert_eq!(host.path(&target).await.unwrap(), PathState::Absent);
+    drop((unmounts, calls));
 }
 
 #[tokio::test(start_paused = true)]
