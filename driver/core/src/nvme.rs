@@ -121,6 +121,17 @@ impl Subsystem {
             .iter()
             .any(|controller| controller.state == ControllerState::Live)
     }
+
+    /// The host NQN of a connection that somebody else than `host` opened. Of a connection
+    /// that does not say its name it is not known who did.
+    #[must_use]
+    pub fn stranger(&self, host: &Nqn) -> Option<&str> {
+        let mut names = self.controllers.iter();
+        names.find_map(|controller| {
+            let name = controller.host_nqn.as_deref();
+            name.filter(|name| *name != host.as_str())
+        })
+    }
 }
 
 /// What the kernel is told about a connection; `None` leaves the kernel's default.

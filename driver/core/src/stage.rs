@@ -7,8 +7,9 @@
 //!
 //! The rules that keep data: a device is formatted only if a full examination found it
 //! blank, its size is exactly what was attached, and no record says that it was used;
-//! a filesystem is mounted only if it is the one that was made for this volume; and a
-//! session is ended only if it is proved ours and nobody holds its device.
+//! a filesystem is mounted only if it is the one that was made for this volume; a
+//! session that somebody else opened is not used; and a session is ended only if it is
+//! proved ours and nobody holds its device.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -77,6 +78,8 @@ impl Knowledge {
 pub struct Desired {
     /// The subsystem.
     pub nqn: Nqn,
+    /// Under which host NQN this node opens sessions.
+    pub host: Nqn,
     /// Where it is.
     pub address: IpAddr,
     /// The TCP port.
@@ -210,6 +213,16 @@ fn live_namespace<'a>(
             });
         }
     }
+    if let (Some(found), false) = (
+        subsystem.stranger(&desired.host),
+        is_taken_over(observed, desired),
+    ) {
+        return Err(StageError::OtherHost {
+            nqn: desired.nqn.clone(),
+            found: found.to_owned(),
+            host: desired.host.clone(),
+        });
+    }
     match subsystem.namespaces.as_slice() {
         [namespace] if subsystem.is_live() && namespace.size > Bytes::default() => {
             Ok(Session::Ready(namespace))
@@ -220,6 +233,12 @@ fn live_namespace<'a>(
             count: more.len(),
         }),
     }
+}
+
+/// Whether the older driver staged the volume: it opened its sessions under the machine's
+/// own name, and pods are on its mount.
+fn is_taken_over(observed: &Observed, desired: &Desired) -> bool {
+    desired.any_uuid && !observed.mounts.is_empty()
 }
 
 /// A mount without a session is of a device that is gone: connecting would bring a new

@@ -137,6 +137,16 @@ pub(crate) enum NodeError {
         /// What the kernel shows.
         seen: String,
     },
+    /// A session that nobody keeps a record of.
+    #[error(
+        "volume {id} has no session on this node that is known to be this driver's, so nobody would look after a raw target; none is made. If somebody else connected it, make sure on the node that nobody uses it, run: nvme disconnect -n {nqn}, and delete the pod, so that the volume is staged anew"
+    )]
+    NotThisDrivers {
+        /// The volume.
+        id: VolumeId,
+        /// The subsystem.
+        nqn: Nqn,
+    },
     /// Its session leads to something else.
     #[error("{nqn} is not the volume that was staged ({seen}); nothing is touched")]
     NotTheVolume {
@@ -186,7 +196,9 @@ impl Failure for NodeError {
             Self::Registry(source) => source.kind(),
             Self::OtherNqn { .. } | Self::NoSize(_) => Kind::Invalid,
             Self::NotPublished { .. } => Kind::NotFound,
-            Self::OtherDevice { .. } | Self::NotTheVolume { .. } => Kind::Conflict,
+            Self::OtherDevice { .. } | Self::NotThisDrivers { .. } | Self::NotTheVolume { .. } => {
+                Kind::Conflict
+            }
             Self::OutOfTime { .. } => Kind::Timeout,
             Self::Unplanned { .. } => Kind::Bug,
             Self::NotUndone { .. }

@@ -100,7 +100,7 @@ impl Node {
                 return Err(self.not_seen(&request.target).await?);
             }
             if desired.is_recorded() && !std::mem::replace(&mut recorded, true) {
-                self.record_target(&request.id, nqn, &request.target, desired.read_only)
+                self.record_target(&request.id, nqn, &request.target, desired)
                     .await?;
             }
             debug!(volume_id = %request.id, ?step, "publishing");

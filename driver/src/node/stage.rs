@@ -14,6 +14,7 @@ use rds_csi_core::context::{PublishContext, VolumeContext};
 use rds_csi_core::filesystem::FsType;
 use rds_csi_core::kind::Failure;
 use rds_csi_core::mount::mounts_at;
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::stage::{self, Desired, Knowledge, Observed, Step};
 use rds_csi_core::volume_id::{Form, VolumeId};
 use rds_csi_host::block::{Device, DeviceError, Superblock};
@@ -48,13 +49,14 @@ pub(crate) struct StageRequest {
 }
 
 impl StageRequest {
-    fn desired(&self) -> Result<Desired, NodeError> {
+    fn desired(&self, host: &Nqn) -> Result<Desired, NodeError> {
         let is_older = self.id.form() == Form::Long;
         if self.publish.size.is_none() && !is_older {
             return Err(NodeError::NoSize(self.id.clone()));
         }
         Ok(Desired {
             nqn: self.context.nqn.clone(),
+            host: host.clone(),
             address: self.context.nvme_address,
             port: self.context.nvme_port,
             size: self.publish.size,
@@ -87,7 +89,7 @@ impl Node {
     /// Stages the volume, or finds it staged.
     pub(crate) async fn stage(&self, request: &StageRequest) -> Result<(), NodeError> {
         self.verify_nqn(&request.id, &request.context.nqn)?;
-        let desired = request.desired()?;
+        let desired = request.desired(&self.settings.identity.nqn)?;
         let mut budget = Budget::new();
         let outcome = match self.settle(request, &desired, &mut budget).await {
             Ok(device) => self.mark_staged(request, &device).await,

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rds_csi_core::nqn::Nqn;
 use rds_csi_core::nvme::DeviceNumber;
+use rds_csi_core::publish::Desired;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::mounter::PathState;
 use rds_csi_host::registry::Session;
+
 use tracing::warn;
 
 use super::{Node, NodeError};
@@ -30,22 +32,33 @@ impl Node {
         Ok(found)
     }
 
-    /// Records a target before it is made.
+    /// Records a target before it is made. A raw one is not made without: nobody would
+    /// withdraw it once its device is gone.
     pub(super) async fn record_target(
         &self,
         id: &VolumeId,
         nqn: &Nqn,
         target: &Path,
-        read_only: bool,
+        desired: Desired,
     ) -> Result<(), NodeError> {
         let recorded = match self.registry.get(id).await? {
             None => self.rebuild_record(id, nqn).await?,
             recorded => recorded,
         };
-        let Some(mut session) = recorded else {
-            warn!(volume_id = %id, %nqn, "the session is not this driver's, so its targets are not recorded");
-            return Ok(());
+        let mut session = match recorded {
+            Some(session) => session,
+            None if desired.block => {
+                return Err(NodeError::NotThisDrivers {
+                    id: id.clone(),
+                    nqn: nqn.clone(),
+                });
+            }
+            None => {
+                warn!(volume_id = %id, %nqn, "the session is not this driver's, so its targets are not recorded");
+                return Ok(());
+            }
         };
+        let read_only = desired.read_only;
         if session.targets.insert(target.to_owned(), read_only) != Some(read_only) {
             self.registry.record(&session).await?;
         }

@@ -60,8 +60,12 @@ async fn sessions_of_strangers_are_never_ended() {
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains(STRANGER), "{refused:?}");
     assert_eq!(node.sessions(nqn(&volume)).await, "live");
-    let staged = volume.stage(node.plugin(), &context).await;
-    println!("staged over a stranger's session: {staged:?}");
+    let staged = volume.stage(node.plugin(), &context).await.unwrap_err();
+    assert_eq!(staged.code(), Code::FailedPrecondition, "{staged:?}");
+    let help = format!("nvme disconnect -n {}", nqn(&volume));
+    for word in [STRANGER, &help] {
+        assert!(staged.message().contains(word), "{staged:?}");
+    }
     let unstaged = volume.unstage(node.plugin()).await;
     assert!(unstaged.is_err(), "a stranger's session was ended");
     assert_eq!(node.sessions(nqn(&volume)).await, "live");

@@ -20,6 +20,18 @@ pub enum StageError {
         /// Where it should be.
         wanted: String,
     },
+    /// Somebody else's session.
+    #[error(
+        "{nqn} is connected already as {found}, not as this node, {host}: whoever opened that session may use the volume, so it is neither used nor ended. Make sure on the node that nobody uses it, then run: nvme disconnect -n {nqn}"
+    )]
+    OtherHost {
+        /// The subsystem.
+        nqn: Nqn,
+        /// Under which host NQN.
+        found: String,
+        /// This node's.
+        host: Nqn,
+    },
     /// More than one namespace: no volume of this driver has that.
     #[error("{nqn} has {count} namespaces instead of one; nothing is touched")]
     Namespaces {
@@ -100,6 +112,7 @@ impl Failure for StageError {
             Self::WrongSize { .. } => Kind::Unreachable,
             Self::OtherType { .. } => Kind::Exists,
             Self::OtherAddress { .. }
+            | Self::OtherHost { .. }
             | Self::Namespaces { .. }
             | Self::OtherMount { .. }
             | Self::ForeignFilesystem { .. }

@@ -12,6 +12,7 @@ const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:1";
 fn desired(fs: Option<FsType>) -> Desired {
     Desired {
         nqn: "nqn.2000-02.com.mikrotik:pvc-1".parse().unwrap(),
+        host: HOST.parse().unwrap(),
         address: "10.0.0.1".parse().unwrap(),
         port: 4420,
         size: Some(Bytes::gib(1)),
@@ -383,8 +384,84 @@ fn a_session_of_somebody_else_is_never_ended() {
         unstage(&staged, true),
         Err(UnstageError::NotOurs { .. })
     ));
+    // Our record says nothing of a session under another name, nor of one beside ours.
+    staged.recorded = true;
+    let stranger = staged.clone();
+    let both = staged.subsystem.as_mut().unwrap();
+    both.controllers.extend(subsystem().controllers);
+    for staged in [stranger, staged] {
+        let error = unstage(&staged, true).unwrap_err().to_string();
+        for word in [
+            "uuid:2",
+            "nvme disconnect -n nqn.2000-02.com.mikrotik:pvc-1",
+        ] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_session_without_a_name_is_ended_only_if_it_was_recorded() {
+    let mut staged = Staged {
+        subsystem: Some(subsystem()),
+        ..Staged::default()
+    };
+    staged.subsystem.as_mut().unwrap().controllers[0].host_nqn = None;
+    assert!(matches!(
+        unstage(&staged, true),
+        Err(UnstageError::NotOurs { .. })
+    ));
     staged.recorded = true;
     assert_eq!(unstage(&staged, true), Ok(Some(UnstageStep::Disconnect)));
+}
+
+#[test]
+fn a_session_of_somebody_else_is_not_staged_on() {
+    let mut observed = Observed {
+        subsystem: Some(subsystem()),
+        ..Observed::default()
+    };
+    let mut other = subsystem().controllers.remove(0);
+    other.host_nqn = Some("nqn.2014-08.org.nvmexpress:uuid:2".into());
+    for beside in [true, false] {
+        let controllers = &mut observed.subsystem.as_mut().unwrap().controllers;
+        controllers.truncate(usize::from(beside));
+        controllers.push(other.clone());
+        for fs in [None, Some(FsType::Ext4)] {
+            let error = next(&observed, &desired(fs)).unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+            let words = error.to_string();
+            for word in [
+                "uuid:2",
+                HOST,
+                "nvme disconnect -n nqn.2000-02.com.mikrotik:pvc-1",
+            ] {
+                assert!(words.contains(word), "{words}");
+            }
+        }
+    }
+    // Whose a session without a name is, nobody knows.
+    observed.subsystem.as_mut().unwrap().controllers[0].host_nqn = None;
+    assert_eq!(next(&observed, &desired(None)), Ok(Some(Step::Identify)));
+}
+
+#[test]
+fn a_mount_that_the_older_driver_left_is_taken_over_with_its_session() {
+    let mut observed = Observed {
+        subsystem: Some(subsystem()),
+        mounts: vec![mount(1)],
+        ..Observed::default()
+    };
+    observed.subsystem.as_mut().unwrap().controllers[0].host_nqn =
+        Some("nqn.2014-08.org.nvmexpress:uuid:2".into());
+    let mut older = desired(Some(FsType::Ext4));
+    let refused = next(&observed, &older);
+    assert!(matches!(refused, Err(StageError::OtherHost { .. })));
+    older.any_uuid = true;
+    assert_eq!(next(&observed, &older), Ok(None));
+    observed.mounts.clear();
+    let refused = next(&observed, &older);
+    assert!(matches!(refused, Err(StageError::OtherHost { .. })));
 }
 
 proptest! {

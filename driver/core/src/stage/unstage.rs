@@ -5,7 +5,7 @@
 
 use crate::kind::{Failure, Kind};
 use crate::nqn::Nqn;
-use crate::nvme::Subsystem;
+use crate::nvme::{Controller, Subsystem};
 
 /// What a look at the node showed of a volume to unstage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +46,9 @@ pub enum UnstageError {
         holders: Vec<String>,
     },
     /// A session that this driver did not open.
-    #[error("{nqn} is connected as {found}, not by this driver; it is not disconnected")]
+    #[error(
+        "{nqn} is connected as {found}, not by this driver; it is not disconnected. Make sure on the node that nobody uses it, then run: nvme disconnect -n {nqn}"
+    )]
     NotOurs {
         /// The subsystem.
         nqn: Nqn,
@@ -63,8 +65,10 @@ impl Failure for UnstageError {
 
 /// The next step of unstaging; `None` once nothing of the volume is left.
 ///
-/// A session is ours if the record has the volume or if it was opened under `host`, an
-/// identity that only this driver uses. `holders_known` says whether
+/// A session is ours if it was opened under `host`, an identity that only this driver
+/// uses, or, where it does not say its name, if the record has the volume. One of
+/// somebody else's is left alone, and so is one of ours beside it: they lead to one
+/// device. `holders_known` says whether
 /// [`Staged::holders`] has been asked for since the last change.
 pub fn next_unstage(
     staged: &Staged,
@@ -83,15 +87,7 @@ pub fn next_unstage(
     else {
         return Ok(forget);
     };
-    let other = subsystem
-        .controllers
-        .iter()
-        .find(|controller| controller.host_nqn.as_deref() != Some(host.as_str()));
-    if let (Some(other), false) = (other, staged.recorded) {
-        let found = other
-            .host_nqn
-            .clone()
-            .unwrap_or_else(|| "an unknown host".to_owned());
+    if let Some(found) = not_ours(subsystem, host, staged.recorded) {
         return Err(UnstageError::NotOurs {
             nqn: nqn.clone(),
             found,
@@ -107,4 +103,16 @@ pub fn next_unstage(
         });
     }
     Ok(Some(UnstageStep::Disconnect))
+}
+
+/// Under whose name a session was opened that is not ours to end.
+fn not_ours(subsystem: &Subsystem, host: &Nqn, recorded: bool) -> Option<String> {
+    let nameless = |controller: &Controller| controller.host_nqn.is_none();
+    match subsystem.stranger(host) {
+        Some(stranger) => Some(stranger.to_owned()),
+        None if !recorded && subsystem.controllers.iter().any(nameless) => {
+            Some("an unknown host".to_owned())
+        }
+        None => None,
+    }
 }

@@ -2,7 +2,10 @@
 
 use rds_csi_core::nvme::ControllerState;
 
+use rds_csi_host::mounter::Meant;
+
 use super::*;
+use crate::node::session::live;
 
 #[tokio::test]
 async fn a_volume_that_was_never_here_is_unstaged_and_unpublished() {
@@ -87,21 +90,75 @@ async fn sessions_with_similar_names_are_not_touched() {
 }
 
 #[tokio::test]
-async fn a_strangers_session_is_used_but_never_ended() {
+async fn a_strangers_session_is_neither_used_nor_ended() {
     let lab = Lab::new(Medium::Blank);
     let nqn = lab.nqn.clone();
     lab.connect_as(identity("somebody"), &nqn).await;
+    for used in Use::ALL {
+        for refused in [lab.stage(used).await, lab.unstage().await] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict, "{error}");
+            let words = error.to_string();
+            assert!(words.contains(identity("somebody").nqn.as_str()), "{words}");
+            assert!(
+                words.contains(&format!("nvme disconnect -n {nqn}")),
+                "{words}"
+            );
+        }
+        assert!(lab.is_connected());
+        assert_eq!((lab.formats(), lab.host.mount_table()), (0, vec![]));
+        assert_eq!(lab.node.registry.all().await.unwrap(), []);
+    }
+    // Its owner does what the refusal says.
+    lab.host.disconnect(&nqn).await.unwrap();
+    lab.stage(Use::Block).await.unwrap();
+    lab.unstage().await.unwrap();
+    lab.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_session_beside_ours_is_not_ended_with_it() {
+    let lab = Lab::new(Medium::Blank);
+    let nqn = lab.nqn.clone();
+    lab.stage(Use::Block).await.unwrap();
+    lab.connect_as(identity("somebody"), &nqn).await;
     let error = lab.unstage().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict, "{error}");
-    for used in [EXT4, Use::Block] {
-        lab.stage(used).await.unwrap();
-        lab.publish(used).await.unwrap();
-        lab.unpublish().await.unwrap();
-        let error = lab.unstage().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Conflict, "{error}");
-        assert!(lab.is_connected());
-        assert_eq!(lab.host.mount_table(), []);
-    }
+    assert!(!lab.host.log().iter().any(|call| call == "disconnect"));
+    lab.host.disconnect(&nqn).await.unwrap();
+    lab.unstage().await.unwrap();
+    lab.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_mount_of_the_older_driver_is_used_on_with_its_session() {
+    let lab = Lab::with(OLDER, Medium::Blank);
+    lab.array.set_medium(&lab.nqn, own(&lab, FsType::Ext4));
+    let nqn = lab.nqn.clone();
+    lab.connect_as(identity("its machine"), &nqn).await;
+    let device = live(lab.node.seen(&nqn).await.unwrap(), &nqn).unwrap();
+    lab.host.make_directory(Path::new(STAGING)).await.unwrap();
+    let meant = Meant {
+        fs: FsType::Ext4,
+        uuid: None,
+    };
+    lab.host
+        .mount(&device, Path::new(STAGING), meant, &[])
+        .await
+        .unwrap();
+    lab.stage(EXT4).await.unwrap();
+    lab.publish(EXT4).await.unwrap();
+    lab.unpublish().await.unwrap();
+    let error = lab.unstage().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    assert_eq!((lab.is_connected(), lab.host.mount_table()), (true, vec![]));
+    // A raw target would be one that nobody withdraws.
+    let error = lab.publish(Use::Block).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    assert_eq!(lab.path(TARGET).await, PathState::Absent);
+    lab.host.disconnect(&nqn).await.unwrap();
+    lab.unstage().await.unwrap();
+    lab.assert_gone().await;
 }
 
 #[tokio::test]
