@@ -18,11 +18,13 @@ use crate::sys::calls::Calls;
 
 mod error;
 mod files;
+mod outages;
 mod session;
 mod stored;
 
 pub use error::RegistryError;
 use error::read_error;
+pub use outages::Outages;
 pub use session::{RawTarget, Session, Staging};
 
 /// For reading. The state directory may itself lie on a disk that is away, and a question
@@ -35,6 +37,9 @@ const READINGS: usize = 16;
 /// The directory of records; one file for each volume.
 #[derive(Debug, Clone)]
 pub struct Registry {
+    /// Where all is kept.
+    state: PathBuf,
+    /// Where the records are.
     directory: PathBuf,
     reads: Calls,
     /// How many changes this process has made.
@@ -54,6 +59,7 @@ impl Registry {
     #[must_use]
     pub fn new(state_directory: &Path) -> Self {
         Self {
+            state: state_directory.to_owned(),
             directory: state_directory.join("sessions"),
             reads: Calls::new(READINGS),
             changes: Arc::new(watch::Sender::new(0)),
@@ -117,6 +123,22 @@ impl Registry {
     /// leave the rest alone.
     pub async fn readable(&self) -> Result<(Vec<Session>, Vec<RegistryError>), RegistryError> {
         self.reading(self.directory.clone(), files::read_all).await
+    }
+
+    /// Writes down which volumes are lost in this boot of the machine, and since when.
+    pub async fn note_outages(&self, boot: &str, outages: Outages) -> Result<(), RegistryError> {
+        let boot = boot.to_owned();
+        self.blocking(self.state.clone(), move |state| {
+            outages::write(state, &boot, &outages)
+        })
+        .await
+    }
+
+    /// Which volumes were lost in this boot of the machine when that was last written down.
+    pub async fn outages(&self, boot: &str) -> Result<Outages, RegistryError> {
+        let boot = boot.to_owned();
+        self.reading(self.state.clone(), move |state| outages::read(state, &boot))
+            .await
     }
 
     /// Every recorded target of a raw device. Records that cannot be read are passed over,

@@ -33,6 +33,7 @@ use rds_csi_cluster::NodeCluster;
 
 mod action;
 mod gate;
+mod outages;
 mod reconnect;
 mod records;
 mod recover;
@@ -42,6 +43,7 @@ mod unused;
 
 use action::Actions;
 use gate::Gate;
+use outages::{Notes, Outages};
 pub(crate) use recover::Recovery;
 use report::Reporter;
 use tracked::Tracked;
@@ -63,6 +65,7 @@ pub(crate) struct Engine {
     begun: Instant,
     tracked: BTreeMap<VolumeId, Tracked>,
     gates: BTreeMap<(IpAddr, u16), Gate>,
+    outages: Outages,
     /// Which records were found damaged, so that each is told once.
     damaged: Vec<String>,
     /// Why the records could not be read at all; they are to be read still.
@@ -84,6 +87,7 @@ impl Engine {
             begun: Instant::now(),
             tracked: BTreeMap::new(),
             gates: BTreeMap::new(),
+            outages: Outages::default(),
             damaged: Vec::new(),
             unread: None,
             unused: Unused::default(),
@@ -94,10 +98,11 @@ impl Engine {
     /// Watches until `stop`, then lets the actions under way come to their end.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.node.registry.changes();
-        let mut actions = Actions::new();
+        let (mut actions, mut notes) = (Actions::new(), Notes::new());
         let posting = self.reporter.posting();
         tokio::pin!(posting);
         self.node.restore_loss_times().await;
+        self.read_outages().await;
         self.reload().await;
         let mut next = Instant::now();
         loop {
@@ -105,6 +110,7 @@ impl Engine {
                 () = stop.cancelled() => break,
                 () = &mut posting => {}
                 Some((id, outcome)) = actions.next() => self.conclude(&id, outcome),
+                Some(noted) = notes.next() => self.outages.conclude(noted),
                 () = tokio::time::sleep_until(next) => {
                     // Not at the change itself: a pod is being started then.
                     if self.unread.is_some() || changes.has_changed().unwrap_or_default() {
@@ -112,6 +118,7 @@ impl Engine {
                         self.reload().await;
                     }
                     self.look().await;
+                    self.note_outages(&mut notes);
                     self.withdraw().await;
                     self.look_for_unused().await;
                     next = Instant::now() + self.pause();
@@ -119,6 +126,9 @@ impl Engine {
             }
             self.act(&mut actions);
             self.count();
+        }
+        while let Some(noted) = notes.next().await {
+            self.outages.conclude(noted);
         }
         while let Some((id, outcome)) = actions.next().await {
             self.conclude(&id, outcome);
@@ -217,9 +227,14 @@ impl Engine {
         let Some(transition) = tracked.watch.look(&seen, now) else {
             return;
         };
-        if let Change::Restored { .. } = transition.change {
-            tracked.unproved = true;
-            tracked.recoveries.succeeded();
+        match transition.change {
+            Change::Lost => tracked.lost = Some(outages::now()),
+            Change::Restored { .. } => {
+                tracked.lost = None;
+                tracked.unproved = true;
+                tracked.recoveries.succeeded();
+            }
+            Change::Same => {}
         }
         // What is lost again at once is not connected again at once.
         if transition.from == State::Live && stood >= STEADY {

@@ -154,6 +154,32 @@ fn an_outage_is_lost_once_and_restored_once_with_its_length() {
     assert_eq!(watch.lost_for(seconds(31)), None);
 }
 
+#[test]
+fn an_outage_that_an_earlier_process_saw_goes_on() {
+    let seconds = Duration::from_secs;
+    for (sight, state) in [
+        (Sight::Absent, State::Removed),
+        (
+            Sight::Waiting("nvme3 connecting".to_owned()),
+            State::Connecting,
+        ),
+    ] {
+        let mut watch = Watch::lost_before(seconds(1200), seconds(1));
+        assert_eq!(watch.state(), State::Unknown);
+        let seen = watch.look(&sight, seconds(2)).unwrap();
+        assert_eq!((seen.to, seen.change), (state, Change::Same));
+        let back = watch.look(&Sight::Live(namespace()), seconds(6)).unwrap();
+        let after = seconds(1205);
+        assert_eq!(back.change, Change::Restored { after });
+        watch.look(&sight, seconds(10));
+        assert_eq!(watch.lost_for(seconds(11)), Some(seconds(1)), "another one");
+    }
+    let mut watch = Watch::lost_before(seconds(1200), seconds(1));
+    let back = watch.look(&Sight::Live(namespace()), seconds(1)).unwrap();
+    let after = seconds(1200);
+    assert_eq!(back.change, Change::Restored { after }, "at the first look");
+}
+
 fn any_sight() -> impl Strategy<Value = Sight> {
     prop_oneof![
         Just(Sight::Live(namespace())),

@@ -97,6 +97,8 @@ pub struct Watch {
     since: Duration,
     /// Since when I/O is known not to work.
     lost: Option<Duration>,
+    /// For how long it had not by then, as an earlier process saw it.
+    before: Duration,
 }
 
 impl Watch {
@@ -108,6 +110,19 @@ impl Watch {
             state: State::Live,
             since: now,
             lost: None,
+            before: Duration::ZERO,
+        }
+    }
+
+    /// A session that an earlier process has seen lost so long ago, and not restored. It is
+    /// not known how it stands until it is looked at.
+    #[must_use]
+    pub const fn lost_before(before: Duration, now: Duration) -> Self {
+        Self {
+            state: State::Unknown,
+            since: now,
+            lost: Some(now),
+            before,
         }
     }
 
@@ -126,7 +141,8 @@ impl Watch {
     /// For how long I/O has not worked; `None` where it does, or where nobody knows.
     #[must_use]
     pub fn lost_for(&self, now: Duration) -> Option<Duration> {
-        self.lost.map(|lost| now.saturating_sub(lost))
+        let here = self.lost.map(|lost| now.saturating_sub(lost))?;
+        Some(here.saturating_add(self.before))
     }
 
     /// Takes in one look. `None` where the state is what it was.
@@ -139,15 +155,14 @@ impl Watch {
             return None;
         }
         (self.state, self.since) = (to, now);
-        let change = match (to, self.lost) {
+        let change = match (to, self.lost_for(now)) {
             (State::Unknown, _) | (State::Live, None) => Change::Same,
-            (State::Live, Some(lost)) => {
+            (State::Live, Some(after)) => {
                 self.lost = None;
-                let after = now.saturating_sub(lost);
                 Change::Restored { after }
             }
             (State::Connecting | State::Removed | State::Foreign, None) => {
-                self.lost = Some(now);
+                (self.lost, self.before) = (Some(now), Duration::ZERO);
                 Change::Lost
             }
             (State::Connecting | State::Removed | State::Foreign, Some(_)) => Change::Same,

@@ -16,16 +16,9 @@ use super::{RegistryError, Session};
 pub(super) fn write(directory: &Path, path: &Path, session: &Session) -> Result<(), RegistryError> {
     let stored = Stored::from(session);
     let draft = directory.join(format!(".{}", session.volume));
-    let open = |path: &Path| {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-    };
     let write = || {
-        let mut file = match open(&draft) {
+        let text = serde_json::to_vec_pretty(&stored)?;
+        match replace(&draft, path, &text) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 DirBuilder::new()
                     .recursive(true)
@@ -34,16 +27,26 @@ pub(super) fn write(directory: &Path, path: &Path, session: &Session) -> Result<
                 if let Some(parent) = directory.parent() {
                     File::open(parent)?.sync_all()?;
                 }
-                open(&draft)?
+                replace(&draft, path, &text)?;
             }
-            opened => opened?,
-        };
-        file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
+            replaced => replaced?,
+        }
         File::open(directory)?.sync_all()
     };
     write().map_err(|source| write_error(path, source))
+}
+
+/// Writes the draft and has it take the name.
+pub(super) fn replace(draft: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(draft)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(draft, path)
 }
 
 /// Absent is success.

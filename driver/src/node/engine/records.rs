@@ -6,8 +6,8 @@ use rds_csi_core::session::backoff::Backoff;
 use rds_csi_host::registry::{Session, Staging};
 use tracing::error;
 
-use super::Engine;
 use super::tracked::Tracked;
+use super::{Engine, outages};
 
 impl Engine {
     /// Takes in the records. Where they cannot be read, what is watched already goes on
@@ -31,6 +31,7 @@ impl Engine {
         }
         self.damaged = damaged;
         let now = self.now();
+        let mut lost = self.outages.take_earlier();
         let mut before = std::mem::take(&mut self.tracked);
         for session in sessions {
             let Some(staging) = self.staged_now(&session) else {
@@ -48,7 +49,11 @@ impl Engine {
                 None => Tracked {
                     session,
                     staging,
-                    watch: Watch::new(now),
+                    lost: lost.get(&id).copied(),
+                    watch: match lost.remove(&id) {
+                        Some(since) => Watch::lost_before(outages::ago(since), now),
+                        None => Watch::new(now),
+                    },
                     number: None,
                     is_hollow: false,
                     unproved: true,

@@ -18,6 +18,8 @@ pub(super) struct Tracked {
     pub(super) session: Session,
     pub(super) staging: Staging,
     pub(super) watch: Watch,
+    /// Since when it has been lost, in milliseconds since 1970.
+    pub(super) lost: Option<u64>,
     /// The number of its device, as it was seen live last.
     pub(super) number: Option<DeviceNumber>,
     /// Whether a connection is live and shows no namespace.

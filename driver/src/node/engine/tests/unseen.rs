@@ -129,6 +129,83 @@ async fn records_that_cannot_be_read_at_first_are_read_later() {
     assert!(lab.is_whole(EXT4).await);
 }
 
+/// As if twenty minutes more had passed since a volume was lost: the calendar does not
+/// follow the time of tests.
+fn twenty_minutes_pass(lab: &Lab) {
+    let path = lab.state_directory().join("outages.json");
+    let mut noted: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for since in noted["lost"].as_object_mut().unwrap().values_mut() {
+        *since = (since.as_u64().unwrap() - 20 * 60 * 1000).into();
+    }
+    std::fs::write(&path, noted.to_string()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_goes_on_through_a_restart_of_the_plugin() {
+    for lost_as in [None, Some(ControllerState::Connecting)] {
+        let mut lab = published(EXT4).await;
+        let cluster = Told::new(Says::Attached);
+        beside(&lab, &cluster, async {
+            seconds(5).await;
+            match &lost_as {
+                None => {
+                    lab.array.set_reachable(&lab.nqn, false);
+                    lab.host.lose(&lab.nqn);
+                }
+                Some(state) => lab.host.set_state(&lab.nqn, state),
+            }
+            seconds(5).await;
+        })
+        .await;
+        twenty_minutes_pass(&lab);
+        lab.restart();
+        beside(&lab, &cluster, async {
+            seconds(5).await;
+            lab.array.set_reachable(&lab.nqn, true);
+            if lost_as.is_some() {
+                lab.host.set_state(&lab.nqn, &ControllerState::Live);
+            }
+            seconds(10).await;
+        })
+        .await;
+        let mut reasons = cluster.reasons();
+        reasons.retain(|reason| *reason != event::DEVICE_REPLACED);
+        assert_eq!(
+            reasons,
+            [event::CONNECTION_FAILURE, event::CONNECTION_RECOVERY]
+        );
+        let told = cluster.message(event::CONNECTION_RECOVERY);
+        let after: f64 = told
+            .split_whitespace()
+            .find_map(|word| word.parse().ok())
+            .unwrap();
+        assert!((1200.0..1212.0).contains(&after), "{told}");
+        let page = lab.node.metrics.encode().unwrap();
+        for line in [
+            "rds_csi_nvme_session_losses_total 0",
+            "rds_csi_nvme_session_outage_seconds_count 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}:\n{page}");
+        }
+        let left = lab.state_directory().join("outages.json");
+        assert!(!left.exists(), "it is over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_cannot_be_written_down_holds_up_nobody() {
+    let lab = published(EXT4).await;
+    std::fs::create_dir(lab.state_directory().join("outages.json")).unwrap();
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        lab.host.lose(&lab.nqn);
+        seconds(10).await;
+    })
+    .await;
+    assert!(lab.is_whole(EXT4).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_is_unstaged_while_it_is_looked_at_keeps_no_number() {
     let mut lab = published(Use::Block).await;
