@@ -85,6 +85,12 @@ async fn an_event_is_posted_on_the_claim_in_its_namespace() {
     }
     let events = api.list("events");
     assert_eq!(events.len(), 2, "each says something new: {events:?}");
+    // Nobody but its user is to be told that it was taken from this node.
+    let name = attachment_name(&volume(), &DriverName::default(), NODE);
+    api.delete("volumeattachments", &name);
+    node.post(&volume(), &notice()).await.unwrap();
+    let events = api.list("events");
+    assert_eq!(events.len(), 3, "{events:?}");
     for event in events {
         assert_eq!(event["metadata"]["namespace"], "vms");
         assert_eq!(event["type"], "Warning");

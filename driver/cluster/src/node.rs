@@ -12,8 +12,10 @@
 //! | core | `persistentvolumes` | `get` | whose claim is to be told |
 //! | `events.k8s.io` | `events` | `create` | telling it |
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kube::runtime::events::Reporter;
@@ -39,8 +41,9 @@ pub trait NodeCluster: Send + Sync + fmt::Debug {
     async fn attachment(&self, volume: &VolumeId)
     -> Result<Option<VolumeAttachment>, ClusterError>;
 
-    /// Posts an event on the claim of the volume. A volume without attachment to this
-    /// node or without claim has nobody to be told, which is success.
+    /// Posts an event on the claim of the volume. A volume that had no attachment to this
+    /// node as far as this process saw, or has no claim, has nobody to be told, which is
+    /// success.
     async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError>;
 }
 
@@ -50,6 +53,9 @@ pub struct NodeApiServer {
     node: String,
     client: Client,
     calls: Calls,
+    /// The PersistentVolume of each volume whose attachment was seen: somebody is to be told
+    /// when it is gone, too.
+    seen: Mutex<BTreeMap<VolumeId, String>>,
 }
 
 impl fmt::Debug for NodeApiServer {
@@ -77,7 +83,12 @@ impl NodeApiServer {
             node: node.to_owned(),
             client: client(kubeconfig, "node", driver).await?,
             calls: Calls::default(),
+            seen: Mutex::default(),
         })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<VolumeId, String>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,15 +101,25 @@ impl NodeCluster for NodeApiServer {
         let api: Api<Object<AttachmentSpec>> = Api::all(self.client.clone());
         let name = attachment_name(volume, &self.driver, &self.node);
         let found = present(self.calls.run(GET_ATTACHMENT, api.get(&name)).await)?;
-        Ok(found.map(VolumeAttachment::from))
+        let found = found.map(VolumeAttachment::from);
+        if let Some(attachment) = &found {
+            let name = attachment.persistent_volume.clone();
+            self.seen().insert(volume.clone(), name);
+        }
+        Ok(found)
     }
 
     async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError> {
-        let Some(attachment) = self.attachment(volume).await? else {
+        let attachment = self.attachment(volume).await?;
+        let name = match attachment {
+            Some(attachment) => Some(attachment.persistent_volume),
+            None => self.seen().get(volume).cloned(),
+        };
+        let Some(name) = name else {
             return Ok(());
         };
         let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
-        let get = api.get(&attachment.persistent_volume);
+        let get = api.get(&name);
         let found = present(self.calls.run(GET_VOLUME, get).await)?;
         let Some(claim) = found.and_then(|volume| volume.claim()) else {
             return Ok(());

@@ -11,7 +11,8 @@
 //!        │                                                ▼
 //!    ┌───┴──┐        the same device is live        ┌────────────┐
 //!    │ Live │◄──────────────────────────────────────┤ Connecting │  the kernel retries:
-//!    └───┬──┘◄─────────────────┐                    └─────┬──────┘  wait
+//!    └───┬──┘◄─────────────────┐                    └─────┬──────┘  wait, unless the volume
+//!        │                     │                          │         was taken: give it up
 //!        │                     │                          │
 //!        │ no controller   ┌───┴─────┐   no controller    │
 //!        ├────────────────►│ Removed │◄───────────────────┤
@@ -26,6 +27,10 @@
 //!    Unknown, from and to every state: a look failed; look again
 //! ```
 //!
+//! The kernel connects without asking whose the volume is by then, and writes what waits
+//! for it: so the cluster is asked about what stays in Connecting, and a session whose
+//! volume was taken from this node is given up ([`doubt`]).
+//!
 //! Pure: time comes in as a number, and nothing here waits or connects. A look that
 //! failed is never taken for a session that is gone.
 
@@ -36,6 +41,7 @@ use crate::nqn::Nqn;
 use crate::nvme::{Namespace, Subsystem};
 
 pub mod backoff;
+pub mod doubt;
 mod watch;
 
 pub use watch::{Change, State, Transition, Watch};

@@ -1,7 +1,9 @@
 //! Keeps staged volumes accessible: watches their sessions, connects anew what the kernel
 //! has given up, and hands the device back to whoever uses it.
 //!
-//! While the kernel reconnects by itself nothing is done but telling. Once it has removed
+//! While the kernel reconnects by itself nothing is done but telling, and asking the
+//! cluster now and then whether the volume is still this node's: where it was taken, the
+//! kernel is told to give up, lest it write over what another node wrote. Once it has removed
 //! a session ([`State::Removed`]) the engine connects, but only while the cluster says
 //! that the volume is this node's, and only where the device answers at all: one probe
 //! for all volumes of an address, also of a device that has none of them yet. What comes back is handed on only if it is the volume
@@ -32,6 +34,7 @@ use super::Node;
 use rds_csi_cluster::NodeCluster;
 
 mod action;
+mod claim;
 mod gate;
 mod outages;
 mod reconnect;
@@ -66,6 +69,8 @@ pub(crate) struct Engine {
     tracked: BTreeMap<VolumeId, Tracked>,
     gates: BTreeMap<(IpAddr, u16), Gate>,
     outages: Outages,
+    /// Whether the cluster is being asked whose a volume is.
+    asking: bool,
     /// Which records were found damaged, so that each is told once.
     damaged: Vec<String>,
     /// Why the records could not be read at all; they are to be read still.
@@ -88,6 +93,7 @@ impl Engine {
             tracked: BTreeMap::new(),
             gates: BTreeMap::new(),
             outages: Outages::default(),
+            asking: false,
             damaged: Vec::new(),
             unread: None,
             unused: Unused::default(),
@@ -227,6 +233,7 @@ impl Engine {
         let Some(transition) = tracked.watch.look(&seen, now) else {
             return;
         };
+        tracked.doubt.moved(transition.to);
         match transition.change {
             Change::Lost => tracked.lost = Some(outages::now()),
             Change::Restored { .. } => {

@@ -74,11 +74,16 @@ impl NvmeHost for FakeHost {
         .await
     }
 
+    /// What has no loss time is gone with the next attempt to connect it, here at once.
     async fn set_loss_time(&self, nqn: &Nqn, seconds: Option<u32>) -> Result<(), NvmeError> {
         self.call("set_loss_time", |kernel| {
             for attached in kernel.of(nqn)? {
                 attached.loss_time = seconds;
             }
+            kernel.attached.retain(|attached| {
+                let is_away = attached.controller.state == ControllerState::Connecting;
+                !(is_away && attached.loss_time == Some(0))
+            });
             Ok(())
         })
         .await

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rds_csi_core::kind::Chain;
+use rds_csi_core::session::doubt::{Holding, Next};
 use rds_csi_core::session::{State, backoff};
 use rds_csi_core::volume_id::VolumeId;
 use tracing::debug;
 
 use super::reconnect::{self, Reconnection};
 use super::recover::{self, Recovery};
-use super::{Engine, TROUBLED};
+use super::{Engine, TROUBLED, claim};
 
 /// How many volumes are acted on at once.
 const AT_ONCE: usize = 8;
@@ -25,6 +26,13 @@ const HOLLOW: u32 = 4;
 pub(super) enum Outcome {
     Reconnected(Reconnection),
     Rescanned,
+    /// What the cluster says of it.
+    Asked(Holding),
+    /// The kernel was told to wait for it no longer, or again; whether it took that.
+    Waited {
+        longer: bool,
+        was_done: bool,
+    },
     /// `None` where a CSI call on the volume was under way.
     Recovered(Result<Option<Recovery>, String>),
 }
@@ -81,7 +89,29 @@ impl Engine {
                         (id, Outcome::Rescanned)
                     }));
                 }
-                State::Live | State::Connecting | State::Foreign | State::Unknown => continue,
+                state @ (State::Live | State::Connecting) => {
+                    let Some(cluster) = cluster.filter(|_| !tracked.is_hollow) else {
+                        continue;
+                    };
+                    let lost_for = tracked.watch.lost_for(now);
+                    let next = tracked.doubt.next(state, lost_for, now);
+                    let id = id.clone();
+                    let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
+                    match next {
+                        Next::Wait => continue,
+                        Next::Ask if std::mem::replace(&mut self.asking, true) => continue,
+                        Next::Ask => actions.push(Box::pin(async move {
+                            let holding = claim::holding(&*cluster, &session).await;
+                            (id, Outcome::Asked(holding))
+                        })),
+                        Next::GiveUp | Next::Keep => actions.push(Box::pin(async move {
+                            let longer = next == Next::Keep;
+                            let was_done = claim::wait(&node, &session, &staging, longer).await;
+                            (id, Outcome::Waited { longer, was_done })
+                        })),
+                    }
+                }
+                State::Foreign | State::Unknown => continue,
             }
             tracked.busy = true;
             tracked.tried = now;
@@ -91,11 +121,21 @@ impl Engine {
     /// Takes in what came of an action.
     pub(super) fn conclude(&mut self, id: &VolumeId, outcome: Outcome) {
         let now = self.now();
+        if matches!(outcome, Outcome::Asked(_)) {
+            self.asking = false;
+        }
         let Some(tracked) = self.tracked.get_mut(id) else {
             return;
         };
         tracked.busy = false;
         match outcome {
+            Outcome::Asked(holding) => tracked.doubt.heard(holding, id.as_str(), now),
+            Outcome::Waited { longer, was_done } => {
+                tracked.doubt.acted(was_done, now);
+                if was_done && !longer {
+                    tracked.tell(&mut self.reporter, id, claim::TAKEN.to_owned());
+                }
+            }
             Outcome::Rescanned => {
                 tracked.reconnections.failed(id.as_str(), now);
                 if tracked.reconnections.failures() == HOLLOW {

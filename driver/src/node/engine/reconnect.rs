@@ -83,7 +83,7 @@ pub(super) async fn reconnect(
     }
 }
 
-fn is_same_staging(a: &Session, b: &Session) -> bool {
+pub(super) fn is_same_staging(a: &Session, b: &Session) -> bool {
     let place = |session: &Session| (session.nqn.clone(), session.address, session.port);
     a.staged_at == b.staged_at && a.staging == b.staging && place(a) == place(b)
 }

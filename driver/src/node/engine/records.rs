@@ -3,6 +3,7 @@
 use rds_csi_core::kind::Chain;
 use rds_csi_core::session::Watch;
 use rds_csi_core::session::backoff::Backoff;
+use rds_csi_core::session::doubt::Doubt;
 use rds_csi_host::registry::{Session, Staging};
 use tracing::error;
 
@@ -59,6 +60,7 @@ impl Engine {
                     unproved: true,
                     reconnections: Backoff::default(),
                     is_rejected: false,
+                    doubt: Doubt::default(),
                     recoveries: Backoff::default(),
                     tried: now,
                     busy: false,

@@ -22,6 +22,7 @@ use rds_csi_cluster::{ClusterError, Notice};
 mod crash;
 mod many;
 mod recovery;
+mod taken;
 mod targets;
 mod told;
 mod unseen;
@@ -40,6 +41,8 @@ enum Says {
 #[derive(Debug)]
 struct Told {
     says: Mutex<Says>,
+    /// How often it was asked, and whether since it was told what to say.
+    asked: Mutex<(usize, bool)>,
     events: Mutex<Vec<Notice>>,
 }
 
@@ -47,12 +50,22 @@ impl Told {
     fn new(says: Says) -> Arc<Self> {
         Arc::new(Self {
             says: Mutex::new(says),
+            asked: Mutex::default(),
             events: Mutex::default(),
         })
     }
 
     fn say(&self, says: Says) {
         *self.says.lock().unwrap_or_else(PoisonError::into_inner) = says;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
+    }
+
+    fn questions(&self) -> usize {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     fn reasons(&self) -> Vec<&'static str> {
@@ -73,6 +86,10 @@ impl NodeCluster for Told {
         &self,
         volume: &VolumeId,
     ) -> Result<Option<VolumeAttachment>, ClusterError> {
+        {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            *asked = (asked.0 + 1, true);
+        }
         let says = *self.says.lock().unwrap_or_else(PoisonError::into_inner);
         let attachment = VolumeAttachment {
             name: "csi-1".to_owned(),

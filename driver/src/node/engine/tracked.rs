@@ -6,6 +6,7 @@ use std::time::Duration;
 use rds_csi_core::nvme::DeviceNumber;
 use rds_csi_core::session::Watch;
 use rds_csi_core::session::backoff::Backoff;
+use rds_csi_core::session::doubt::Doubt;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_host::registry::{Session, Staging};
 use tracing::warn;
@@ -36,6 +37,8 @@ pub(super) struct Tracked {
     /// when it is seen for the first time: an earlier process may have died in the middle
     /// of a recovery.
     pub(super) unproved: bool,
+    /// Whether it may have been taken from this node while it is connected.
+    pub(super) doubt: Doubt,
     /// Whether an action on it is under way.
     pub(super) busy: bool,
     /// Why it does not come back, as it was told last.
