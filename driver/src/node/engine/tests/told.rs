@@ -1,6 +1,9 @@
-//! Whatever people and monitoring are promised to be told is told.
+//! Whatever people and monitoring are promised to be told is told, and nothing else.
 
 use std::collections::BTreeSet;
+use std::io;
+
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::node::tests::identity;
@@ -64,4 +67,122 @@ async fn every_metric_moves_and_every_event_is_posted() {
     assert_eq!(posted, BTreeSet::from(event::ALL));
     let page = lab.node.metrics.encode().unwrap();
     assert_eq!(moved(&page), registered(), "{page}");
+}
+
+/// What this thread logs at the level of an installation, a line each.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines since they were last asked for.
+    fn lines(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Asserts that the lines since say just this, one each.
+    fn assert_says(&self, words: &[&str]) {
+        let lines = self.lines();
+        let as_told = lines.len() == words.len()
+            && lines
+                .iter()
+                .zip(words)
+                .all(|(line, word)| line.contains(word));
+        assert!(as_told, "{words:?} and not {lines:#?}");
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+const LOST: &str = "the connection is lost";
+const BACK: &str = "the connection is back";
+/// Thousands of looks of either pace.
+const LONG: u64 = 3600;
+
+#[tokio::test(start_paused = true)]
+async fn a_transition_is_one_line_of_the_log_and_a_look_is_none() {
+    let lab = published(EXT4).await;
+    let (log, _logging) = Log::begin();
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        log.lines();
+        seconds(LONG).await;
+        log.assert_says(&[]);
+        for _ in 0..3 {
+            lab.host.set_state(&lab.nqn, &ControllerState::Connecting);
+            seconds(LONG).await;
+            log.assert_says(&[LOST]);
+            lab.host.set_state(&lab.nqn, &ControllerState::Live);
+            seconds(LONG).await;
+            log.assert_says(&[BACK]);
+        }
+        // A device that does not answer is asked again and again, and so is one that
+        // refuses.
+        lab.array.set_reachable(&lab.nqn, false);
+        lab.host.lose(&lab.nqn);
+        seconds(LONG).await;
+        log.assert_says(&[LOST]);
+        lab.array.set_exported(&lab.nqn, false);
+        lab.array.set_reachable(&lab.nqn, true);
+        seconds(LONG).await;
+        log.assert_says(&["does not come back yet"]);
+        lab.array.set_exported(&lab.nqn, true);
+        seconds(LONG).await;
+        let lines = log.lines();
+        let said = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
+        assert_eq!(
+            (said(BACK), said("session opened anew")),
+            (1, 1),
+            "{lines:#?}"
+        );
+        assert_eq!(said("came back as another device"), 1, "{lines:#?}");
+        seconds(LONG).await;
+        log.assert_says(&[]);
+    })
+    .await;
+}
+
+/// One that is wrong stays in a state that nothing is done about.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_device_is_told_of_once() {
+    let lab = published(EXT4).await;
+    let (log, _logging) = Log::begin();
+    beside(&lab, &Told::new(Says::Attached), async {
+        seconds(5).await;
+        lab.array.set_medium(&lab.nqn, Medium::Blank);
+        lab.host.lose(&lab.nqn);
+        seconds(120).await;
+        log.lines();
+        seconds(LONG).await;
+        log.assert_says(&[]);
+    })
+    .await;
 }
