@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
 
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// Whether its kernel has native multipath.
+    pub(crate) multipath: bool,
     pub(crate) process: NodeProcess,
     pub(crate) guest: Guest,
 }
@@ -39,14 +41,13 @@ impl Cluster {
 
     /// With an appliance that has these switches, each `name=value`.
     pub(crate) async fn boot_on(switches: &[&str], nodes: &[&str], multipath: bool) -> Self {
-        let switches = switches
-            .iter()
-            .flat_map(|switch| ["--variant".to_owned(), (*switch).to_owned()]);
-        let options = ApplianceOptions {
-            arguments: switches.collect(),
-            ..ApplianceOptions::default()
-        };
-        Self::boot_at(options, nodes, multipath).await
+        Self::boot_at(with_switches(switches), nodes, multipath).await
+    }
+
+    /// With two nodes, the first with native multipath and the second without.
+    pub(crate) async fn boot_pair(switches: &[&str]) -> Self {
+        let nodes = [("node-a", true), ("node-b", false)];
+        Self::boot_each(with_switches(switches), &nodes).await
     }
 
     pub(crate) async fn boot_at(
@@ -54,21 +55,32 @@ impl Cluster {
         nodes: &[&str],
         multipath: bool,
     ) -> Self {
+        let nodes: Vec<_> = nodes.iter().map(|name| (*name, multipath)).collect();
+        Self::boot_each(options, &nodes).await
+    }
+
+    /// With nodes that each have native multipath or not.
+    async fn boot_each(options: ApplianceOptions, nodes: &[(&str, bool)]) -> Self {
         let lab = Lab::new().unwrap();
         let appliance = Appliance::start(&lab, options).await.unwrap();
         let controller = ControllerProcess::start(&lab, &appliance, &[])
             .await
             .unwrap();
         let mut booted = Vec::new();
-        for name in nodes {
+        for &(name, multipath) in nodes {
             let options = GuestOptions::named(name).multipath(multipath);
             let guest = Guest::boot(&lab, options).await.unwrap();
             let process = NodeProcess::start(&guest, name).await.unwrap();
-            booted.push(Node {
-                name: (*name).to_owned(),
+            let node = Node {
+                name: name.to_owned(),
+                multipath,
                 process,
                 guest,
-            });
+            };
+            let parameter = "cat /sys/module/nvme_core/parameters/multipath";
+            let set = if multipath { "Y" } else { "N" };
+            assert_eq!(node.script(parameter).await, set);
+            booted.push(node);
         }
         Self {
             controller,
@@ -170,6 +182,16 @@ impl Cluster {
     }
 }
 
+fn with_switches(switches: &[&str]) -> ApplianceOptions {
+    let switches = switches
+        .iter()
+        .flat_map(|switch| ["--variant".to_owned(), (*switch).to_owned()]);
+    ApplianceOptions {
+        arguments: switches.collect(),
+        ..ApplianceOptions::default()
+    }
+}
+
 impl Node {
     pub(crate) fn plugin(&self) -> &Plugin {
         self.process.plugin()
@@ -231,14 +253,20 @@ impl Node {
         self.script(&script).await
     }
 
+    /// The page of the plugin's metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        self.script("exec 9<>/dev/tcp/127.0.0.1/9808; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&9; cat <&9").await
+    }
+
     /// How many filesystems the plugin has made since its start, by its own metric.
     pub(crate) async fn formats(&self) -> u64 {
-        let page = self.script("exec 9<>/dev/tcp/127.0.0.1/9808; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&9; cat <&9").await;
-        page.lines()
+        let page = self.metrics().await;
+        let counts = page
+            .lines()
             .filter(|line| line.starts_with("rds_csi_formats_total"))
             .filter_map(|line| line.rsplit(' ').next())
-            .filter_map(|value| value.parse::<u64>().ok())
-            .sum()
+            .filter_map(|value| value.parse::<u64>().ok());
+        counts.sum()
     }
 
     /// Asserts that nothing of any volume is left here.

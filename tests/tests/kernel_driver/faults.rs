@@ -10,6 +10,7 @@ mod device;
 mod harm;
 mod identity;
 mod matrix;
+mod record;
 mod soak;
 mod table;
 mod writer;

@@ -1,25 +1,36 @@
 //! A program in a guest that writes numbered records, each down to the device before the
 //! next, and says when; after an error it opens the target again and tries the same one.
+//! At the end each byte of them is compared, and for a raw volume each one beyond them.
 
 use rds_csi_tests::agent::Status;
 use rds_csi_tests::guest::Process;
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 
-use crate::cluster::{Cluster, DEADLINE};
+use super::record::{SHELL, SIZE, record};
+use crate::cluster::{Cluster, DEADLINE, Node};
 use crate::pod::Pod;
 
 pub(super) struct Writer {
     pub(super) volume: Volume,
-    pod: Pod,
+    pub(super) pod: Pod,
+    /// Which of the cluster's nodes it is on.
+    pub(super) node: usize,
+    /// Whether that one's kernel has native multipath.
+    pub(super) multipath: bool,
     process: Process,
     /// Errors that were accounted for.
     errors: usize,
 }
 
 impl Writer {
+    /// On the first node.
     pub(super) async fn start(cluster: &Cluster, claim: Claim) -> Self {
-        let node = cluster.node();
+        Self::start_on(cluster, 0, claim).await
+    }
+
+    pub(super) async fn start_on(cluster: &Cluster, index: usize, claim: Claim) -> Self {
+        let node = &cluster.nodes[index];
         let volume = claim.create(cluster.controller()).await.unwrap();
         let pod = Pod::start(cluster.controller(), node, &volume, "pod").await;
         let data = data(&volume, &pod);
@@ -28,9 +39,10 @@ impl Writer {
         }
         // nocreat: a file that is made where the volume is not mounted is no record.
         let script = format!(
-            "i=0
+            "{SHELL}
+             i=0
              while [ ! -e /run/stop ]; do
-               if printf '%-4095d\\n' $i | dd of={data} seek=$i bs=4096 conv=nocreat,notrunc,fsync status=none 2>/dev/null
+               if record $i | dd of={data} seek=$i bs={SIZE} iflag=fullblock conv=nocreat,notrunc,fsync status=none 2>/dev/null
                then i=$((i + 1)); echo $i $EPOCHREALTIME
                else echo error $EPOCHREALTIME; sleep 0.1
                fi
@@ -43,6 +55,8 @@ impl Writer {
         let writer = Self {
             volume,
             pod,
+            node: index,
+            multipath: node.multipath,
             process,
             errors: 0,
         };
@@ -54,6 +68,10 @@ impl Writer {
 
     pub(super) fn name(&self) -> &str {
         &self.volume.claim.name
+    }
+
+    pub(super) fn on<'a>(&self, cluster: &'a Cluster) -> &'a Node {
+        &cluster.nodes[self.node]
     }
 
     /// Whether the kernel gives it up soon.
@@ -92,6 +110,12 @@ impl Writer {
         errors - std::mem::replace(&mut self.errors, errors)
     }
 
+    /// Until it has seen an error.
+    pub(super) async fn fails(&self) {
+        let failed = || self.lines().iter().any(|(what, _)| what == "error");
+        self.wait_until("fails", failed).await;
+    }
+
     async fn wait_until(&self, what: &str, mut reached: impl FnMut() -> bool) {
         let what = format!("{} {what}", self.name());
         until(&what, DEADLINE, async || {
@@ -126,55 +150,87 @@ impl Writer {
         pairs.filter(|gap| *gap < 1.0).fold(0.0, f64::max)
     }
 
-    /// Ends the program, reads back every record from the device, and takes the volume
-    /// down. How many bytes were read.
+    /// Ends the program, compares every byte on the device with what was written, and takes
+    /// the volume down. How many bytes of records were compared.
     pub(super) async fn finish(self, cluster: &Cluster) -> usize {
         self.end(cluster).await;
+        self.compare(cluster).await
+    }
+
+    /// [`Writer::finish`] of a program that has ended.
+    pub(super) async fn compare(self, cluster: &Cluster) -> usize {
         let lost = self.lost(cluster).await;
         assert_eq!(lost, [], "{} lost records", self.name());
+        self.assert_nothing_else(cluster).await;
         self.take_down(cluster).await
     }
 
+    /// Ends the program, and those of the others on its node.
     pub(super) async fn end(&self, cluster: &Cluster) {
-        cluster.node().script("touch /run/stop").await;
+        self.on(cluster).script("touch /run/stop").await;
         let ended = self.process.wait(DEADLINE).await.unwrap();
         assert_eq!(ended, Some(Status::Exited(0)), "{}", self.process.output());
     }
 
     /// The records that were acknowledged and are not on the device, each with when the
-    /// one before it and it itself was acknowledged.
+    /// one before it and it itself was acknowledged. What is there in their place is
+    /// nothing: the zeros of a place that was never written.
     pub(super) async fn lost(&self, cluster: &Cluster) -> Vec<(usize, f64, f64)> {
         let times = self.times();
-        // What was never written is zeros.
-        let script = format!(
-            "dd if={} bs=4096 count={} iflag=direct status=none | tr '\\0' '\\n' |
-             awk 'NF {{ print $1 }}'",
-            data(&self.volume, &self.pod),
-            times.len()
-        );
-        let found = cluster.node().script(&script).await;
-        let mut found = found.lines().map(|line| line.parse::<usize>().unwrap());
-        let mut next = found.next();
+        let held = self.read_back(cluster, times.len()).await;
+        let mut held = held.chunks(SIZE);
         let mut lost = Vec::new();
-        for (record, time) in times.iter().enumerate() {
-            if next == Some(record) {
-                next = found.next();
-            } else {
-                let before = record.checked_sub(1).map_or(0.0, |before| times[before]);
-                lost.push((record, before, *time));
+        for (number, time) in times.iter().enumerate() {
+            let found = held.next().unwrap_or_default();
+            if found == record(number) {
+                continue;
             }
+            let is_nothing = found.iter().all(|byte| *byte == 0);
+            let shown = String::from_utf8_lossy(&found[..found.len().min(64)]);
+            assert!(is_nothing, "{}: {number} is {shown:?}", self.name());
+            let before = number.checked_sub(1).map_or(0.0, |before| times[before]);
+            lost.push((number, before, *time));
         }
-        assert_eq!(next, None, "{}: records out of place", self.name());
         lost
+    }
+
+    /// So many records as the device has them.
+    async fn read_back(&self, cluster: &Cluster, count: usize) -> Vec<u8> {
+        let node = self.on(cluster);
+        let copy = node.guest.share().join(format!("{}.records", self.name()));
+        let script = format!(
+            "dd if={} of={} bs=1M count={} iflag=direct,count_bytes conv=fsync status=none",
+            data(&self.volume, &self.pod),
+            copy.display(),
+            count * SIZE
+        );
+        node.script(&script).await;
+        let held = std::fs::read(&copy).unwrap();
+        std::fs::remove_file(&copy).unwrap();
+        held
+    }
+
+    /// Beyond the records of a raw volume nobody has written.
+    async fn assert_nothing_else(&self, cluster: &Cluster) {
+        if self.volume.claim.filesystem.is_some() {
+            return;
+        }
+        let script = format!(
+            "size=$(blockdev --getsize64 {target})
+             cmp -i {skip}:0 -n $((size - {skip})) {target} /dev/zero",
+            target = self.pod.target,
+            skip = self.times().len() * SIZE
+        );
+        self.on(cluster).script(&script).await;
     }
 
     /// The volume is unpublished and deleted. How many bytes of records it had.
     pub(super) async fn take_down(self, cluster: &Cluster) -> usize {
         self.pod
-            .stop(cluster.controller(), cluster.node(), &self.volume)
+            .stop(cluster.controller(), self.on(cluster), &self.volume)
             .await;
         self.volume.delete(cluster.controller()).await.unwrap();
-        self.times().len() * 4096
+        self.times().len() * SIZE
     }
 }
 
