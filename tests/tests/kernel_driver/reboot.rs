@@ -1,5 +1,6 @@
 //! A node that loses power with volumes published.
 
+use rds_csi_tests::plugin::Plugin;
 use rds_csi_tests::volume::{Claim, Volume};
 
 use crate::cluster::{Cluster, Node};
@@ -21,9 +22,15 @@ async fn reboot(node: &mut Node, volumes: &[(Volume, Pod)]) {
 
 #[tokio::test]
 async fn a_node_that_lost_power_has_its_volumes_again_or_lets_them_go() {
-    let mut cluster = Cluster::boot(&["node-a"]).await;
+    let mut cluster = Cluster::boot_pair(&[]).await;
     let controller = cluster.controller.plugin().clone();
-    let node = &mut cluster.nodes[0];
+    for node in &mut cluster.nodes {
+        loses_power(&controller, node).await;
+    }
+    cluster.assert_clean().await;
+}
+
+async fn loses_power(controller: &Plugin, node: &mut Node) {
     let mut volumes = Vec::new();
     let mut sums = Vec::new();
     for claim in [
@@ -31,8 +38,8 @@ async fn a_node_that_lost_power_has_its_volumes_again_or_lets_them_go() {
         Claim::filesystem("reboot-xfs", 320, "xfs"),
         Claim::block("reboot-block", 64),
     ] {
-        let volume = claim.create(&controller).await.unwrap();
-        let pod = Pod::start(&controller, node, &volume, "pod").await;
+        let volume = claim.create(controller).await.unwrap();
+        let pod = Pod::start(controller, node, &volume, "pod").await;
         sums.push(pod.fill(node, &volume).await);
         volumes.push((volume, pod));
     }
@@ -44,15 +51,14 @@ async fn a_node_that_lost_power_has_its_volumes_again_or_lets_them_go() {
     }
     reboot(node, &volumes).await;
     for (volume, pod) in &volumes {
-        pod.stop(&controller, node, volume).await;
+        pod.stop(controller, node, volume).await;
     }
     node.assert_clean().await;
     for ((volume, _), written) in volumes.iter().zip(&sums) {
-        let pod = Pod::start(&controller, node, volume, "pod").await;
+        let pod = Pod::start(controller, node, volume, "pod").await;
         assert_eq!(pod.checksum(node, volume).await, *written);
-        pod.stop(&controller, node, volume).await;
-        volume.delete(&controller).await.unwrap();
+        pod.stop(controller, node, volume).await;
+        volume.delete(controller).await.unwrap();
     }
     assert_eq!(node.formats().await, 0);
-    cluster.assert_clean().await;
 }

@@ -14,7 +14,16 @@ const OUTAGE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn two_nodes_share_a_block_volume_and_a_third_is_refused() {
-    let cluster = Cluster::boot(&["node-a", "node-b"]).await;
+    share(true).await;
+}
+
+#[tokio::test]
+async fn two_nodes_without_multipath_share_a_block_volume() {
+    share(false).await;
+}
+
+async fn share(multipath: bool) {
+    let cluster = Cluster::boot_with(&["node-a", "node-b"], multipath).await;
     let controller = cluster.controller();
     let claim = Claim::block("shared", 64).mode(Mode::MultiNodeMultiWriter);
     let volume = claim.create(controller).await.unwrap();
