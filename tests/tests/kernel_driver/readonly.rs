@@ -1,6 +1,7 @@
 //! Read-only volumes, mount options, and a volume that two pods use.
 
 use csi_proto::v1::volume_capability::AccessType;
+use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_tests::volume::Claim;
 use tonic::Code;
 
@@ -13,6 +14,7 @@ async fn the_kernel_refuses_writes_to_what_is_published_read_only() {
     let (controller, node) = (cluster.controller(), cluster.node());
     for claim in [
         Claim::filesystem("ro-ext4", 64, "ext4"),
+        Claim::filesystem("ro-xfs", 320, "xfs"),
         Claim::block("ro-block", 64),
     ] {
         let volume = claim.create(controller).await.unwrap();
@@ -53,7 +55,9 @@ async fn the_kernel_refuses_writes_to_what_is_published_read_only() {
         volume.delete(controller).await.unwrap();
     }
     mount_options_arrive(&cluster).await;
-    two_pods_see_one_filesystem(&cluster).await;
+    for mode in [Mode::SingleNodeWriter, Mode::SingleNodeMultiWriter] {
+        two_pods_see_one_filesystem(&cluster, mode).await;
+    }
     cluster.assert_clean().await;
 }
 
@@ -85,9 +89,9 @@ async fn mount_options_arrive(cluster: &Cluster) {
     }
 }
 
-async fn two_pods_see_one_filesystem(cluster: &Cluster) {
+async fn two_pods_see_one_filesystem(cluster: &Cluster, mode: Mode) {
     let (controller, node) = (cluster.controller(), cluster.node());
-    let claim = Claim::filesystem("two-pods", 64, "ext4");
+    let claim = Claim::filesystem("two-pods", 64, "ext4").mode(mode);
     let volume = claim.create(controller).await.unwrap();
     let first = Pod::start(controller, node, &volume, "first").await;
     let second = Pod::publish(node, &volume, first.context.clone(), "second").await;

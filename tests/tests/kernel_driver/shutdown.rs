@@ -10,12 +10,12 @@ const MARKER: &str = "/run/nologin";
 
 /// `off` is what -1 reads as.
 async fn loss_time(cluster: &Cluster) -> String {
-    let script = "cat /sys/class/nvme/nvme*/ctrl_loss_tmo";
+    let script = "cat /sys/class/nvme/nvme*/ctrl_loss_tmo | sort -u";
     cluster.node().script(script).await
 }
 
 #[tokio::test]
-async fn a_lost_volume_holds_up_the_end_of_the_plugin_only() {
+async fn lost_volumes_hold_up_the_end_of_the_plugin_only() {
     let mut cluster = Cluster::boot(&["node-a"]).await;
     let controller = cluster.controller().clone();
     cluster.nodes[0].process.stop().await.unwrap();
@@ -26,10 +26,17 @@ async fn a_lost_volume_holds_up_the_end_of_the_plugin_only() {
         node.process = started.unwrap();
     };
     start(&mut cluster).await;
-    let claim = Claim::filesystem("shutdown", 64, "ext4");
-    let volume = claim.create(&controller).await.unwrap();
-    let pod = Pod::start(&controller, cluster.node(), &volume, "pod").await;
-    let written = pod.fill(cluster.node(), &volume).await;
+    let mut used = Vec::new();
+    for claim in [
+        Claim::filesystem("shutdown-ext4", 64, "ext4"),
+        Claim::filesystem("shutdown-xfs", 320, "xfs"),
+        Claim::block("shutdown-block", 64),
+    ] {
+        let volume = claim.create(&controller).await.unwrap();
+        let pod = Pod::start(&controller, cluster.node(), &volume, "pod").await;
+        let written = pod.fill(cluster.node(), &volume).await;
+        used.push((volume, pod, written));
+    }
 
     // The plugin alone ends, to be replaced.
     cluster.node().process.stop().await.unwrap();
@@ -38,26 +45,42 @@ async fn a_lost_volume_holds_up_the_end_of_the_plugin_only() {
 
     // The machine goes down, and the device is away.
     cluster.lab.cut(cluster.appliance.guest()).unwrap();
-    let dirty = format!("echo more >{}/more", pod.target);
-    cluster.node().script(&dirty).await;
+    for (volume, pod, _) in &used {
+        let dirty = match volume.claim.filesystem {
+            Some(_) => format!("echo more >{}/more", pod.target),
+            // Beyond what is compared at the end.
+            None => format!(
+                "dd if=/dev/urandom of={} bs=4096 count=4 seek=4096 conv=notrunc status=none",
+                pod.target
+            ),
+        };
+        cluster.node().script(&dirty).await;
+    }
     cluster.node().script(&format!("touch {MARKER}")).await;
     cluster.node().process.stop().await.unwrap();
     assert_eq!(loss_time(&cluster).await, "10");
-    let unmount = format!("umount {} {}", pod.target, volume.staging_path());
-    let unmounted = cluster.node().guest.run(&["bash", "-c", &unmount]).await;
-    // Within the deadline of the call: it would sleep for ever. What could not be written
-    // is an error or not, as the filesystem likes.
-    unmounted.unwrap();
+    for (volume, pod, _) in &used {
+        let unmount = match volume.claim.filesystem {
+            Some(_) => format!("umount {} {}", pod.target, volume.staging_path()),
+            None => format!("blockdev --flushbufs {}", pod.target),
+        };
+        let ended = cluster.node().guest.run(&["bash", "-c", &unmount]).await;
+        // Within the deadline of the call: it would sleep for ever. What could not be written
+        // is an error or not, as the filesystem likes.
+        ended.unwrap();
+    }
     let mounts = "grep -c -e kubernetes.io /proc/self/mountinfo || true";
     assert_eq!(cluster.node().script(mounts).await, "0");
 
-    // It was called off, or the machine is back: the volume is whole.
+    // It was called off, or the machine is back: the volumes are whole.
     cluster.lab.restore(cluster.appliance.guest()).unwrap();
     cluster.nodes[0].guest.reboot().await.unwrap();
     cluster.nodes[0].restart().await;
-    let pod = Pod::start(&controller, cluster.node(), &volume, "pod").await;
-    assert_eq!(pod.checksum(cluster.node(), &volume).await, written);
-    pod.stop(&controller, cluster.node(), &volume).await;
-    volume.delete(&controller).await.unwrap();
+    for (volume, _, written) in used {
+        let pod = Pod::start(&controller, cluster.node(), &volume, "pod").await;
+        assert_eq!(pod.checksum(cluster.node(), &volume).await, written);
+        pod.stop(&controller, cluster.node(), &volume).await;
+        volume.delete(&controller).await.unwrap();
+    }
     cluster.assert_clean().await;
 }

@@ -46,12 +46,13 @@ async fn healthy(node: &Node, volume: &Volume, pod: &Pod) {
         .iter()
         .find(|usage| usage.unit() == Unit::Bytes);
     let bytes = bytes.unwrap();
+    let size = volume.claim.size;
     if volume.claim.filesystem.is_none() {
-        assert_eq!((bytes.total, answer.usage.len()), (64 * MIB, 1));
+        assert_eq!((bytes.total, answer.usage.len()), (size, 1));
         return;
     }
     assert!(
-        bytes.total > 48 * MIB && bytes.total <= 64 * MIB,
+        bytes.total > size * 3 / 4 && bytes.total <= size,
         "{bytes:?}"
     );
     assert!(bytes.used >= 8 * MIB, "{bytes:?}");
@@ -81,6 +82,7 @@ async fn statistics_of_dead_volumes_are_told_in_time_and_hold_up_nobody() {
     let mut volumes = Vec::new();
     for claim in [
         Claim::filesystem("stats-ext4", 64, "ext4"),
+        Claim::filesystem("stats-xfs", 320, "xfs"),
         Claim::block("stats-block", 64),
         Claim::filesystem("stats-gone", 64, "ext4"),
     ] {
