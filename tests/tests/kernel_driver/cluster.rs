@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) multipath: bool,
     pub(crate) process: NodeProcess,
     pub(crate) guest: Guest,
+    /// The filesystems that its plugins had made when they were killed.
+    formats: u64,
 }
 
 impl Cluster {
@@ -76,6 +78,7 @@ impl Cluster {
                 multipath,
                 process,
                 guest,
+                formats: 0,
             };
             let parameter = "cat /sys/module/nvme_core/parameters/multipath";
             let set = if multipath { "Y" } else { "N" };
@@ -234,6 +237,7 @@ impl Node {
 
     /// Kills the plugin as a crash would and starts it again.
     pub(crate) async fn crash(&mut self) {
+        self.formats = self.formats().await;
         self.process.kill().await.unwrap();
         self.restart().await;
     }
@@ -258,7 +262,8 @@ impl Node {
         self.script("exec 9<>/dev/tcp/127.0.0.1/9808; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&9; cat <&9").await
     }
 
-    /// How many filesystems the plugin has made since its start, by its own metric.
+    /// How many filesystems the plugin has made since its start, by its own metric, and
+    /// those before it that ended by [`Node::crash`].
     pub(crate) async fn formats(&self) -> u64 {
         let page = self.metrics().await;
         let counts = page
@@ -266,7 +271,7 @@ impl Node {
             .filter(|line| line.starts_with("rds_csi_formats_total"))
             .filter_map(|line| line.rsplit(' ').next())
             .filter_map(|value| value.parse::<u64>().ok());
-        counts.sum()
+        self.formats + counts.sum::<u64>()
     }
 
     /// Asserts that nothing of any volume is left here.

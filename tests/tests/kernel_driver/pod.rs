@@ -71,6 +71,15 @@ impl Pod {
         node.script(&script).await
     }
 
+    /// The size that the pod sees, in bytes: of its filesystem or of its device.
+    pub(crate) async fn size(&self, node: &Node, volume: &Volume) -> i64 {
+        let script = match volume.claim.filesystem {
+            Some(_) => format!("df -B1 --output=size {} | tail -1", self.target),
+            None => format!("blockdev --getsize64 {}", self.target),
+        };
+        node.script(&script).await.parse().unwrap()
+    }
+
     fn data(&self, volume: &Volume) -> String {
         match volume.claim.filesystem {
             Some(_) => format!("{}/probe", self.target),
