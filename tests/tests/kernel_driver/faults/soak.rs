@@ -14,20 +14,37 @@ const SECONDS: u64 = 20;
 /// One a second; a thread without work ends after ten.
 const LOOKS: u32 = 20;
 
+/// How often volumes may grow, and a machine be booted, in one run: the one fills the pool,
+/// the other takes addresses.
+const GROWN: u32 = 4;
+const TWINS: u32 = 4;
+
 /// SplitMix64: small, and the same numbers everywhere.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    grown: u32,
+    twins: u32,
+}
 
 impl Dice {
+    fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            grown: 0,
+            twins: 0,
+        }
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % bound
     }
 
     fn harm(&mut self, multipath: bool) -> Harm {
-        match self.below(9) {
+        match self.below(11) {
             0 => Harm::LinkCut(Duration::from_millis(200 + self.below(3000))),
             1 => Harm::LinkCut(Duration::from_millis(9000 + self.below(9000))),
             2 => Harm::TargetRestart,
@@ -36,6 +53,14 @@ impl Dice {
             5 if !multipath => Harm::NamesSwapped,
             6 => Harm::HostRefused,
             7 => Harm::PluginKilled,
+            8 if self.grown < GROWN => {
+                self.grown += 1;
+                Harm::Grow
+            }
+            9 if self.twins < TWINS => {
+                self.twins += 1;
+                Harm::Twin
+            }
             _ => Harm::PowerCut,
         }
     }
@@ -87,7 +112,7 @@ impl Matrix {
 async fn nothing_is_lost_and_nothing_grows_under_faults_at_random() {
     let (length, seed) = plan();
     println!("{SOAK}={}:{seed}", length.as_secs());
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let multipath = dice.below(2) == 0;
     let mut matrix = Matrix::begin(multipath).await;
     // The first faults bring the plugin to all that it ever holds.
