@@ -6,8 +6,9 @@
 //! kernel give up, a writer that opens the target again, as a restarted container does,
 //! goes on where it was.
 
-mod device;
+pub(crate) mod device;
 mod harm;
+mod held;
 mod identity;
 mod matrix;
 mod record;

@@ -4,6 +4,7 @@ use rds_csi_tests::volume::{Claim, Volume};
 use tonic::Code;
 
 use crate::cluster::Cluster;
+use crate::faults::device::is_normal;
 use crate::pod::Pod;
 
 const STRANGER: &str = "nqn.2014-08.org.nvmexpress:uuid:0a4f7c52-8ad4-4f0e-9a6e-0d8a6b0a7f11";
@@ -11,6 +12,12 @@ const STRANGER_ID: &str = "0a4f7c52-8ad4-4f0e-9a6e-0d8a6b0a7f11";
 const HOST: (&str, &str) = (STRANGER, STRANGER_ID);
 /// Some of the stranger's device.
 const SCRATCH: &str = "bs=1M count=2 iflag=direct status=none";
+
+/// The stranger's session: its name, its subsystem, and its number at the device.
+const STRANGERS: &str = "for c in /sys/class/nvme/nvme*; do
+    [ \"$(cat $c/hostnqn)\" != nqn.2014-08.org.nvmexpress:uuid:0a4f7c52-8ad4-4f0e-9a6e-0d8a6b0a7f11 ] ||
+      { echo $c; cat $c/subsysnqn $c/cntlid; }
+  done";
 
 fn nqn(volume: &Volume) -> &str {
     &volume.volume.volume_context["nqn"]
@@ -40,9 +47,18 @@ async fn sessions_of_strangers_are_never_ended() {
     let volume = claim.create(controller).await.unwrap();
     let lookalike = export_lookalike(&cluster, &volume).await;
     cluster.connect_by_hand(&node.guest, &lookalike, HOST).await;
+    let strangers = node.script(STRANGERS).await;
+    assert_eq!(strangers.lines().count(), 3, "{strangers}");
     for _ in 0..2 {
         let pod = Pod::start(controller, node, &volume, "pod").await;
-        pod.fill(node, &volume).await;
+        let written = pod.fill(node, &volume).await;
+        // The engine connects the volume anew and touches no name that begins like its own.
+        cluster.export(&volume, false).await;
+        node.await_controllers(1).await;
+        cluster.export(&volume, true).await;
+        is_normal(node, &volume, &pod).await;
+        assert_eq!(pod.checksum(node, &volume).await, written);
+        assert_eq!(node.script(STRANGERS).await, strangers);
         pod.stop(controller, node, &volume).await;
         assert_eq!(node.sessions(nqn(&volume)).await, "");
         assert_eq!(node.sessions(&lookalike).await, "live");

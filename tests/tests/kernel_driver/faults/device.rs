@@ -6,20 +6,68 @@ use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
+use super::table::Table;
 use super::writer::Writer;
 use crate::calls::stats;
-use crate::cluster::{Cluster, DEADLINE};
+use crate::cluster::{Cluster, DEADLINE, Node};
 use crate::pod::Pod;
 
-async fn device(switch: &str) -> Cluster {
-    Cluster::boot_on(&[switch], &["node-a"], true).await
+/// Writers of every sort on each of two nodes, with native multipath and without.
+struct Stand {
+    cluster: Cluster,
+    writers: Vec<Writer>,
+    table: Table,
 }
 
-fn claims() -> [Claim; 3] {
+impl Stand {
+    async fn begin(switch: &str) -> Self {
+        let cluster = Cluster::boot_pair(&[switch]).await;
+        let mut writers = Vec::new();
+        for index in 0..cluster.nodes.len() {
+            for claim in claims(&format!("device-{index}")) {
+                writers.push(Writer::start_on(&cluster, index, claim).await);
+            }
+        }
+        Self {
+            cluster,
+            writers,
+            table: Table::default(),
+        }
+    }
+
+    /// The fault is over: every writer goes on, and on each node one at least has lost its
+    /// device before, or the test has tried nothing.
+    async fn end(mut self, fault: &str) {
+        let mut errors = [0; 2];
+        let mut backs = Vec::new();
+        for node in &self.cluster.nodes {
+            backs.push(node.clock().await);
+        }
+        for writer in &mut self.writers {
+            let back = backs[writer.node];
+            let resumed = writer.resumed(back).await - back;
+            let new = writer.new_errors();
+            self.table.row(fault, writer, resumed, new);
+            errors[writer.node] += new;
+        }
+        assert!(errors.iter().all(|count| *count > 0), "{errors:?}");
+        let formats = async |index: usize| self.cluster.nodes[index].formats().await;
+        assert_eq!([formats(0).await, formats(1).await], [2, 2]);
+        for writer in self.writers {
+            let name = writer.name().to_owned();
+            let bytes = writer.finish(&self.cluster).await;
+            self.table.verified(&name, bytes);
+        }
+        self.cluster.assert_clean().await;
+    }
+}
+
+/// One of every sort.
+pub(super) fn claims(name: &str) -> [Claim; 3] {
     [
-        Claim::filesystem("device-ext4", 64, "ext4"),
-        Claim::filesystem("device-xfs", 320, "xfs"),
-        Claim::block("device-block", 64),
+        Claim::filesystem(&format!("{name}-ext4"), 64, "ext4"),
+        Claim::filesystem(&format!("{name}-xfs"), 320, "xfs"),
+        Claim::block(&format!("{name}-block"), 64),
     ]
     .map(|claim| claim.parameter(RECONNECT_DELAY, "1"))
 }
@@ -28,62 +76,32 @@ fn claims() -> [Claim; 3] {
 /// not to retry.
 #[tokio::test]
 async fn writers_outlive_a_device_that_opens_its_port_before_its_exports() {
-    let mut cluster = device("boot-order=port-first").await;
-    let mut writers = Vec::new();
-    for claim in claims() {
-        writers.push(Writer::start(&cluster, claim).await);
-    }
-    cluster.appliance.power_off().unwrap();
-    cluster.appliance.power_on().await.unwrap();
-    let back = cluster.node().clock().await;
-    let mut errors = 0;
-    for writer in &mut writers {
-        writer.resumed(back).await;
-        errors += writer.new_errors();
-    }
-    assert!(
-        errors > 0,
-        "nobody was told not to retry: the test tries nothing"
-    );
-    for writer in writers {
-        writer.finish(&cluster).await;
-    }
-    cluster.assert_clean().await;
+    let mut stand = Stand::begin("boot-order=port-first").await;
+    stand.cluster.appliance.power_off().unwrap();
+    stand.cluster.appliance.power_on().await.unwrap();
+    stand.end("port open before exports").await;
 }
 
 /// The kernel connects again and finds no namespace, so it takes the device away, and a
 /// session that is live has none until the pool is there.
 #[tokio::test]
 async fn writers_outlive_a_device_whose_exports_are_empty_until_its_pool_is_mounted() {
-    let cluster = device("unmounted-export=empty").await;
-    let mut writers = Vec::new();
-    for claim in claims() {
-        writers.push(Writer::start(&cluster, claim).await);
-    }
-    let appliance = cluster.appliance.guest();
+    let stand = Stand::begin("unmounted-export=empty").await;
+    let appliance = stand.cluster.appliance.guest();
     let reboot = json!({ "op": "inject", "fault": "reboot", "down_ms": 500, "mount_ms": 10000 });
-    cluster.control(&reboot).await;
+    stand.cluster.control(&reboot).await;
     let namespaces =
         "cat /sys/kernel/config/nvmet/subsystems/*/namespaces/*/enable | grep -c 1 || true";
-    for (what, count) in [("the pool is away", "0"), ("the pool is mounted", "3")] {
+    let all = stand.writers.len();
+    for (what, count) in [("the pool is away", 0), ("the pool is mounted", all)] {
         until(what, DEADLINE, async || {
             let found = appliance.script(namespaces).await?;
-            Ok((found.trim() == count).then_some(()))
+            Ok((found.trim() == count.to_string()).then_some(()))
         })
         .await
         .unwrap();
     }
-    let back = cluster.node().clock().await;
-    let mut errors = 0;
-    for writer in &mut writers {
-        writer.resumed(back).await;
-        errors += writer.new_errors();
-    }
-    assert!(errors > 0, "no device went away: the test tries nothing");
-    for writer in writers {
-        writer.finish(&cluster).await;
-    }
-    cluster.assert_clean().await;
+    stand.end("exports empty until the pool is mounted").await;
 }
 
 /// The most that a power cut can take from a device that promises less: what is on its way
@@ -123,11 +141,13 @@ async fn a_device_with_a_volatile_cache_loses_only_what_is_on_its_way() {
     cluster.assert_clean().await;
 }
 
-/// Twenty volumes through one outage that ends the patience of the kernel.
+/// Twenty volumes through one outage that ends the patience of the kernel. The plugin dies in
+/// it, and with it what keeps the numbers of raw devices from being given away: they are
+/// other volumes' numbers afterwards.
 #[tokio::test]
 async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
-    let cluster = Cluster::boot(&["node-a"]).await;
-    let (controller, node) = (cluster.controller(), cluster.node());
+    let mut cluster = Cluster::boot(&["node-a"]).await;
+    let controller = &cluster.controller().clone();
     let anchor = Claim::block("anchor", 4).create(controller).await.unwrap();
     let mut pods = Vec::new();
     for number in 0..20 {
@@ -138,21 +158,34 @@ async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
             Claim::block(&name, 16)
         };
         let volume = claim.create(controller).await.unwrap();
-        let pod = Pod::start(controller, node, &volume, "pod").await;
-        let sum = pod.fill(node, &volume).await;
+        let pod = Pod::start(controller, cluster.node(), &volume, "pod").await;
+        let sum = pod.fill(cluster.node(), &volume).await;
         pods.push((volume, pod, sum));
     }
+    let before = names(cluster.node(), &pods).await;
     for (volume, ..) in &pods {
         cluster.export(volume, false).await;
     }
-    node.await_controllers(0).await;
+    cluster.node().await_controllers(0).await;
+    cluster.nodes[0].crash().await;
     // In another order, so that numbers and names are those of others.
     for (volume, ..) in pods.iter().rev() {
         cluster.export(volume, true).await;
     }
+    let node = cluster.node();
     for (volume, pod, _) in &pods {
-        is_normal(&cluster, volume, pod).await;
+        is_normal(node, volume, pod).await;
     }
+    let after = names(node, &pods).await;
+    let is_anothers = |(index, name): (usize, &String)| {
+        let place = before.iter().position(|before| before == name);
+        place.is_some_and(|place| place != index)
+    };
+    let renumbered = after.iter().enumerate().skip(1).step_by(2).any(is_anothers);
+    assert!(
+        renumbered,
+        "the test tries nothing: {before:?} to {after:?}"
+    );
     for (volume, pod, written) in &pods {
         assert_eq!(pod.checksum(node, volume).await, *written);
         pod.stop(controller, node, volume).await;
@@ -163,10 +196,24 @@ async fn twenty_volumes_of_a_node_come_back_each_to_its_own_data() {
     cluster.assert_clean().await;
 }
 
+/// The names of the devices of volumes, by the numbers that their pods have.
+async fn names(node: &Node, pods: &[(Volume, Pod, String)]) -> Vec<String> {
+    let mut names = Vec::new();
+    for (volume, pod, _) in pods {
+        let number = match volume.claim.filesystem {
+            Some(_) => format!("findmnt -no MAJ:MIN {}", pod.target),
+            None => format!("printf '%d:%d' $(stat -c '0x%t 0x%T' {})", pod.target),
+        };
+        let script = format!("basename $(readlink /sys/dev/block/$({number}))");
+        names.push(node.script(&script).await);
+    }
+    names
+}
+
 /// Until the plugin says that the volume is well.
-pub(super) async fn is_normal(cluster: &Cluster, volume: &Volume, pod: &Pod) {
+pub(crate) async fn is_normal(node: &Node, volume: &Volume, pod: &Pod) {
     until("the volume works", DEADLINE, async || {
-        let report = stats(cluster.node().plugin(), volume, &pod.target).await;
+        let report = stats(node.plugin(), volume, &pod.target).await;
         let condition = report.ok().and_then(|report| report.volume_condition);
         let works = condition.is_some_and(|condition| !condition.abnormal);
         Ok(works.then_some(()))

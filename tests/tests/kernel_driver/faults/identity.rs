@@ -1,12 +1,14 @@
-//! What is served under a volume's NQN and is not the volume: nobody gets it.
+//! What is served under a volume's NQN and is not the volume: nobody gets it, and no write of
+//! those that go on trying reaches it.
 
 use std::time::Duration;
 
-use rds_csi_core::names::parameter::RECONNECT_DELAY;
-use rds_csi_tests::volume::{Claim, Volume};
+use rds_csi_tests::volume::Claim;
 use rds_csi_tests::wait::until;
 
-use super::device::is_normal;
+use super::device::claims;
+use super::table::Table;
+use super::writer::Writer;
 use crate::calls::{stage_at_last, stats};
 use crate::cluster::{Cluster, DEADLINE};
 use crate::pod::Pod;
@@ -14,40 +16,41 @@ use crate::pod::Pod;
 /// Long enough for the kernel's attempts and for those of the engine.
 const ATTEMPTS: Duration = Duration::from_secs(15);
 
-/// A volume at a pod, and the checksum of what the pod wrote.
-type Used = (Volume, Pod, String);
-
-async fn used(cluster: &Cluster) -> Vec<Used> {
-    let mut used = Vec::new();
-    for claim in [
-        Claim::filesystem("identity-ext4", 64, "ext4"),
-        Claim::filesystem("identity-xfs", 320, "xfs"),
-        Claim::block("identity-block", 64),
-    ] {
-        let claim = claim.parameter(RECONNECT_DELAY, "1");
-        let volume = claim.create(cluster.controller()).await.unwrap();
-        let pod = Pod::start(cluster.controller(), cluster.node(), &volume, "pod").await;
-        let sum = pod.fill(cluster.node(), &volume).await;
-        used.push((volume, pod, sum));
+/// Writers of every sort on both nodes.
+async fn writers(cluster: &Cluster) -> Vec<Writer> {
+    let mut writers = Vec::new();
+    for index in 0..cluster.nodes.len() {
+        for claim in claims(&format!("identity-{index}")) {
+            writers.push(Writer::start_on(cluster, index, claim).await);
+        }
     }
-    used
+    writers
 }
 
-/// Asserts that for a while nobody is told that a volume is well, and that nothing is
-/// written to what is served in its place.
-async fn assert_not_handed_back(cluster: &Cluster, used: &[Used]) {
-    let mut sums = Vec::new();
-    for (volume, ..) in used {
-        sums.push(cluster.backing_sum(volume).await);
+/// Asserts that for a while nobody is told that a volume is well, no record is acknowledged,
+/// and nothing is written to what is served in its place.
+async fn assert_not_handed_back(cluster: &Cluster, writers: &[Writer]) {
+    let mut before = Vec::new();
+    for writer in writers {
+        let sum = cluster.backing_sum(&writer.volume).await;
+        before.push((sum, writer.times().len()));
     }
     tokio::time::sleep(ATTEMPTS).await;
-    for ((volume, pod, _), sum) in used.iter().zip(&sums) {
-        let report = stats(cluster.node().plugin(), volume, &pod.target).await;
-        if let Ok(report) = report {
+    for (writer, before) in writers.iter().zip(&before) {
+        let (name, volume) = (writer.name(), &writer.volume);
+        let plugin = writer.on(cluster).plugin();
+        if let Ok(report) = stats(plugin, volume, writer.target()).await {
             let condition = report.volume_condition.unwrap();
-            assert!(condition.abnormal, "{}: {condition:?}", volume.claim.name);
+            assert!(condition.abnormal, "{name}: {condition:?}");
         }
-        assert_eq!(cluster.backing_sum(volume).await, *sum);
+        let after = (cluster.backing_sum(volume).await, writer.times().len());
+        assert_eq!(after, *before, "{name}");
+    }
+}
+
+async fn assert_formats(cluster: &Cluster) {
+    for node in &cluster.nodes {
+        assert_eq!(node.formats().await, 2, "{}", node.name);
     }
 }
 
@@ -55,14 +58,25 @@ async fn assert_not_handed_back(cluster: &Cluster, used: &[Used]) {
 /// the volume: it is not used until the volume is staged anew.
 #[tokio::test]
 async fn a_namespace_of_another_identity_is_not_handed_back() {
-    let mut cluster = Cluster::boot_on(&["namespace-ids=changing"], &["node-a"], true).await;
-    let used = used(&cluster).await;
+    let mut cluster = Cluster::boot_pair(&["namespace-ids=changing"]).await;
+    let mut table = Table::default();
+    let mut writers = writers(&cluster).await;
     cluster.appliance.power_off().unwrap();
     cluster.appliance.power_on().await.unwrap();
-    assert_not_handed_back(&cluster, &used).await;
+    // What is on its way when the kernel connects again by itself is written before the
+    // kernel looks at the identity of what is there; then it takes the device away.
+    for writer in &writers {
+        writer.fails().await;
+    }
+    assert_not_handed_back(&cluster, &writers).await;
+    for writer in &mut writers {
+        let errors = writer.new_errors();
+        table.row("namespace of another identity", writer, f64::NAN, errors);
+    }
     // A pod that is made anew has its data.
-    for (volume, pod, written) in &used {
-        let (controller, node) = (cluster.controller(), cluster.node());
+    for writer in writers {
+        writer.end(&cluster).await;
+        let (volume, node) = (&writer.volume, writer.on(&cluster));
         // As kubelet does: again, where the engine is at work on the volume.
         until("the volume is taken down", DEADLINE, async || {
             let unpublished = volume.unpublish(node.plugin(), "pod").await.is_ok();
@@ -71,13 +85,14 @@ async fn a_namespace_of_another_identity_is_not_handed_back() {
         })
         .await
         .unwrap();
-        stage_at_last(node.plugin(), volume, &pod.context).await;
-        let pod = Pod::publish(node, volume, pod.context.clone(), "pod").await;
-        assert_eq!(pod.checksum(node, volume).await, *written);
-        pod.stop(controller, node, volume).await;
-        volume.delete(controller).await.unwrap();
+        let context = &writer.pod.context;
+        stage_at_last(node.plugin(), volume, context).await;
+        Pod::publish(node, volume, context.clone(), "pod").await;
+        let name = writer.name().to_owned();
+        let bytes = writer.compare(&cluster).await;
+        table.verified(&name, bytes);
     }
-    assert_eq!(cluster.node().formats().await, 2);
+    assert_formats(&cluster).await;
     cluster.assert_clean().await;
 }
 
@@ -85,43 +100,52 @@ async fn a_namespace_of_another_identity_is_not_handed_back() {
 /// end is lost, and a filesystem on it would find that out by and by.
 #[tokio::test]
 async fn a_smaller_namespace_is_not_handed_back_until_it_is_whole() {
-    let cluster = Cluster::boot(&["node-a"]).await;
+    let cluster = Cluster::boot_pair(&[]).await;
     // While it is exported the port is open, and whoever asks for another volume is told
     // not to retry.
     let anchor = Claim::block("anchor", 4).create(cluster.controller()).await;
     let anchor = anchor.unwrap();
-    let used = used(&cluster).await;
+    let mut table = Table::default();
+    let mut writers = writers(&cluster).await;
     let appliance = cluster.appliance.guest();
-    export_all(&cluster, &used, false).await;
-    cluster.node().await_controllers(0).await;
-    for (volume, ..) in &used {
-        let file = cluster.backing_file(volume).await;
+    export_all(&cluster, &writers, false).await;
+    for node in &cluster.nodes {
+        node.await_controllers(0).await;
+    }
+    for writer in &writers {
+        let file = cluster.backing_file(&writer.volume).await;
         let cut = format!("cp {file} {file}.whole; truncate -s -16M {file}");
         appliance.script(&cut).await.unwrap();
     }
-    export_all(&cluster, &used, true).await;
-    assert_not_handed_back(&cluster, &used).await;
+    export_all(&cluster, &writers, true).await;
+    assert_not_handed_back(&cluster, &writers).await;
 
-    export_all(&cluster, &used, false).await;
-    for (volume, ..) in &used {
-        let file = cluster.backing_file(volume).await;
+    export_all(&cluster, &writers, false).await;
+    for writer in &writers {
+        let file = cluster.backing_file(&writer.volume).await;
         let mend = format!("cat {file}.whole >{file}; rm {file}.whole");
         appliance.script(&mend).await.unwrap();
     }
-    export_all(&cluster, &used, true).await;
-    for (volume, pod, written) in &used {
-        is_normal(&cluster, volume, pod).await;
-        assert_eq!(pod.checksum(cluster.node(), volume).await, *written);
-        pod.stop(cluster.controller(), cluster.node(), volume).await;
-        volume.delete(cluster.controller()).await.unwrap();
+    export_all(&cluster, &writers, true).await;
+    for writer in &mut writers {
+        let back = writer.on(&cluster).clock().await;
+        let resumed = writer.resumed(back).await - back;
+        let errors = writer.new_errors();
+        assert!(errors > 0, "{} was spared", writer.name());
+        table.row("namespace too small, then whole", writer, resumed, errors);
+    }
+    for writer in writers {
+        let name = writer.name().to_owned();
+        let bytes = writer.finish(&cluster).await;
+        table.verified(&name, bytes);
     }
     anchor.delete(cluster.controller()).await.unwrap();
-    assert_eq!(cluster.node().formats().await, 2);
+    assert_formats(&cluster).await;
     cluster.assert_clean().await;
 }
 
-async fn export_all(cluster: &Cluster, used: &[Used], on: bool) {
-    for (volume, ..) in used {
-        cluster.export(volume, on).await;
+async fn export_all(cluster: &Cluster, writers: &[Writer], on: bool) {
+    for writer in writers {
+        cluster.export(&writer.volume, on).await;
     }
 }
