@@ -186,12 +186,37 @@ impl NodeProcess {
     /// # Errors
     /// See there.
     pub async fn start_with(guest: &Guest, node_name: &str, more: &[&str]) -> anyhow::Result<Self> {
+        let more = [&["--cluster", "none"], more].concat();
+        Self::start_in(guest, node_name, &more, &[]).await
+    }
+
+    /// [`NodeProcess::start`] in a cluster that has an API server, of which this is the
+    /// kubeconfig.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn start_asking(
+        guest: &Guest,
+        node_name: &str,
+        kubeconfig: &str,
+    ) -> anyhow::Result<Self> {
+        let path = guest.share().join("kubeconfig");
+        std::fs::write(&path, kubeconfig)?;
+        let environment = [("KUBECONFIG", &*path.display().to_string())];
+        let more = ["--cluster", "kubernetes"];
+        Self::start_in(guest, node_name, &more, &environment).await
+    }
+
+    async fn start_in(
+        guest: &Guest,
+        node_name: &str,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let state = guest.share().join("state");
         let words = [
             &program("rds-csi-driver")?.display().to_string(),
             "node",
-            "--cluster",
-            "none",
             "--cluster-id",
             CLUSTER,
             "--node-name",
@@ -205,7 +230,7 @@ impl NodeProcess {
         ];
         let words = [&words, more].concat();
         // As the image has it.
-        let environment = [("MALLOC_ARENA_MAX", "1")];
+        let environment = [&[("MALLOC_ARENA_MAX", "1")], environment].concat();
         let process = guest.spawn("node-plugin", &words, &environment).await?;
         let started = Self {
             process,

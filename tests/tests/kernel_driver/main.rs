@@ -14,6 +14,7 @@ mod cluster;
 mod content;
 mod crash;
 mod cycles;
+mod entitled;
 mod faults;
 mod grow;
 mod life;
