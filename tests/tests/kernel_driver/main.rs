@@ -21,6 +21,7 @@ mod life;
 mod lookalike;
 mod outage;
 mod pod;
+mod quiet;
 mod readonly;
 mod reboot;
 mod shared;
