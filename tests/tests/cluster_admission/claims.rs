@@ -229,7 +229,7 @@ async fn the_reviewed_kinds_have_one_version_and_others_would_be_reviewed_too() 
     let words = ["validatingwebhookconfiguration", "rds-csi-webhook"];
     let configuration = cluster.get(&words).await.unwrap();
     let entries = configuration["webhooks"].as_array().unwrap();
-    assert_eq!(entries.len(), 3);
+    assert_eq!(entries.len(), 7);
     for entry in entries {
         assert_eq!(entry["matchPolicy"], "Equivalent");
         assert_eq!(entry["sideEffects"], "None");
