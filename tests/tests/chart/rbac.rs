@@ -47,6 +47,12 @@ const CONTROLLER: &[Grant] = &[
     (
         "controller",
         "namespace",
+        "leases.coordination.k8s.io",
+        "create",
+    ),
+    (
+        "controller",
+        "namespace",
         "leases.coordination.k8s.io=driver-leader-rds-csi-srvlab-io",
         "get patch",
     ),

@@ -24,7 +24,7 @@ pub(crate) async fn bundle(cluster: &Cluster) -> String {
     let bundles: Vec<&Value> = entries
         .map(|entry| &entry["clientConfig"]["caBundle"])
         .collect();
-    assert_eq!(bundles.len(), 3);
+    assert_eq!(bundles.len(), 7);
     assert!(bundles.iter().all(|bundle| **bundle == *bundles[0]));
     bundles[0].as_str().unwrap_or_default().to_owned()
 }
