@@ -91,7 +91,8 @@ pub enum Holder {
 }
 
 /// Keeps a device's number from being given to another device, for as long as it lives,
-/// also once the device is gone. It claims nothing and holds up nothing.
+/// also once the device is gone. It claims nothing, and where the kernel has a character
+/// device of the namespace, since Linux 5.13, it does not have the block device open either.
 pub struct Kept {
     _held: Box<dyn Any + Send + Sync>,
 }
@@ -156,7 +157,7 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
     async fn owner(&self, number: DeviceNumber) -> Result<Option<String>, DeviceError>;
 
     /// Has everything written that was written to the device through the page cache, by
-    /// whomever: the kernel does so at the last close only, and the device may be kept.
+    /// whomever: the kernel does so at the last close only, and others may have it open.
     async fn flush(&self, device: &Device) -> Result<(), DeviceError>;
 
     /// Keeps the number of a device that is there.

@@ -1,11 +1,14 @@
 //! The numbers of devices that raw targets lead to.
 //!
-//! While a raw volume is published, this node keeps its device open. Nothing is done with
-//! that: but the number of a device that is open is given to no other, also when the device
-//! itself is gone, and so a target never leads to another volume. What a new process cannot
-//! keep any more is withdrawn: see `withdraw`. And the kernel writes back what is cached of
-//! a device when the last one closes it, which is not the pod any more: so a raw volume is
-//! flushed before its session ends.
+//! While a raw volume is published, this node keeps the number of its device from being
+//! given to another, also when the device itself is gone, and so a target never leads to
+//! another volume. What a new process cannot keep any more is withdrawn: see `withdraw`.
+//!
+//! The host does that without having the block device open, where it can. The kernel writes
+//! back and drops what is cached of a device when the last one closes it, and that must be
+//! the pod: another node may have the volume too, and a plugin that closes it last would not
+//! end before its device is back. Where it cannot, and where somebody else has it open, a
+//! raw volume is flushed before its session ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// Writes back what was written to a raw device through the page cache: whoever wrote it
-    /// has closed the device by now, but was not the last to. A device that is away keeps
+    /// has closed the device by now, but may not have been the last to. A device that is away keeps
     /// its session, as a filesystem would that cannot be unmounted.
     async fn flush_raw(
         &self,

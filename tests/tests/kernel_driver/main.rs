@@ -22,6 +22,7 @@ mod lookalike;
 mod outage;
 mod pod;
 mod quiet;
+mod raw;
 mod readonly;
 mod reboot;
 mod shared;

@@ -17,7 +17,7 @@ use crate::block::{
 use crate::command::BLOCKDEV;
 use crate::linux::Linux;
 use crate::nvme::{NvmeError, read_attribute};
-use crate::sys::device::{self, Access};
+use crate::sys::device::{self, Access, Held};
 use crate::sys::{CallError, mounting};
 
 /// For what normally takes milliseconds.
@@ -175,7 +175,11 @@ impl BlockDevices for Linux {
     }
 
     async fn keep(&self, device: &Device) -> Result<Kept, DeviceError> {
-        self.hold(device, Access::Buffered).await.map(Kept::by)
+        let (root, owned) = (self.root.clone(), device.clone());
+        let held = self.on(device, "open", SHORT, move || {
+            device::keep(&root, &owned).map(Held::new)
+        });
+        held.await.map(Kept::by)
     }
 
     async fn holders(&self, device: &Device) -> Result<Vec<Holder>, DeviceError> {

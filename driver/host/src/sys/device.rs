@@ -41,22 +41,16 @@ pub(crate) enum Access {
 /// Opens `/dev/<name>` and verifies that it is the device that is meant.
 pub(crate) fn open(root: &Root, device: &Device, access: Access) -> Result<File, DeviceError> {
     let path = root.dev.join(&device.namespace.name);
-    let flags = OFlag::O_NOFOLLOW
-        | match access {
-            Access::Buffered => OFlag::empty(),
-            Access::Direct => OFlag::O_DIRECT,
-            Access::Exclusive => OFlag::O_EXCL,
-        };
+    let flags = match access {
+        Access::Buffered => OFlag::empty(),
+        Access::Direct => OFlag::O_DIRECT,
+        Access::Exclusive => OFlag::O_EXCL,
+    };
     let failed = |call, source| DeviceError::Call {
         device: device.to_string(),
         source: CallError::failed(call, &path, source),
     };
-    let options = {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(flags.bits());
-        options
-    };
-    let file = open_when_ready(&options, &path).map_err(|source| failed("open", source))?;
+    let file = open_when_ready(&reading(flags), &path).map_err(|source| failed("open", source))?;
     let metadata = file.metadata().map_err(|source| failed("fstat", source))?;
     let found = if metadata.file_type().is_block_device() {
         paths::number(metadata.rdev()).to_string()
@@ -71,6 +65,75 @@ pub(crate) fn open(root: &Root, device: &Device, access: Access) -> Result<File,
     )?;
     verify(root, device)?;
     Ok(file)
+}
+
+/// Opens what keeps the number of the device from being given to another, also once the
+/// device is gone: the character device that the kernel has for the same namespace, where
+/// it has one (since Linux 5.13). It pins the namespace and with it the number, and is no
+/// opener of the block device: whoever closes that last still writes back and drops what is
+/// cached of it, and closing this one waits for nothing. Elsewhere the block device itself.
+pub(crate) fn keep(root: &Root, device: &Device) -> Result<File, DeviceError> {
+    let opened = open(root, device, Access::Buffered)?;
+    let Some(generic) = generic(root, device)? else {
+        return Ok(opened);
+    };
+    // It was there all the time, so that name was that of the same namespace.
+    verify(root, device)?;
+    Ok(generic)
+}
+
+/// Opens the character device of a namespace whose block device is open: for as long as
+/// that is, both names, which the kernel makes of the same two numbers, are its own.
+fn generic(root: &Root, device: &Device) -> Result<Option<File>, DeviceError> {
+    let class = root.sys.join("class/nvme-generic");
+    let Some(ending) = device
+        .namespace
+        .name
+        .strip_prefix("nvme")
+        .filter(|_| class.is_dir())
+    else {
+        return Ok(None);
+    };
+    let name = format!("ng{ending}");
+    let path = root.dev.join(&name);
+    let failed = |call, source| DeviceError::Call {
+        device: device.to_string(),
+        source: CallError::failed(call, &path, source),
+    };
+    let file = match open_when_ready(&reading(OFlag::empty()), &path) {
+        // The kernel does without where it fails to make one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|source| failed("open", source))?,
+    };
+    let described = class.join(&name);
+    let read = |file: &str| {
+        let text =
+            nvme::read_attribute(&described.join(file)).map_err(|error| unread(device, error))?;
+        Ok::<_, DeviceError>(text.unwrap_or_else(|| "gone".to_owned()))
+    };
+    let metadata = file.metadata().map_err(|source| failed("fstat", source))?;
+    let found = if metadata.file_type().is_char_device() {
+        let number = paths::number(metadata.rdev());
+        format!("{}:{}", number.major, number.minor)
+    } else {
+        "no character device".to_owned()
+    };
+    same(device, "character device", read("dev")?, found)?;
+    same(
+        device,
+        "NQN",
+        device.nqn.to_string(),
+        read("device/subsysnqn")?,
+    )?;
+    Ok(Some(file))
+}
+
+/// For reading, and never through a link.
+fn reading(flags: OFlag) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = OFlag::O_NOFOLLOW | flags;
+    options.read(true).custom_flags(flags.bits());
+    options
 }
 
 /// Opens a node whose device sysfs shows already: the kernel lists a new disk a moment

@@ -118,3 +118,25 @@ fn a_name_in_dev_is_not_enough() {
         Err(DeviceError::Call { .. })
     ));
 }
+
+#[test]
+fn only_the_namespaces_own_character_device_keeps_its_number() {
+    let (_base, root) = tree();
+    // A kernel that has none.
+    assert!(generic(&root, &device()).unwrap().is_none());
+    let described = root.sys.join("class/nvme-generic/ng0n1");
+    fs::create_dir_all(described.join("device")).unwrap();
+    fs::write(described.join("dev"), "1:3\n").unwrap();
+    fs::write(described.join("device/subsysnqn"), NQN).unwrap();
+    // One that did not make it.
+    assert!(generic(&root, &device()).unwrap().is_none());
+    let refused = |field: &str| {
+        let error = generic(&root, &device()).unwrap_err();
+        assert!(
+            matches!(error, DeviceError::Changed { field: f, .. } if f == field),
+            "{error}"
+        );
+    };
+    fs::write(root.dev.join("ng0n1"), "").unwrap();
+    refused("character device");
+}
