@@ -147,6 +147,11 @@ pub trait BlockDevices: Send + Sync + fmt::Debug {
     /// Space of the filesystem mounted at the path.
     async fn stats(&self, path: &Path) -> Result<Stats, StatsError>;
 
+    /// Whether the filesystem mounted at the path has shut down after an error. It stays so
+    /// until it is unmounted everywhere, whatever its device does. To be asked where the
+    /// device does I/O.
+    async fn has_shut_down(&self, path: &Path) -> Result<bool, StatsError>;
+
     /// Whether the kernel has a block device of this number. A number cannot be given
     /// away while a mount holds it, so one of a mount that is not there is dead for good.
     /// Numbers of filesystems without a device (major 0) are always there.

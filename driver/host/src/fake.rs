@@ -67,6 +67,8 @@ pub(crate) struct Kernel {
     symlinks: BTreeMap<PathBuf, PathBuf>,
     /// Mount targets with open files.
     busy: BTreeSet<PathBuf>,
+    /// Devices whose filesystem has shut down.
+    shut_down: BTreeSet<DeviceNumber>,
     /// Devices that a program claimed.
     claimed: BTreeSet<DeviceNumber>,
     /// How many descriptors keep a number.

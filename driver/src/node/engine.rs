@@ -239,6 +239,7 @@ impl Engine {
             Change::Restored { .. } => {
                 tracked.lost = None;
                 tracked.unproved = true;
+                tracked.examined = now;
                 tracked.recoveries.succeeded();
             }
             Change::Same => {}

@@ -17,6 +17,9 @@ use rds_csi_host::nvme::Seen;
 
 use super::{Node, NodeError};
 
+/// What people are told of a filesystem that is dead on a living device.
+pub(super) const SHUT_DOWN: &str = "the filesystem has shut down after an I/O error, though its device works by now: it answers with errors and writes nothing until it is unmounted. Delete all pods that use it on this node, so that it is unmounted and mounted anew; to restart their containers is not enough";
+
 /// What is known of a volume at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -109,10 +112,18 @@ impl Node {
             Ok(stats) => stats,
             Err(error) => return Report::abnormal(Chain(&error).to_string()),
         };
-        let has = |options: &[String]| options.iter().any(|option| option == "ro");
+        let has = |options: &[String], word: &str| options.iter().any(|option| option == word);
+        let has_shut_down = match self.host.has_shut_down(&path).await {
+            Ok(has_shut_down) => has_shut_down || has(&mount.super_options, "shutdown"),
+            Err(error) => return Report::abnormal(Chain(&error).to_string()),
+        };
         // Asked read-only, the mount itself says so; only the filesystem says it where
         // the kernel stopped writing after an error.
-        let condition = if has(&mount.super_options) && !has(&mount.options) {
+        let is_stopped = has(&mount.super_options, "emergency_ro")
+            || (has(&mount.super_options, "ro") && !has(&mount.options, "ro"));
+        let condition = if has_shut_down {
+            Condition::Abnormal(format!("{} ({})", SHUT_DOWN, path.display()))
+        } else if is_stopped {
             Condition::Abnormal(format!(
                 "the {} at {} went read-only after an error; see the kernel log",
                 mount.fs_type,

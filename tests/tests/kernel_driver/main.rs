@@ -15,6 +15,7 @@ mod content;
 mod crash;
 mod cycles;
 mod entitled;
+mod dead;
 mod faults;
 mod grow;
 mod life;

@@ -256,12 +256,21 @@ pub enum StatsError {
         #[source]
         source: CallError,
     },
+    /// lgetxattr(2).
+    #[error("asking whether the filesystem at {path:?} has shut down")]
+    Attribute {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: CallError,
+    },
 }
 
 impl Failure for StatsError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Statvfs { source, .. } => source.kind(),
+            Self::Statvfs { source, .. } | Self::Attribute { source, .. } => source.kind(),
         }
     }
 }

@@ -127,6 +127,19 @@ impl BlockDevices for Linux {
             })
     }
 
+    async fn has_shut_down(&self, path: &Path) -> Result<bool, StatsError> {
+        let owned = path.to_owned();
+        self.calls
+            .io("lgetxattr", path, SHORT, move || {
+                mounting::has_shut_down(&owned)
+            })
+            .await
+            .map_err(|source| StatsError::Attribute {
+                path: path.to_owned(),
+                source,
+            })
+    }
+
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError> {
         if number.major == 0 {
             return Ok(true);

@@ -124,6 +124,14 @@ impl BlockDevices for FakeHost {
         .await
     }
 
+    async fn has_shut_down(&self, path: &Path) -> Result<bool, StatsError> {
+        self.call("has_shut_down", |kernel| {
+            let mount = kernel.covering(path);
+            Ok(mount.is_some_and(|mount| kernel.shut_down.contains(&mount.device)))
+        })
+        .await
+    }
+
     async fn exists(&self, number: DeviceNumber) -> Result<bool, DeviceError> {
         self.call("exists", |kernel| {
             Ok(number.major == 0 || kernel.by_number(number).is_some())

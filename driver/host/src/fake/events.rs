@@ -67,6 +67,17 @@ impl FakeHost {
         }
     }
 
+    /// The filesystem on the device of the NQN shuts down, as after an error of its journal.
+    pub fn shut_down(&self, nqn: &Nqn) {
+        let mut kernel = self.kernel();
+        let attached = kernel.attached.iter();
+        let numbers: Vec<_> = attached
+            .filter(|attached| attached.nqn == nqn.as_str())
+            .map(|attached| attached.namespace.number)
+            .collect();
+        kernel.shut_down.extend(numbers);
+    }
+
     /// Opens (or closes) a file below a mount, which makes it busy.
     pub fn set_busy(&self, target: &Path, busy: bool) {
         let mut kernel = self.kernel();

@@ -14,9 +14,13 @@ use tracing::debug;
 use super::reconnect::{self, Reconnection};
 use super::recover::{self, Recovery};
 use super::{Engine, TROUBLED, claim};
+use crate::node::stats;
 
 /// How many volumes are acted on at once.
 const AT_ONCE: usize = 8;
+
+/// How often the filesystem of a volume is looked at that seems to be well.
+const EXAMINED: Duration = Duration::from_secs(60);
 
 /// After how many looks for a namespace in vain somebody is told.
 const HOLLOW: u32 = 4;
@@ -26,6 +30,8 @@ const HOLLOW: u32 = 4;
 pub(super) enum Outcome {
     Reconnected(Reconnection),
     Rescanned,
+    /// Whether its filesystem has shut down.
+    Examined(bool),
     /// What the cluster says of it.
     Asked(Holding),
     /// The kernel was told to wait for it no longer, or again; whether it took that.
@@ -89,6 +95,19 @@ impl Engine {
                         (id, Outcome::Rescanned)
                     }));
                 }
+                State::Live if tracked.is_to_be_examined(now) => {
+                    let pause = backoff::spread(EXAMINED, id.as_str(), 0);
+                    tracked.examined = now.saturating_add(pause);
+                    let (id, at) = (id.clone(), tracked.session.staged_at.clone());
+                    actions.push(Box::pin(async move {
+                        let is_dead = match at {
+                            Some(at) => node.host.has_shut_down(&at).await,
+                            None => Ok(false),
+                        };
+                        // Nobody can tell: the next time.
+                        (id, Outcome::Examined(is_dead.unwrap_or_default()))
+                    }));
+                }
                 state @ (State::Live | State::Connecting) => {
                     let Some(cluster) = cluster.filter(|_| !tracked.is_hollow) else {
                         continue;
@@ -129,6 +148,11 @@ impl Engine {
         };
         tracked.busy = false;
         match outcome {
+            Outcome::Examined(is_dead) => {
+                if is_dead {
+                    tracked.tell(&mut self.reporter, id, stats::SHUT_DOWN.to_owned());
+                }
+            }
             Outcome::Asked(holding) => tracked.doubt.heard(holding, id.as_str(), now),
             Outcome::Waited { longer, was_done } => {
                 tracked.doubt.acted(was_done, now);

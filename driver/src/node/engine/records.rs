@@ -61,6 +61,7 @@ impl Engine {
                     reconnections: Backoff::default(),
                     is_rejected: false,
                     doubt: Doubt::default(),
+                    examined: now,
                     recoveries: Backoff::default(),
                     tried: now,
                     busy: false,

@@ -10,6 +10,10 @@
 //! were is written down before the first mount goes, so that a process that dies in the
 //! middle is followed by one that ends what it began.
 //!
+//! A filesystem may also be dead on a device that lives, after errors that it met while the
+//! device was away. That one is told of and left: the kernel hands the same dead one to
+//! whoever mounts the device again, for as long as any container has it.
+//!
 //! What a running container has open it keeps: its own mount namespace and its open files
 //! are out of reach, and it has to be restarted.
 

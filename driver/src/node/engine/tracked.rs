@@ -39,6 +39,8 @@ pub(super) struct Tracked {
     pub(super) unproved: bool,
     /// Whether it may have been taken from this node while it is connected.
     pub(super) doubt: Doubt,
+    /// When its filesystem is to be looked at again.
+    pub(super) examined: Duration,
     /// Whether an action on it is under way.
     pub(super) busy: bool,
     /// Why it does not come back, as it was told last.
@@ -48,6 +50,11 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn address(&self) -> (IpAddr, u16) {
         (self.session.address, self.session.port)
+    }
+
+    /// Whether its filesystem is mounted, as far as is known, and due for a look.
+    pub(super) fn is_to_be_examined(&self, now: Duration) -> bool {
+        !self.unproved && !self.staging.access.is_block() && now >= self.examined
     }
 
     /// Says why the volume does not come back, once for each reason.

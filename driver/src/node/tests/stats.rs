@@ -76,10 +76,30 @@ async fn a_question_that_fails_on_a_live_device_is_a_condition_too() {
     lab.stage(EXT4).await.unwrap();
     lab.stats(STAGING).await.unwrap();
     let log = lab.host.log();
-    assert_eq!(log.last().unwrap(), "stats");
+    assert!(log.ends_with(&["stats".to_owned(), "has_shut_down".to_owned()]));
     let calls = log.iter().rev().position(|call| call == "mounts").unwrap() + 1;
-    lab.host.fault_at(calls, Fault::After);
-    assert!(is_abnormal(&lab.stats(STAGING).await.unwrap()));
+    for question in [calls - 1, calls] {
+        lab.host.fault_at(question, Fault::After);
+        assert!(is_abnormal(&lab.stats(STAGING).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_filesystem_that_shut_down_on_a_living_device_is_not_well() {
+    for used in [EXT4, Use::Filesystem(FsType::Xfs)] {
+        let lab = Lab::new(Medium::Blank);
+        lab.stage(used).await.unwrap();
+        lab.publish(used).await.unwrap();
+        lab.host.shut_down(&lab.nqn);
+        for path in [STAGING, TARGET] {
+            let report = lab.stats(path).await.unwrap();
+            let Condition::Abnormal(words) = report.condition else {
+                panic!("{used:?} at {path} is told to be well");
+            };
+            assert!(words.contains("Delete all pods"), "{words}");
+            assert!(report.usage.is_some());
+        }
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ const WALLS: &[Wall] = &[
             "kube",
             "russh",
             "nix",
+            "rustix",
             "tonic",
             "axum",
             "hyper",

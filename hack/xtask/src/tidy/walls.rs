@@ -38,6 +38,11 @@ const WALLS: &[Wall] = &[
         remedy: "go through driver/host/src/sys",
     },
     Wall {
+        word: "rustix",
+        allowed: &["driver/host/src/sys", "tests"],
+        remedy: "go through driver/host/src/sys",
+    },
+    Wall {
         word: "kube",
         allowed: &["driver/cluster", "webhook", "tests"],
         remedy: "go through the port in driver/cluster",

@@ -129,6 +129,39 @@ async fn records_that_cannot_be_read_at_first_are_read_later() {
     assert!(lab.is_whole(EXT4).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_filesystem_that_died_on_a_living_device_is_told_of_once_and_left() {
+    let lab = published(EXT4).await;
+    let cluster = Told::new(Says::Attached);
+    let before = lab.host.mount_table();
+    let failures = |cluster: &Told| {
+        let reasons = cluster.reasons();
+        let failed = reasons
+            .iter()
+            .filter(|reason| **reason == event::RECOVERY_FAILED);
+        failed.count()
+    };
+    beside(&lab, &cluster, async {
+        // Without any outage that is seen: the pool of the device was full.
+        seconds(5).await;
+        lab.host.shut_down(&lab.nqn);
+        seconds(600).await;
+        assert_eq!(failures(&cluster), 1);
+        let told = cluster.message(event::RECOVERY_FAILED);
+        assert!(told.contains("Delete all pods"), "{told}");
+        // And after one, soon.
+        lab.host.set_state(&lab.nqn, &ControllerState::Connecting);
+        seconds(10).await;
+        lab.host.set_state(&lab.nqn, &ControllerState::Live);
+        seconds(5).await;
+        assert_eq!(failures(&cluster), 2);
+    })
+    .await;
+    assert_eq!(lab.host.mount_table(), before);
+    let looks = lab.count("has_shut_down");
+    assert!((8..20).contains(&looks), "{looks}");
+}
+
 /// As if twenty minutes more had passed since a volume was lost: the calendar does not
 /// follow the time of tests.
 fn twenty_minutes_pass(lab: &Lab) {
