@@ -34,6 +34,7 @@ use super::Node;
 use rds_csi_cluster::NodeCluster;
 
 mod action;
+mod begin;
 mod claim;
 mod gate;
 mod outages;

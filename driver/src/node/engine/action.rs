@@ -5,22 +5,18 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use rds_csi_core::kind::Chain;
-use rds_csi_core::session::doubt::{Holding, Next};
-use rds_csi_core::session::{State, backoff};
+use rds_csi_core::session::backoff;
+use rds_csi_core::session::doubt::Holding;
 use rds_csi_core::volume_id::VolumeId;
-use tracing::debug;
 
-use super::reconnect::{self, Reconnection};
-use super::recover::{self, Recovery};
+use super::begin::Means;
+use super::reconnect::Reconnection;
+use super::recover::Recovery;
 use super::{Engine, TROUBLED, claim};
 use crate::node::stats;
 
 /// How many volumes are acted on at once.
 const AT_ONCE: usize = 8;
-
-/// How often the filesystem of a volume is looked at that seems to be well.
-const EXAMINED: Duration = Duration::from_secs(60);
 
 /// After how many looks for a namespace in vain somebody is told.
 const HOLLOW: u32 = 4;
@@ -43,7 +39,8 @@ pub(super) enum Outcome {
     Recovered(Result<Option<Recovery>, String>),
 }
 
-pub(super) type Actions = FuturesUnordered<BoxFuture<'static, (VolumeId, Outcome)>>;
+pub(super) type Action = BoxFuture<'static, (VolumeId, Outcome)>;
+pub(super) type Actions = FuturesUnordered<Action>;
 
 impl Engine {
     /// Begins what the states ask for, as far as there is room; who has waited longest
@@ -53,87 +50,22 @@ impl Engine {
         let mut idle: Vec<_> = self.tracked.iter_mut().collect();
         idle.retain(|(_, tracked)| !tracked.busy);
         idle.sort_by_key(|(_, tracked)| tracked.tried);
+        let mut means = Means {
+            node: &self.node,
+            cluster: self.cluster.as_ref(),
+            gates: &mut self.gates,
+            asking: &mut self.asking,
+            now,
+        };
         for (id, tracked) in idle {
             if actions.len() >= AT_ONCE {
                 return;
             }
-            let (node, cluster) = (self.node.clone(), self.cluster.clone());
-            match tracked.watch.state() {
-                State::Removed => {
-                    let gate = self.gates.entry(tracked.address()).or_default();
-                    let is_due = tracked.reconnections.is_due(now)
-                        || (tracked.is_rejected && gate.may_probe(now));
-                    if !is_due || !gate.may_pass(now) {
-                        continue;
-                    }
-                    gate.enter();
-                    if tracked.is_rejected {
-                        gate.probe(id.as_str(), now);
-                    }
-                    let id = id.clone();
-                    let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
-                    actions.push(Box::pin(async move {
-                        let cluster = cluster.as_deref();
-                        let outcome = reconnect::reconnect(&node, cluster, &session, &staging);
-                        (id, Outcome::Reconnected(outcome.await))
-                    }));
-                }
-                State::Live if tracked.unproved && tracked.recoveries.is_due(now) => {
-                    let id = id.clone();
-                    actions.push(Box::pin(async move {
-                        let outcome = recover::recover(&node, cluster.as_deref(), &id).await;
-                        (id, Outcome::Recovered(outcome))
-                    }));
-                }
-                // The device was there before its volume was, and not every one tells of it.
-                State::Connecting if tracked.is_hollow && tracked.reconnections.is_due(now) => {
-                    let (id, nqn) = (id.clone(), tracked.session.nqn.clone());
-                    actions.push(Box::pin(async move {
-                        if let Err(failed) = node.host.rescan(&nqn).await {
-                            debug!(volume_id = %id, "rescanning: {}", Chain(&failed));
-                        }
-                        (id, Outcome::Rescanned)
-                    }));
-                }
-                State::Live if tracked.is_to_be_examined(now) => {
-                    let pause = backoff::spread(EXAMINED, id.as_str(), 0);
-                    tracked.examined = now.saturating_add(pause);
-                    let (id, at) = (id.clone(), tracked.session.staged_at.clone());
-                    actions.push(Box::pin(async move {
-                        let is_dead = match at {
-                            Some(at) => node.host.has_shut_down(&at).await,
-                            None => Ok(false),
-                        };
-                        // Nobody can tell: the next time.
-                        (id, Outcome::Examined(is_dead.unwrap_or_default()))
-                    }));
-                }
-                state @ (State::Live | State::Connecting) => {
-                    let Some(cluster) = cluster.filter(|_| !tracked.is_hollow) else {
-                        continue;
-                    };
-                    let lost_for = tracked.watch.lost_for(now);
-                    let next = tracked.doubt.next(state, lost_for, now);
-                    let id = id.clone();
-                    let (session, staging) = (tracked.session.clone(), tracked.staging.clone());
-                    match next {
-                        Next::Wait => continue,
-                        Next::Ask if std::mem::replace(&mut self.asking, true) => continue,
-                        Next::Ask => actions.push(Box::pin(async move {
-                            let holding = claim::holding(&*cluster, &session).await;
-                            (id, Outcome::Asked(holding))
-                        })),
-                        Next::GiveUp | Next::Keep => actions.push(Box::pin(async move {
-                            let longer = next == Next::Keep;
-                            let was_done = claim::wait(&node, &session, &staging, longer).await;
-                            (id, Outcome::Waited { longer, was_done })
-                        })),
-                    }
-                }
-                State::Foreign | State::Unknown => continue,
+            if let Some(action) = means.begin(id, tracked) {
+                actions.push(action);
+                tracked.busy = true;
+                tracked.tried = now;
             }
-            tracked.busy = true;
-            tracked.tried = now;
         }
     }
 
