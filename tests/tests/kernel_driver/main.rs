@@ -30,3 +30,4 @@ mod shared;
 mod shutdown;
 mod slow;
 mod stats;
+mod taken;
