@@ -48,9 +48,9 @@ async fn lost_volumes_hold_up_the_end_of_the_plugin_only() {
     for (volume, pod, _) in &used {
         let dirty = match volume.claim.filesystem {
             Some(_) => format!("echo more >{}/more", pod.target),
-            // Beyond what is compared at the end.
+            // Beyond what is compared at the end. Whoever closes the device last waits for it.
             None => format!(
-                "dd if=/dev/urandom of={} bs=4096 count=4 seek=4096 conv=notrunc status=none",
+                "dd if=/dev/urandom of={} bs=4096 count=4 seek=4096 conv=notrunc status=none >/dev/null 2>&1 &",
                 pod.target
             ),
         };
