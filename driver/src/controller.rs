@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rds_csi_cluster::Cluster;
 use rds_csi_core::attachment::Modes;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
@@ -38,8 +39,7 @@ use crate::metrics::Metrics;
 use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
-use rds_csi_cluster::Cluster;
-use reports::{Reports, Waiting};
+use reports::{Events, Reports};
 
 /// What the controller must be told.
 #[derive(Debug, Clone)]
@@ -80,8 +80,7 @@ pub(crate) struct Controller {
 #[derive(Debug)]
 pub(crate) struct Beside {
     cluster: InCluster,
-    waiting: Waiting,
-    metrics: Metrics,
+    events: Events,
 }
 
 impl Beside {
@@ -89,7 +88,7 @@ impl Beside {
     pub(crate) async fn run(self) {
         let cluster = self.cluster.cluster.clone();
         tokio::join!(
-            self.waiting.post(&*cluster, &self.metrics),
+            reports::post(self.events, &*cluster),
             migrations::follow(&self.cluster)
         );
     }
@@ -105,7 +104,7 @@ impl Controller {
         metrics: &Metrics,
     ) -> (Self, Option<Beside>) {
         let beside = cluster.map(|cluster| {
-            let (reports, waiting) = Reports::new(metrics.clone());
+            let (reports, events) = Reports::new(metrics.clone());
             let cluster = InCluster {
                 cluster,
                 driver: settings.driver_name.clone(),
@@ -113,11 +112,7 @@ impl Controller {
                 modes: settings.modes.clone(),
                 reports,
             };
-            Beside {
-                cluster,
-                waiting,
-                metrics: metrics.clone(),
-            }
+            Beside { cluster, events }
         });
         let attachments = beside.as_ref().map_or_else(
             || Attachments::Process(InProcess::default()),

@@ -13,6 +13,7 @@ mod detach;
 mod inflight;
 pub mod metrics;
 mod node;
+mod postbox;
 pub mod registration;
 pub mod run;
 pub mod serve;

@@ -1,33 +1,47 @@
 //! What people and monitoring learn of attachments and migrations: numbers, and events on
 //! the claim.
 //!
-//! Events are posted one after another beside everything else: an API server that does
-//! not answer holds up no volume. What does not fit or fails is counted. A refusal that
-//! comes again, as they do until their cause is gone, is told once in a while.
+//! A refusal that comes again, as they do until their cause is gone, is told once in a
+//! while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rds_csi_cluster::{Cluster, Notice, Severity};
+use rds_csi_cluster::{Cluster, Severity};
 use rds_csi_core::attachment::{
     Change, Denial, Finding, HandOver, Noted, Reason, Rule, Told, Verdict,
 };
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::event;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
+use crate::postbox::{Postbox, Waiting};
 
 /// How many events may wait to be posted: an evacuation of a node.
 const WAITING: usize = 256;
 /// For how long a refusal is not told again.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// An event, by the name of its PersistentVolume.
-type Posted = (String, Notice);
+/// The events that wait to be posted, by the name of the PersistentVolume.
+pub(crate) type Events = Waiting<String>;
+
+/// Posts events as they come, for ever.
+pub(crate) async fn post(mut events: Events, cluster: &dyn Cluster) {
+    while let Some((volume, notice)) = events.next().await {
+        let outcome = cluster.post(&volume, &notice).await;
+        if let Some(failed) = events.posted(&notice, outcome) {
+            warn!(
+                volume,
+                reason = notice.reason,
+                "posting an event: {}",
+                Chain(&failed)
+            );
+        }
+    }
+}
 
 /// Counts and tells. Clones share all of it.
 #[derive(Debug, Clone)]
@@ -36,53 +50,26 @@ pub(crate) struct Reports(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     metrics: Metrics,
-    events: mpsc::Sender<Posted>,
+    events: Postbox<String>,
     /// When which refusal was told: volume, node, rule.
     told: Mutex<HashMap<(String, String, Rule), Instant>>,
 }
 
-/// The events that wait to be posted.
-#[derive(Debug)]
-pub(crate) struct Waiting(mpsc::Receiver<Posted>);
-
-impl Waiting {
-    /// Posts them as they come, for ever.
-    pub(crate) async fn post(mut self, cluster: &dyn Cluster, metrics: &Metrics) {
-        while let Some((volume, notice)) = self.0.recv().await {
-            let posted = cluster.post(&volume, &notice).await;
-            metrics.event(notice.reason, posted.is_ok());
-            if let Err(failed) = posted {
-                warn!(
-                    volume,
-                    reason = notice.reason,
-                    "posting an event: {}",
-                    Chain(&failed)
-                );
-            }
-        }
-    }
-}
-
 impl Reports {
-    pub(crate) fn new(metrics: Metrics) -> (Self, Waiting) {
-        let (events, waiting) = mpsc::channel(WAITING);
+    pub(crate) fn new(metrics: Metrics) -> (Self, Events) {
+        let (events, waiting) = Postbox::new(WAITING, metrics.clone());
         let inner = Inner {
             metrics,
             events,
             told: Mutex::default(),
         };
-        (Self(Arc::new(inner)), Waiting(waiting))
+        (Self(Arc::new(inner)), waiting)
     }
 
     fn post(&self, volume: &str, severity: Severity, reason: &'static str, message: String) {
-        let notice = Notice {
-            severity,
-            reason,
-            message,
-        };
-        if self.0.events.try_send((volume.to_owned(), notice)).is_err() {
-            self.0.metrics.event(reason, false);
-        }
+        self.0
+            .events
+            .put(volume.to_owned(), severity, reason, message);
     }
 
     /// What was said to a node that asks for a volume.

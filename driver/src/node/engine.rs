@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use rds_csi_cluster::NodeCluster;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nvme::Subsystem;
 use rds_csi_core::session::{Change, Sight, State, sight};
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Node;
-use rds_csi_cluster::NodeCluster;
 
 mod action;
 mod begin;

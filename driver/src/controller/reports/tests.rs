@@ -43,11 +43,11 @@ fn noted(mode: Mode) -> Noted {
 /// Reports, and what has come of them.
 async fn reported(report: impl FnOnce(&Reports)) -> (Vec<(&'static str, String)>, String) {
     let metrics = Metrics::new("controller", Vec::new());
-    let (reports, waiting) = Reports::new(metrics.clone());
+    let (reports, events) = Reports::new(metrics.clone());
     report(&reports);
     drop(reports);
     let cluster = FakeCluster::default();
-    waiting.post(&cluster, &metrics).await;
+    post(events, &cluster).await;
     (cluster.posted(), metrics.encode().unwrap())
 }
 

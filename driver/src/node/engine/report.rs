@@ -1,22 +1,19 @@
 //! What people and monitoring learn of sessions: a log line for each transition and none
 //! for a look, numbers, and events on the claim.
-//!
-//! Events are posted one after another beside everything else: an API server that does
-//! not answer holds up no volume. What does not fit or fails is counted.
 
 use std::sync::Arc;
 
+use rds_csi_cluster::{NodeCluster, Severity};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::event;
 use rds_csi_core::session::{Change, State, Transition};
 use rds_csi_core::volume_id::VolumeId;
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::Recovery;
 use super::reconnect::Reconnection;
 use crate::metrics::Metrics;
-use rds_csi_cluster::{NodeCluster, Notice, Severity};
+use crate::postbox::{Postbox, Waiting};
 
 /// How many events may wait to be posted: an outage of all volumes of a node.
 const WAITING: usize = 1024;
@@ -25,13 +22,13 @@ const WAITING: usize = 1024;
 pub(super) struct Reporter {
     metrics: Metrics,
     cluster: Option<Arc<dyn NodeCluster>>,
-    events: mpsc::Sender<(VolumeId, Notice)>,
-    waiting: Option<mpsc::Receiver<(VolumeId, Notice)>>,
+    events: Postbox<VolumeId>,
+    waiting: Option<Waiting<VolumeId>>,
 }
 
 impl Reporter {
     pub(super) fn new(metrics: Metrics, cluster: Option<Arc<dyn NodeCluster>>) -> Self {
-        let (events, waiting) = mpsc::channel(WAITING);
+        let (events, waiting) = Postbox::new(WAITING, metrics.clone());
         Self {
             metrics,
             cluster,
@@ -44,15 +41,13 @@ impl Reporter {
     /// none.
     pub(super) fn posting(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let (waiting, cluster) = (self.waiting.take(), self.cluster.clone());
-        let metrics = self.metrics.clone();
         async move {
             let (Some(mut waiting), Some(cluster)) = (waiting, cluster) else {
                 return std::future::pending().await;
             };
-            while let Some((id, notice)) = waiting.recv().await {
-                let posted = cluster.post(&id, &notice).await;
-                metrics.event(notice.reason, posted.is_ok());
-                if let Err(failed) = posted {
+            while let Some((id, notice)) = waiting.next().await {
+                let outcome = cluster.post(&id, &notice).await;
+                if let Some(failed) = waiting.posted(&notice, outcome) {
                     warn!(volume_id = %id, reason = notice.reason, "posting an event: {}", Chain(&failed));
                 }
             }
@@ -60,16 +55,8 @@ impl Reporter {
     }
 
     fn post(&self, id: &VolumeId, severity: Severity, reason: &'static str, message: String) {
-        if self.cluster.is_none() {
-            return;
-        }
-        let notice = Notice {
-            severity,
-            reason,
-            message,
-        };
-        if self.events.try_send((id.clone(), notice)).is_err() {
-            self.metrics.event(reason, false);
+        if self.cluster.is_some() {
+            self.events.put(id.clone(), severity, reason, message);
         }
     }
 
