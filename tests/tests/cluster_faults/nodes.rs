@@ -30,13 +30,7 @@ async fn pods_of_a_node_that_lost_its_power_go_on_with_all_they_had_synced() {
     on_whole_cluster(async |cluster| {
         let (node, _) = victim_and_survivor(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-power").await?;
-        let claims = kinds(cluster, "").await?;
-        apply(&namespace, &claims).await?;
-        start(&namespace, &claims, &[&node]).await?;
-        let mut synced = Vec::new();
-        for claim in &claims {
-            synced.push(number(&namespace, claim).await?);
-        }
+        let (claims, mut synced) = writing(cluster, &namespace, &node).await?;
 
         cluster.node(&node)?.kill().await?;
         cluster.node(&node)?.boot().await?;
@@ -50,6 +44,23 @@ async fn pods_of_a_node_that_lost_its_power_go_on_with_all_they_had_synced() {
         namespace.delete().await
     })
     .await;
+}
+
+/// Starts pods on a node that write to volumes of every kind: their claims, and how far each
+/// has come.
+async fn writing(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    node: &str,
+) -> anyhow::Result<([Claim; 3], Vec<u64>)> {
+    let claims = kinds(cluster, "").await?;
+    apply(namespace, &claims).await?;
+    start(namespace, &claims, &[node]).await?;
+    let mut last = Vec::new();
+    for claim in &claims {
+        last.push(number(namespace, claim).await?);
+    }
+    Ok((claims, last))
 }
 
 /// Waits until a pod's container was started anew and is ready.
@@ -69,13 +80,7 @@ async fn volumes_of_a_node_that_is_given_up_and_deleted_move_and_it_may_come_bac
     on_whole_cluster(async |cluster| {
         let (node, survivor) = victim_and_survivor(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-deleted-node").await?;
-        let claims = kinds(cluster, "").await?;
-        apply(&namespace, &claims).await?;
-        start(&namespace, &claims, &[&node]).await?;
-        let mut last = Vec::new();
-        for claim in &claims {
-            last.push(number(&namespace, claim).await?);
-        }
+        let (claims, mut last) = writing(cluster, &namespace, &node).await?;
 
         cluster.node(&node)?.kill().await?;
         give_up(cluster, &node).await?;
@@ -108,13 +113,7 @@ async fn a_node_that_only_lost_the_api_server_keeps_what_it_still_writes_to() {
     on_whole_cluster(async |cluster| {
         let (node, survivor) = victim_and_survivor(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-isolated").await?;
-        let claims = kinds(cluster, "").await?;
-        apply(&namespace, &claims).await?;
-        start(&namespace, &claims, &[&node]).await?;
-        let mut last = Vec::new();
-        for claim in &claims {
-            last.push(number(&namespace, claim).await?);
-        }
+        let (claims, mut last) = writing(cluster, &namespace, &node).await?;
 
         cluster.node(&node)?.cut_api().await?;
         missed(cluster, &node).await?;

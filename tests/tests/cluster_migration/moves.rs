@@ -11,6 +11,19 @@ const WRITE: &str = "dd if=/dev/urandom of=DEVICE bs=1M count=1 conv=fsync,notru
 const READ: &str = "dd if=DEVICE bs=1M count=1 iflag=direct 2>/dev/null | md5sum";
 
 impl Stand {
+    /// A machine that runs by the pod `source` on node-a: its disk, the PersistentVolume of
+    /// that, and its own UID.
+    async fn running(&self) -> (Claim, String, String) {
+        let disk = Claim::block("root").access("ReadWriteMany");
+        self.apply(&disk.manifest()).await;
+        let volume = self.namespace.bound("root").await.unwrap();
+        let uid = self.machine(MACHINE, &[&disk]).await;
+        self.launch("source", "node-a", &disk, (MACHINE, &uid), None)
+            .await;
+        self.namespace.running("source").await.unwrap();
+        (disk, volume, uid)
+    }
+
     async fn write(&self, pod: &str) -> String {
         let script = WRITE.replace("DEVICE", DEVICE);
         self.namespace.sh(pod, &script).await.unwrap();
@@ -40,13 +53,8 @@ impl Stand {
 #[tokio::test]
 async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     let stand = Stand::open("migration-moves").await;
-    let disk = Claim::block("root").access("ReadWriteMany");
-    stand.apply(&disk.manifest()).await;
-    let volume = stand.namespace.bound("root").await.unwrap();
-    let uid = stand.machine(MACHINE, &[&disk]).await;
+    let (disk, volume, uid) = stand.running().await;
     let machine = (MACHINE, uid.as_str());
-    stand.launch("source", "node-a", &disk, machine, None).await;
-    stand.namespace.running("source").await.unwrap();
     let data = stand.write("source").await;
     stand
         .third_is_refused(&volume, "node node-a has the volume")
@@ -112,13 +120,8 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
 #[tokio::test]
 async fn an_aborted_migration_ends_with_the_source_and_the_next_one_begins() {
     let stand = Stand::open("migration-aborted").await;
-    let disk = Claim::block("root").access("ReadWriteMany");
-    stand.apply(&disk.manifest()).await;
-    let volume = stand.namespace.bound("root").await.unwrap();
-    let uid = stand.machine(MACHINE, &[&disk]).await;
+    let (disk, volume, uid) = stand.running().await;
     let machine = (MACHINE, uid.as_str());
-    stand.launch("source", "node-a", &disk, machine, None).await;
-    stand.namespace.running("source").await.unwrap();
     let data = stand.write("source").await;
 
     for name in ["first", "second"] {

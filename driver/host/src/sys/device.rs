@@ -106,11 +106,7 @@ fn generic(root: &Root, device: &Device) -> Result<Option<File>, DeviceError> {
         opened => opened.map_err(|source| failed("open", source))?,
     };
     let described = class.join(&name);
-    let read = |file: &str| {
-        let text =
-            nvme::read_attribute(&described.join(file)).map_err(|error| unread(device, error))?;
-        Ok::<_, DeviceError>(text.unwrap_or_else(|| "gone".to_owned()))
-    };
+    let read = |file| attribute(device, &described, file);
     let metadata = file.metadata().map_err(|source| failed("fstat", source))?;
     let found = if metadata.file_type().is_char_device() {
         let number = paths::number(metadata.rdev());
@@ -161,11 +157,7 @@ pub(crate) fn directory(root: &Root, device: &Device) -> PathBuf {
 /// both say `subsysnqn`.
 pub(crate) fn verify(root: &Root, device: &Device) -> Result<(), DeviceError> {
     let directory = directory(root, device);
-    let read = |file: &str| {
-        let text =
-            nvme::read_attribute(&directory.join(file)).map_err(|error| unread(device, error))?;
-        Ok::<_, DeviceError>(text.unwrap_or_else(|| "gone".to_owned()))
-    };
+    let read = |file| attribute(device, &directory, file);
     let namespace = &device.namespace;
     same(
         device,
@@ -185,6 +177,13 @@ pub(crate) fn verify(root: &Root, device: &Device) -> Result<(), DeviceError> {
     let size = read("size")?;
     let size = nvme::sectors(&size).map_or(size, |size| size.to_string());
     same(device, "size", namespace.size.to_string(), size)
+}
+
+/// What sysfs says in a file of a directory; one that is gone says so.
+fn attribute(device: &Device, directory: &Path, file: &str) -> Result<String, DeviceError> {
+    let text =
+        nvme::read_attribute(&directory.join(file)).map_err(|error| unread(device, error))?;
+    Ok(text.unwrap_or_else(|| "gone".to_owned()))
 }
 
 fn unread(device: &Device, error: NvmeError) -> DeviceError {
