@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use rds_csi_cluster::{ApiServer, NodeApiServer, NodeCluster};
 use rds_csi_core::kind::Chain;
 use rds_csi_host::Linux;
 use rds_csi_host::command::Runner;
@@ -27,7 +28,6 @@ use crate::node::ready;
 use crate::serve::{ServeError, serve_controller, serve_node};
 use crate::shutdown::Signals;
 use crate::telemetry;
-use rds_csi_cluster::{ApiServer, NodeApiServer, NodeCluster};
 
 /// A bad flag (`EX_USAGE` of sysexits.h).
 const BAD_CONFIG: u8 = 64;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
+use rds_csi_cluster::{Cluster, ClusterError, NodeCluster};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_host::block::BlockDevices;
 use rds_csi_host::mounter::Mounter;
@@ -32,7 +33,6 @@ use crate::node::{Engine, Node, NotReady};
 use crate::registration::{Registration, RegistrationError};
 use crate::server::liveness::Liveness;
 use crate::server::{Socket, SocketError};
-use rds_csi_cluster::{Cluster, ClusterError, NodeCluster};
 
 /// Why a role cannot serve, or ended in disorder.
 #[derive(Debug, thiserror::Error)]

@@ -7,19 +7,19 @@
 //! with a warning: the driver judges again and has the last word. Nothing here changes
 //! anything.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
 use k8s_openapi::api::storage::v1::VolumeAttachment;
-use rds_csi_cluster::{ClusterError, Look, MachineDisk, Reader, now, volume};
+use rds_csi_cluster::{ClusterError, Look, MachineDisk, PersistentVolume, Reader, now};
 use rds_csi_core::attachment::Verdict as Judged;
-use rds_csi_core::attachment::grant::{Observed, Record};
 use rds_csi_core::attachment::observation::Claim;
 use rds_csi_core::attachment::{
     Denial, Disk, Finding, Mode, Modes, Obstacle, Request, Seat, preflight,
 };
 use rds_csi_core::kind::Chain;
-use rds_csi_core::names::{DriverName, annotation, foreign};
+use rds_csi_core::names::{DriverName, foreign};
 use rds_csi_core::volume_id::VolumeId;
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ pub struct Migration {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
-    annotations: Option<std::collections::BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -152,18 +152,25 @@ impl AttachmentRules {
         asked: &Migration,
     ) -> Result<Vec<Obstacle>, ClusterError> {
         let disks = self.reader.disks(namespace, &asked.spec.vmi_name).await?;
-        let mut looks = Vec::new();
+        let mut ours = Vec::new();
         for disk in disks.unwrap_or_default() {
             let claim = Claim {
                 namespace: namespace.to_owned(),
                 name: disk.claim.clone(),
             };
             if let Some(name) = self.reader.volume_of(&claim).await?
-                && let Some(look) = self.look(&name).await?
+                && let Some(volume) = self.ours(&name).await?
             {
-                looks.push((disk, look));
+                ours.push((disk, volume));
             }
         }
+        if ours.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.reader.volume_attachments().await?;
+        let look = |(id, found)| Look::of(&*self.reader, &self.driver, &id, &found, &all);
+        let looks = ours.into_iter().map(|(disk, volume)| (disk, look(volume)));
+        let mut looks: Vec<_> = looks.collect();
         let decentralised = asked.is_decentralised();
         if found(decentralised, &looks).is_empty() {
             return Ok(Vec::new());
@@ -174,35 +181,24 @@ impl AttachmentRules {
         Ok(found(decentralised, &looks))
     }
 
-    /// What is known of a volume by its PersistentVolume; nothing of one that is not ours.
+    /// The PersistentVolume of this name, if it is of a volume of ours.
+    async fn ours(&self, name: &str) -> Result<Option<(VolumeId, PersistentVolume)>, ClusterError> {
+        let found = self.reader.persistent_volume(name).await?;
+        let found = found.filter(|found| found.driver == self.driver.as_str());
+        Ok(found.and_then(|found| Some((found.handle.parse().ok()?, found))))
+    }
+
     async fn look(&self, name: &str) -> Result<Option<Look<'_>>, ClusterError> {
-        let Some(found) = self.reader.persistent_volume(name).await? else {
+        let Some((id, found)) = self.ours(name).await? else {
             return Ok(None);
         };
-        let (true, Ok(id)) = (
-            found.driver == self.driver.as_str(),
-            found.handle.parse::<VolumeId>(),
-        ) else {
-            return Ok(None);
-        };
-        let mut attachments = self.reader.volume_attachments().await?;
-        attachments.retain(|attachment| {
-            attachment.persistent_volume == name || attachment.is_named_after(&id, &self.driver)
-        });
-        let record = found
-            .annotations
-            .get(&self.driver.annotation(annotation::GRANTED));
-        let observed = Observed {
-            persistent_volume: name,
-            record: record.map(|text| Record::parse(text)).unwrap_or_default(),
-            attachments: &attachments,
-        };
-        let described = volume(&found, &self.driver);
-        Ok(Some(Look::new(
+        let all = self.reader.volume_attachments().await?;
+        Ok(Some(Look::of(
             &*self.reader,
+            &self.driver,
             &id,
-            described,
-            observed.standing(),
+            &found,
+            &all,
         )))
     }
 }

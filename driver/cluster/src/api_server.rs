@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::events::Reporter;
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::name_on_nodes;
 use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
@@ -19,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::calls::{Calls, present};
 use super::client::client;
 use super::lease::{Election, Leadership};
-use super::notice::{Notice, publish};
+use super::notice::{GET_VOLUME, Notice, Teller};
 use super::wire::{AttachmentSpec, ClaimSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
 use super::{
     Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader, first_use, kubevirt,
@@ -32,7 +31,6 @@ const PROBE: Duration = Duration::from_secs(15);
 /// The owner of what is patched.
 const MANAGER: &str = "rds-csi-driver";
 
-const GET_VOLUME: &str = "get persistentvolumes";
 const PATCH_VOLUME: &str = "patch persistentvolumes";
 const LIST_ATTACHMENTS: &str = "list volumeattachments";
 const GET_NODE: &str = "get nodes";
@@ -234,24 +232,14 @@ impl Cluster for ApiServer {
     }
 
     async fn post(&self, volume: &str, notice: &Notice) -> Result<(), ClusterError> {
-        let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
-        let found = present(self.calls.run(GET_VOLUME, api.get(volume)).await)?;
-        let Some(claim) = found.and_then(|volume| volume.claim()) else {
-            return Ok(());
+        let teller = Teller {
+            client: &self.client,
+            calls: &self.calls,
+            driver: &self.driver,
+            instance: "controller",
+            action: "Attach",
         };
-        let reporter = Reporter {
-            controller: self.driver.to_string(),
-            instance: Some("controller".to_owned()),
-        };
-        publish(
-            &self.client,
-            &self.calls,
-            reporter,
-            "Attach",
-            notice,
-            &claim,
-        )
-        .await
+        teller.post(volume, notice).await
     }
 
     fn leadership(&self) -> Leadership {

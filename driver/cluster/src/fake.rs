@@ -3,6 +3,8 @@
 //! effect, so that a test may put anything in between, and may be made to fail there,
 //! before the effect or after it.
 
+pub mod machine;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -51,7 +51,7 @@ use rds_csi_core::volume_id::VolumeId;
 
 pub use api_server::ApiServer;
 pub use lease::Leadership;
-pub use look::{Look, now, volume};
+pub use look::{Look, attachments_of, now, observed, volume};
 pub use node::{NodeApiServer, NodeCluster};
 pub use notice::{Notice, Severity};
 

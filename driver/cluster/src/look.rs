@@ -8,7 +8,10 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use rds_csi_core::attachment::exception::Moment;
-use rds_csi_core::attachment::observation::{Observations, Part, Pod, Reading, Standing, Volume};
+use rds_csi_core::attachment::grant::{Observed, Record, VolumeAttachment};
+use rds_csi_core::attachment::observation::{
+    Observations, Part, Pod, Reading, Standing, Unread, Volume,
+};
 use rds_csi_core::attachment::{HandOver, Judgement, Request, Verdict, hand_over, judge};
 use rds_csi_core::names::{DriverName, annotation, parameter};
 use rds_csi_core::volume_id::VolumeId;
@@ -48,6 +51,21 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// A volume by its PersistentVolume, and of `all` attachments, which were read after it,
+    /// those that are its own.
+    #[must_use]
+    pub fn of(
+        reader: &'a dyn Reader,
+        driver: &DriverName,
+        id: &VolumeId,
+        found: &PersistentVolume,
+        all: &[VolumeAttachment],
+    ) -> Self {
+        let attachments = attachments_of(driver, id, found, all);
+        let standing = observed(driver, found, &attachments).standing();
+        Self::new(reader, id, volume(found, driver), standing)
+    }
+
     /// Judges a request, and reads what it needs. Where it is refused, more is read for the
     /// words: a person is told what holds the volume and what helps.
     pub async fn judge(&mut self, request: &Request<'_>) -> Judgement {
@@ -70,15 +88,16 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// For which live migration two nodes have the volume; `None` if it is for none, or if
-    /// what would say so could not be read.
-    pub async fn hand_over(&mut self) -> Option<HandOver> {
+    /// For which live migration two nodes have the volume, if for any.
+    ///
+    /// # Errors
+    /// [`Unread`] where what would say so could not be read.
+    pub async fn hand_over(&mut self) -> Result<Option<HandOver>, Unread> {
         let now = now();
         loop {
             match hand_over(&self.seen, &now) {
-                Ok(found) => return found,
-                Err(Some(part)) => self.read(&part).await,
-                Err(None) => return None,
+                Err(Unread { part, why: None }) => self.read(&part).await,
+                found => return found,
             }
         }
     }
@@ -86,9 +105,13 @@ impl<'a> Look<'a> {
     /// Reads what makes a refusal helpful: the nodes that have the volume, and their pods.
     pub async fn explain(&mut self) {
         for node in self.nodes.clone() {
-            self.read(&Part::Node(node)).await;
+            if !self.seen.nodes.contains_key(&node) {
+                self.read(&Part::Node(node)).await;
+            }
         }
-        self.read(&Part::Pods).await;
+        if self.seen.pods == Reading::NotYet {
+            self.read(&Part::Pods).await;
+        }
     }
 
     /// What is known so far.
@@ -137,6 +160,39 @@ fn reading<T>(answer: Result<T, impl Display>) -> Reading<T> {
         |error| Reading::Failed(error.to_string()),
         Reading::Complete,
     )
+}
+
+/// Of all attachments those of a volume: by its PersistentVolume, or by the name that
+/// Kubernetes gives them, so that two PersistentVolumes of one volume do not hide from each
+/// other.
+#[must_use]
+pub fn attachments_of(
+    driver: &DriverName,
+    id: &VolumeId,
+    found: &PersistentVolume,
+    all: &[VolumeAttachment],
+) -> Vec<VolumeAttachment> {
+    let is_its = |attachment: &&VolumeAttachment| {
+        attachment.persistent_volume == found.name || attachment.is_named_after(id, driver)
+    };
+    all.iter().filter(is_its).cloned().collect()
+}
+
+/// The same with the record of those that were granted.
+#[must_use]
+pub fn observed<'a>(
+    driver: &DriverName,
+    found: &'a PersistentVolume,
+    attachments: &'a [VolumeAttachment],
+) -> Observed<'a> {
+    let record = found
+        .annotations
+        .get(&driver.annotation(annotation::GRANTED));
+    Observed {
+        persistent_volume: &found.name,
+        record: record.map_or_else(Record::default, |text| Record::parse(text)),
+        attachments,
+    }
 }
 
 /// What the rules read of a PersistentVolume.

@@ -18,7 +18,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kube::runtime::events::Reporter;
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::{VolumeAttachment, attachment_name};
 use rds_csi_core::names::DriverName;
@@ -27,11 +26,10 @@ use rds_csi_core::volume_id::VolumeId;
 use super::ClusterError;
 use super::calls::{Calls, present};
 use super::client::client;
-use super::notice::{Notice, publish};
-use super::wire::{AttachmentSpec, Object, VolumeSpec};
+use super::notice::{Notice, Teller};
+use super::wire::{AttachmentSpec, Object};
 
 const GET_ATTACHMENT: &str = "get volumeattachments";
-const GET_VOLUME: &str = "get persistentvolumes";
 
 /// The cluster, as a node needs it.
 #[async_trait]
@@ -118,24 +116,13 @@ impl NodeCluster for NodeApiServer {
         let Some(name) = name else {
             return Ok(());
         };
-        let api: Api<Object<VolumeSpec>> = Api::all(self.client.clone());
-        let get = api.get(&name);
-        let found = present(self.calls.run(GET_VOLUME, get).await)?;
-        let Some(claim) = found.and_then(|volume| volume.claim()) else {
-            return Ok(());
+        let teller = Teller {
+            client: &self.client,
+            calls: &self.calls,
+            driver: &self.driver,
+            instance: &self.node,
+            action: "Reconnect",
         };
-        let reporter = Reporter {
-            controller: self.driver.to_string(),
-            instance: Some(self.node.clone()),
-        };
-        publish(
-            &self.client,
-            &self.calls,
-            reporter,
-            "Reconnect",
-            notice,
-            &claim,
-        )
-        .await
+        teller.post(&name, notice).await
     }
 }

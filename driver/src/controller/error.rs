@@ -1,5 +1,6 @@
 //! Why an operation of the controller failed.
 
+use rds_csi_cluster::ClusterError;
 use rds_csi_core::attachment::Denial;
 use rds_csi_core::attachment::grant::GrantError;
 use rds_csi_core::attachment::observation::Unread;
@@ -10,7 +11,6 @@ use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::error::RdsError;
 
 use super::attachments::AttachmentError;
-use rds_csi_cluster::ClusterError;
 
 /// A failed operation of the controller.
 #[derive(Debug, thiserror::Error)]

@@ -41,16 +41,17 @@ async fn look(
     migrations: &mut Migrations,
     now: Duration,
 ) -> Result<(), ClusterError> {
+    let attachments = cluster.cluster.volume_attachments().await?;
     let mut holders = Holders::new();
-    for attachment in cluster.cluster.volume_attachments().await? {
-        if attachment.attached {
-            let nodes = holders.entry(attachment.persistent_volume).or_default();
-            nodes.insert(attachment.node);
-        }
+    for attachment in attachments.iter().filter(|found| found.attached) {
+        let volume = attachment.persistent_volume.clone();
+        let nodes = holders.entry(volume).or_default();
+        nodes.insert(attachment.node.clone());
     }
-    let mut found: Vec<(String, HandOver)> = Vec::new();
+    let mut found: Vec<(String, Option<HandOver>)> = Vec::new();
     for volume in migrations.unknown(&holders) {
-        if let Some(hand_over) = cluster.hand_over(&volume).await? {
+        // What could not be read is asked about again.
+        if let Ok(hand_over) = cluster.hand_over(&volume, &attachments).await? {
             found.push((volume, hand_over));
         }
     }

@@ -8,10 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use rds_csi_cluster::Cluster;
 use rds_csi_routeros::Rds;
 
 use crate::detach::Tasks;
-use rds_csi_cluster::Cluster;
 
 /// How many operations are under way, those included whose callers have left.
 #[derive(Debug)]

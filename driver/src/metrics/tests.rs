@@ -1,6 +1,7 @@
 //! The page of each role, whole.
 
 use async_trait::async_trait;
+use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_core::appliance::{Step, VolumeState};
 use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::volume_id::VolumeId;
@@ -11,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::detach::Tasks;
 use crate::inflight::VolumeLocks;
-use rds_csi_cluster::fake::FakeCluster;
 
 /// A device that was connected twice and is never asked anything.
 #[derive(Debug)]

@@ -1,11 +1,10 @@
 //! Attachments and migrations before they are made, over a cluster in memory.
 
 use rds_csi_cluster::PersistentVolume;
+use rds_csi_cluster::fake::machine::{MIGRATION, kubevirt, launcher};
 use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::attachment::Rule;
-use rds_csi_core::attachment::observation::{
-    KubeVirt, Machine, Migration as Moving, Phase, Pod, Role,
-};
+use rds_csi_core::attachment::observation::{Pod, Role};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -39,44 +38,13 @@ fn cluster(mode: &str) -> Arc<FakeCluster> {
         ..PersistentVolume::default()
     });
     cluster.wish("va-a", "a", PV);
-    cluster.run(launcher("a", None));
+    cluster.run(pod("a", None));
     cluster
 }
 
-fn launcher(node: &str, migration: Option<&str>) -> Pod {
-    Pod {
-        namespace: "vms".to_owned(),
-        name: format!("virt-launcher-web-{node}"),
-        uid: format!("pod-{node}"),
-        node: node.to_owned(),
-        phase: Phase::Running,
-        leaving: false,
-        role: Role::Launcher {
-            machine: "web-uid".to_owned(),
-        },
-        migration: migration.map(str::to_owned),
-        claims: vec!["root".to_owned()],
-    }
-}
-
-fn migrating() -> KubeVirt {
-    KubeVirt::Present {
-        machines: vec![Machine {
-            namespace: "vms".to_owned(),
-            name: "web".to_owned(),
-            uid: "web-uid".to_owned(),
-            is_over: false,
-        }],
-        migrations: vec![Moving {
-            namespace: "vms".to_owned(),
-            name: "move".to_owned(),
-            uid: "move-uid".to_owned(),
-            machine: "web".to_owned(),
-            phase: "Pending".to_owned(),
-            leaving: false,
-            decentralised: None,
-        }],
-    }
+/// Its pod on a node.
+fn pod(node: &str, migration: Option<&str>) -> Pod {
+    launcher(&format!("virt-launcher-web-{node}"), node, migration)
 }
 
 fn rules(cluster: &Arc<FakeCluster>) -> AttachmentRules {
@@ -163,12 +131,12 @@ async fn the_target_of_a_migration_may_and_a_third_node_may_not() {
             .contains("no pod on node b asks for it"),
         "{verdict:?}"
     );
-    cluster.kubevirt_is(migrating());
-    cluster.run(launcher("b", Some("move-uid")));
+    cluster.kubevirt_is(kubevirt("Pending"));
+    cluster.run(pod("b", Some(MIGRATION)));
     assert_eq!(attach(&rules, "b", PV).await, Verdict::allow());
     // A wish counts here before it is granted.
     cluster.wish("va-b", "b", PV);
-    cluster.run(launcher("c", Some("move-uid")));
+    cluster.run(pod("c", Some(MIGRATION)));
     let message = attach(&rules, "c", PV).await.message().unwrap();
     assert!(
         message.contains("nodes a and b have the volume"),
@@ -187,9 +155,9 @@ async fn the_target_of_a_migration_may_and_a_third_node_may_not() {
 #[tokio::test]
 async fn what_cannot_be_read_is_left_to_the_driver(#[case] call: usize) {
     let cluster = cluster("ReadWriteMany");
-    cluster.kubevirt_is(migrating());
+    cluster.kubevirt_is(kubevirt("Pending"));
     cluster.wish("va-b", "b", ANOTHER);
-    cluster.run(launcher("b", Some("move-uid")));
+    cluster.run(pod("b", Some(MIGRATION)));
     cluster.fail(call, Fault::Before);
     let verdict = attach(&rules(&cluster), "b", PV).await;
     assert!(verdict.is_allowed(), "{verdict:?}");
@@ -204,7 +172,7 @@ async fn a_rule_that_warns_tells_and_one_that_is_audited_does_not() {
     let cluster = cluster("ReadWriteMany");
     cluster.run(Pod {
         role: Role::Other,
-        ..launcher("b", None)
+        ..pod("b", None)
     });
     for (mode, warnings) in [(Mode::Warn, 1), (Mode::Audit, 0)] {
         let modes = Modes::default().with(Rule::SameMachine, mode);

@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::exception::Moment;
 use super::judge::{Request, judge};
 use super::mode::{Modes, Seat};
-use super::observation::{Observations, Part, Standing};
+use super::observation::{Observations, Standing, Unread};
 use super::verdict::{HandOver, Verdict};
 
 /// Says for which live migration two nodes have a volume, if it is for one: what would be
-/// said if one of the two asked again. A part that has to be read first is the error.
+/// said if one of the two asked again.
 ///
 /// # Errors
-/// The part that nobody has read, or `None` where it could not be read.
-pub fn hand_over(seen: &Observations, now: &Moment) -> Result<Option<HandOver>, Option<Part>> {
+/// [`Unread`] where a part is needed that is not known.
+pub fn hand_over(seen: &Observations, now: &Moment) -> Result<Option<HandOver>, Unread> {
     let holders: BTreeSet<&str> = seen
         .attachments
         .iter()
@@ -42,7 +42,7 @@ pub fn hand_over(seen: &Observations, now: &Moment) -> Result<Option<HandOver>, 
     };
     match judge(&request, &others).verdict {
         Verdict::AllowAsMigration(hand_over) => Ok(Some(hand_over)),
-        Verdict::Unknown(unread) => Err(unread.why.is_none().then_some(unread.part)),
+        Verdict::Unknown(unread) => Err(unread),
         Verdict::Allow(_) | Verdict::Deny(_) => Ok(None),
     }
 }
@@ -50,9 +50,14 @@ pub fn hand_over(seen: &Observations, now: &Moment) -> Result<Option<HandOver>, 
 /// The nodes that have each volume, by its PersistentVolume.
 pub type Holders = BTreeMap<String, BTreeSet<String>>;
 
-/// The migrations under way, by PersistentVolume.
+/// What two nodes have volumes for, by PersistentVolume.
 #[derive(Debug, Default)]
-pub struct Migrations(BTreeMap<String, Course>);
+pub struct Migrations {
+    active: BTreeMap<String, Course>,
+    /// What is for no migration, with the nodes that have it: it is asked about again when
+    /// these change.
+    others: Holders,
+}
 
 #[derive(Debug)]
 struct Course {
@@ -98,29 +103,34 @@ impl Migrations {
     /// How many there are.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.0.len()
+        self.active.len()
     }
 
     /// The volumes that two nodes have and of which it is not known for what.
     #[must_use]
     pub fn unknown(&self, holders: &Holders) -> Vec<String> {
         let two = holders.iter().filter(|(_, nodes)| nodes.len() == 2);
-        two.filter(|(volume, _)| !self.0.contains_key(*volume))
+        let is_known = |(volume, nodes): &(&String, &BTreeSet<String>)| {
+            self.active.contains_key(*volume) || self.others.get(*volume) == Some(*nodes)
+        };
+        two.filter(|held| !is_known(held))
             .map(|(volume, _)| volume.clone())
             .collect()
     }
 
-    /// Takes a look in: who has what, and for which migrations the unknown ones are. `now`
-    /// is the time since any moment, always the same.
+    /// Takes a look in: who has what, and for which migrations the unknown ones are, or that
+    /// they are for none. `now` is the time since any moment, always the same.
     pub fn look(
         &mut self,
         holders: &Holders,
-        found: impl IntoIterator<Item = (String, HandOver)>,
+        found: impl IntoIterator<Item = (String, Option<HandOver>)>,
         now: Duration,
     ) -> Vec<Told> {
         let mut told = Vec::new();
         let nobody = BTreeSet::new();
-        self.0.retain(|volume, course| {
+        self.others
+            .retain(|volume, nodes| holders.get(volume) == Some(nodes));
+        self.active.retain(|volume, course| {
             let nodes = holders.get(volume).unwrap_or(&nobody);
             let change = course.look(nodes, now);
             told.extend(change.map(|change| Told {
@@ -134,6 +144,12 @@ impl Migrations {
             )
         });
         for (volume, hand_over) in found {
+            let Some(hand_over) = hand_over else {
+                if let Some(nodes) = holders.get(&volume) {
+                    self.others.insert(volume, nodes.clone());
+                }
+                continue;
+            };
             told.push(Told {
                 volume: volume.clone(),
                 hand_over: hand_over.clone(),
@@ -144,7 +160,7 @@ impl Migrations {
                 since: now,
                 is_long: false,
             };
-            self.0.insert(volume, course);
+            self.active.insert(volume, course);
         }
         told
     }
@@ -175,6 +191,7 @@ impl Course {
 mod tests {
     use super::*;
     use crate::attachment::judge::tests::sample::{Change as Cluster, cluster};
+    use crate::attachment::observation::Part;
 
     const PV: &str = "pv";
 
@@ -199,7 +216,7 @@ mod tests {
         let found: Vec<_> = migrations
             .unknown(&holders)
             .into_iter()
-            .map(|volume| (volume, move_to(nodes[1])))
+            .map(|volume| (volume, Some(move_to(nodes[1]))))
             .collect();
         let told = migrations.look(&holders, found, Duration::from_secs(at));
         told.into_iter().map(|told| told.change).collect()
@@ -249,6 +266,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_no_migration_is_asked_about_again_when_its_nodes_change() {
+        let mut migrations = Migrations::default();
+        let (first, second) = (have(&["a", "b"]), have(&["a", "c"]));
+        assert_eq!(migrations.unknown(&first), [PV]);
+        let none = [(PV.to_owned(), None)];
+        assert_eq!(migrations.look(&first, none.clone(), Duration::ZERO), []);
+        assert_eq!(migrations.unknown(&first), [""; 0]);
+        assert_eq!(migrations.unknown(&second), [PV]);
+        migrations.look(&second, [], Duration::ZERO);
+        assert_eq!(migrations.unknown(&first), [PV]);
+    }
+
+    #[test]
     fn what_two_nodes_have_a_volume_for_is_judged_from_either() {
         let now = Moment::last();
         let moving = cluster(&[Cluster::Has("b")]);
@@ -263,6 +293,7 @@ mod tests {
             pods: Default::default(),
             ..moving
         };
-        assert_eq!(hand_over(&unread, &now), Err(Some(Part::Pods)));
+        let unread = hand_over(&unread, &now).unwrap_err();
+        assert_eq!((unread.part, unread.why), (Part::Pods, None));
     }
 }

@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
-use rds_csi_core::attachment::observation::{Part, Unread, Volume};
+use rds_csi_cluster::{
+    Cluster, ClusterError, Look, PersistentVolume, Reader, attachments_of, now, observed,
+};
+use rds_csi_core::attachment::grant::{Grant, GrantError};
+use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
 use rds_csi_core::attachment::{
     HandOver, Judgement, Modes, Release, Request, Seat, Verdict, release,
 };
@@ -20,7 +23,6 @@ use tokio::time::timeout;
 use super::{Granted, Wanted};
 use crate::controller::error::ControllerError;
 use crate::controller::reports::Reports;
-use rds_csi_cluster::{Cluster, ClusterError, Look, PersistentVolume, Reader, now};
 
 /// How long a decision may take in all.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -69,24 +71,17 @@ impl InCluster {
             return Err(refused(GrantError::NotAsked { node }));
         };
         // After the PersistentVolume: whoever is in its record and not here is gone.
-        let mut attachments = self.cluster.volume_attachments().await?;
-        attachments.retain(|attachment| {
-            attachment.persistent_volume == volume.name
-                || attachment.is_named_after(wanted.id, &self.driver)
-        });
+        let all = self.cluster.volume_attachments().await?;
+        let attachments = attachments_of(&self.driver, wanted.id, &volume, &all);
+        let observed = observed(&self.driver, &volume, &attachments);
+        observed.asked_by(wanted.node).map_err(refused)?;
+        self.judge(wanted, &volume, &all).await?;
         let noted = |key| {
             volume
                 .annotations
                 .get(&self.driver.annotation(key))
                 .cloned()
         };
-        let observed = Observed {
-            persistent_volume: &volume.name,
-            record: Record::parse(&noted(annotation::GRANTED).unwrap_or_default()),
-            attachments: &attachments,
-        };
-        observed.asked_by(wanted.node).map_err(refused)?;
-        self.judge(wanted, &volume, &observed).await?;
         match observed.grant(wanted.node) {
             Grant::Stands => {}
             Grant::Write(record) => {
@@ -105,11 +100,9 @@ impl InCluster {
         &self,
         wanted: &Wanted<'_>,
         volume: &PersistentVolume,
-        observed: &Observed<'_>,
+        all: &[VolumeAttachment],
     ) -> Result<(), ControllerError> {
-        let described = rds_csi_cluster::volume(volume, &self.driver);
-        let standing = observed.standing();
-        let mut look = Look::new(self.reader(), wanted.id, described, standing);
+        let mut look = Look::of(self.reader(), &self.driver, wanted.id, volume, all);
         let request = Request {
             node: wanted.node,
             access: Some(wanted.access.mode),
@@ -184,23 +177,19 @@ impl InCluster {
         }))
     }
 
-    /// For which live migration two nodes have the volume of this PersistentVolume.
-    pub(crate) async fn hand_over(&self, name: &str) -> Result<Option<HandOver>, ClusterError> {
-        let Some(volume) = self.cluster.persistent_volume(name).await? else {
-            return Ok(None);
+    /// For which live migration two nodes have the volume of this PersistentVolume, if for
+    /// any. `all` attachments are those that said so.
+    pub(crate) async fn hand_over(
+        &self,
+        name: &str,
+        all: &[VolumeAttachment],
+    ) -> Result<Result<Option<HandOver>, Unread>, ClusterError> {
+        let volume = self.cluster.persistent_volume(name).await?;
+        let of_ours = volume.and_then(|volume| Some((volume.handle.parse().ok()?, volume)));
+        let Some((id, volume)) = of_ours else {
+            return Ok(Ok(None));
         };
-        let Ok(id) = volume.handle.parse::<VolumeId>() else {
-            return Ok(None);
-        };
-        let mut attachments = self.cluster.volume_attachments().await?;
-        attachments.retain(|attachment| attachment.persistent_volume == name);
-        let observed = Observed {
-            persistent_volume: name,
-            record: Record::default(),
-            attachments: &attachments,
-        };
-        let described = rds_csi_cluster::volume(&volume, &self.driver);
-        let mut look = Look::new(self.reader(), &id, described, observed.standing());
+        let mut look = Look::of(self.reader(), &self.driver, &id, &volume, all);
         Ok(look.hand_over().await)
     }
 

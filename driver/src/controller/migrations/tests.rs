@@ -4,34 +4,17 @@ use std::sync::Arc;
 
 use rds_csi_cluster::PersistentVolume;
 use rds_csi_cluster::fake::FakeCluster;
+use rds_csi_cluster::fake::machine::{MIGRATION, claim, kubevirt, launcher};
 use rds_csi_core::attachment::Modes;
-use rds_csi_core::attachment::observation::{
-    Claim, KubeVirt, Machine, Migration, Phase, Pod, Role,
-};
+use rds_csi_core::attachment::observation::KubeVirt;
 use rds_csi_core::names::event;
 
 use super::*;
-use crate::controller::reports::{Reports, Waiting};
+use crate::controller::reports::{Events, Reports, post};
 use crate::metrics::Metrics;
 
-fn launcher(node: &str, migration: Option<&str>) -> Pod {
-    Pod {
-        namespace: "vms".to_owned(),
-        name: format!("launcher-{node}"),
-        uid: format!("pod-{node}"),
-        node: node.to_owned(),
-        phase: Phase::Running,
-        leaving: false,
-        role: Role::Launcher {
-            machine: "web-uid".to_owned(),
-        },
-        migration: migration.map(str::to_owned),
-        claims: vec!["root".to_owned()],
-    }
-}
-
 /// A machine that both nodes have the disk of.
-fn moving() -> (Arc<FakeCluster>, InCluster, Waiting, Metrics) {
+fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
     let cluster = Arc::new(FakeCluster::default());
     cluster.put(PersistentVolume {
         name: "pv".to_owned(),
@@ -39,37 +22,18 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Waiting, Metrics) {
         handle: "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".to_owned(),
         access_modes: vec!["ReadWriteMany".to_owned()],
         attributes: [("migrationTimeoutSeconds".to_owned(), "30".to_owned())].into(),
-        claim: Some(Claim {
-            namespace: "vms".to_owned(),
-            name: "root".to_owned(),
-        }),
+        claim: Some(claim()),
         ..PersistentVolume::default()
     });
-    cluster.run(launcher("a", None));
-    cluster.run(launcher("b", Some("move-uid")));
-    cluster.kubevirt_is(KubeVirt::Present {
-        machines: vec![Machine {
-            namespace: "vms".to_owned(),
-            name: "web".to_owned(),
-            uid: "web-uid".to_owned(),
-            is_over: false,
-        }],
-        migrations: vec![Migration {
-            namespace: "vms".to_owned(),
-            name: "move".to_owned(),
-            uid: "move-uid".to_owned(),
-            machine: "web".to_owned(),
-            phase: "Running".to_owned(),
-            leaving: false,
-            decentralised: None,
-        }],
-    });
+    cluster.run(launcher("source", "a", None));
+    cluster.run(launcher("target", "b", Some(MIGRATION)));
+    cluster.kubevirt_is(kubevirt("Running"));
     for node in ["a", "b"] {
         cluster.wish(&format!("va-{node}"), node, "pv");
         cluster.attach(node);
     }
     let metrics = Metrics::new("controller", Vec::new());
-    let (reports, waiting) = Reports::new(metrics.clone());
+    let (reports, events) = Reports::new(metrics);
     let driver = InCluster {
         cluster: cluster.clone(),
         driver: "rds.csi.srvlab.io".parse().unwrap(),
@@ -77,14 +41,14 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Waiting, Metrics) {
         modes: Modes::default(),
         reports,
     };
-    (cluster, driver, waiting, metrics)
+    (cluster, driver, events)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_migration_is_followed_from_the_cluster_alone() {
-    let (cluster, driver, waiting, metrics) = moving();
+    let (cluster, driver, events) = moving();
     let beside = async {
-        tokio::join!(follow(&driver), waiting.post(&*cluster, &metrics));
+        tokio::join!(follow(&driver), post(events, &*cluster));
     };
     let story = async {
         tokio::time::sleep(Duration::from_secs(40)).await;
@@ -110,7 +74,7 @@ async fn a_migration_is_followed_from_the_cluster_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn two_nodes_without_a_migration_are_none() {
-    let (cluster, driver, _waiting, _) = moving();
+    let (cluster, driver, _events) = moving();
     cluster.kubevirt_is(KubeVirt::Absent);
     let mut migrations = Migrations::default();
     look(&driver, &mut migrations, Duration::ZERO)

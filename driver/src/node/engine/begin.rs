@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rds_csi_cluster::NodeCluster;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::session::doubt::Next;
 use rds_csi_core::session::{State, backoff};
@@ -16,7 +17,6 @@ use super::gate::Gate;
 use super::tracked::Tracked;
 use super::{claim, reconnect, recover};
 use crate::node::Node;
-use rds_csi_cluster::NodeCluster;
 
 /// How often the filesystem of a volume is looked at that seems to be well.
 const EXAMINED: Duration = Duration::from_secs(60);

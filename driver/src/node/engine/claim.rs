@@ -5,6 +5,7 @@
 //! The session is not ended from here: without loss time the kernel removes it at its next
 //! attempt that fails, and what waits to be written fails with it.
 
+use rds_csi_cluster::NodeCluster;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::session::doubt::Holding;
 use rds_csi_host::registry::{Session, Staging};
@@ -12,7 +13,6 @@ use tracing::{info, warn};
 
 use super::reconnect::is_same_staging;
 use crate::node::Node;
-use rds_csi_cluster::NodeCluster;
 
 /// What people are told.
 pub(super) const TAKEN: &str = "the cluster has no VolumeAttachment of it to this node any more, so another node may write to it; the kernel was told not to connect it again, and what was not written yet is lost. Delete what is left of its pods on this node";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rds_csi_cluster::NodeCluster;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nvme::Target;
 use rds_csi_host::nvme::ConnectError;
@@ -10,7 +11,6 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::node::{Node, NodeError};
-use rds_csi_cluster::NodeCluster;
 
 /// How long a device may take to accept a TCP connection. The kernel would wait for
 /// minutes, and hold up every other volume meanwhile.

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rds_csi_cluster::NodeCluster;
 use rds_csi_core::access::VolumeMode;
 use rds_csi_core::context::PublishContext;
 use rds_csi_core::kind::Chain;
@@ -35,7 +36,6 @@ use tracing::info;
 use super::reconnect::entitled;
 use crate::node::session::live;
 use crate::node::{Node, NodeError, PublishRequest, StageRequest};
-use rds_csi_cluster::NodeCluster;
 
 mod remount;
 

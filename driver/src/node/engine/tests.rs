@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use rds_csi_cluster::{ClusterError, Notice};
 use rds_csi_core::attachment::grant::VolumeAttachment;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::FsType;
@@ -17,7 +18,6 @@ use rds_csi_core::nqn::Nqn;
 use super::reconnect::Reconnection;
 use super::*;
 use crate::node::tests::{EXT4, Lab, STAGING, TARGET, Use, own};
-use rds_csi_cluster::{ClusterError, Notice};
 
 mod crash;
 mod many;

@@ -4,13 +4,13 @@ use std::pin::Pin;
 
 use futures::future::BoxFuture;
 use proptest::prelude::*;
+use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::access::{Access, AccessMode};
 use rds_csi_core::kind::{Chain, Failure as _, Kind};
 use rds_csi_core::volume_name::VolumeName;
 use rstest::rstest;
 
 use super::*;
-use rds_csi_cluster::fake::{FakeCluster, Fault};
 
 use crate::metrics::Metrics;
 
