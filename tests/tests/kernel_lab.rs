@@ -265,6 +265,31 @@ async fn a_guest_boots_again_from_its_disk_right_after_its_power_was_cut() {
     }
 }
 
+/// Files fill its memory while packets come in.
+#[tokio::test]
+async fn a_guest_that_reads_much_goes_on_hearing() {
+    let lab = Lab::new().unwrap();
+    let disk = lab.disk("own", 512).unwrap();
+    let options = GuestOptions::named("guest").memory(128).disk(&disk);
+    let guest = Guest::boot(&lab, options).await.unwrap();
+    let read = "while :; do cat /dev/ubda /dev/ubda; done >/dev/null";
+    for name in ["first", "second"] {
+        let argv = ["bash", "-c", read];
+        guest.spawn(name, &argv, &[]).await.unwrap();
+    }
+    let content = "x".repeat(256 << 10);
+    for _ in 0..100 {
+        let heard = ["a", "b", "c", "d"].map(|name| {
+            let (guest, content) = (&guest, &content);
+            async move { guest.write(&format!("/run/{name}"), content).await }
+        });
+        let all = futures::future::try_join_all(heard);
+        tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
+    }
+    let complaints = guest.console();
+    assert!(!complaints.contains("allocation failure"), "{complaints}");
+}
+
 /// Processes of this namespace whose command line has this word.
 fn processes_with(word: &str) -> usize {
     fs::read_dir("/proc")

@@ -18,12 +18,12 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// A guest of 256 MiB without disks, its kernel with native NVMe multipath.
+    /// A guest of 320 MiB without disks, its kernel with native NVMe multipath.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            memory: 256,
+            memory: 320,
             disks: Vec::new(),
             multipath: true,
         }
