@@ -185,9 +185,9 @@ impl Writer {
             if found == record(number) {
                 continue;
             }
-            let is_nothing = found.iter().all(|byte| *byte == 0);
             let shown = String::from_utf8_lossy(&found[..found.len().min(64)]);
-            assert!(is_nothing, "{}: {number} is {shown:?}", self.name());
+            let name = self.name();
+            assert!(is_nothing(found), "{name}: {number} is {shown:?}");
             let before = number.checked_sub(1).map_or(0.0, |before| times[before]);
             lost.push((number, before, *time));
         }
@@ -210,16 +210,23 @@ impl Writer {
         held
     }
 
-    /// Beyond the records of a raw volume nobody has written.
+    /// Beyond the records of a raw volume nobody has written. The one after the last may be
+    /// there: where its program saw an error last, the device may have got it all the same.
     async fn assert_nothing_else(&self, cluster: &Cluster) {
         if self.volume.claim.filesystem.is_some() {
             return;
         }
+        let (name, next) = (self.name(), self.times().len());
+        let held = self.read_back(cluster, next + 1).await;
+        let found = &held[next * SIZE..];
+        let shown = String::from_utf8_lossy(&found[..64]);
+        let is_its = found == record(next) || is_nothing(found);
+        assert!(is_its, "{name}: after the last record is {shown:?}");
         let script = format!(
             "size=$(blockdev --getsize64 {target})
              cmp -i {skip}:0 -n $((size - {skip})) {target} /dev/zero",
             target = self.pod.target,
-            skip = self.times().len() * SIZE
+            skip = (next + 1) * SIZE
         );
         self.on(cluster).script(&script).await;
     }
@@ -232,6 +239,11 @@ impl Writer {
         self.volume.delete(cluster.controller()).await.unwrap();
         self.times().len() * SIZE
     }
+}
+
+/// Whether it is as the device made it.
+fn is_nothing(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn data(volume: &Volume, pod: &Pod) -> String {
