@@ -40,7 +40,7 @@ mod unpublish;
 mod unstage;
 mod withdraw;
 
-pub(crate) use engine::Engine;
+pub(crate) use engine::{CALM, Engine};
 pub(crate) use error::NodeError;
 pub(crate) use expand::ExpandRequest;
 use kept::KeptDevices;

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::args::Cli;
 use crate::config::{ClusterMode, Config, ControllerConfig, NodeConfig, Role};
-use crate::node::ready;
+use crate::node::{CALM, ready};
 use crate::serve::{ServeError, serve_controller, serve_node};
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -89,7 +89,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Two workers carry a controller, which encrypts. A node waits for the kernel, and one
 /// worker does that with fewer wake-ups: nothing on it may block. Threads for blocking
 /// calls are made as they are needed; of a node's, as many as its host lets hang may do so,
-/// and there are threads for others all the same.
+/// and there are threads for others all the same. The one that a node's calm looks use is
+/// kept from each to the next.
 fn runtime(role: &Role) -> io::Result<Runtime> {
     let (mut builder, blocking) = match role {
         Role::Controller(_) => (Builder::new_multi_thread(), 8),
@@ -98,7 +99,7 @@ fn runtime(role: &Role) -> io::Result<Runtime> {
     builder
         .worker_threads(2)
         .max_blocking_threads(blocking)
-        .thread_keep_alive(Duration::from_secs(2))
+        .thread_keep_alive(CALM * 2)
         .enable_all()
         .build()
 }

@@ -33,8 +33,9 @@ pub trait NvmeHost: Send + Sync + fmt::Debug {
     /// success with its name. The namespace may appear only later: [`await_device`].
     async fn connect(&self, target: &Target) -> Result<String, ConnectError>;
 
-    /// Every subsystem that this kernel knows, of any transport.
-    async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError>;
+    /// Every subsystem that this kernel knows, of any transport, but those of these NQNs, of
+    /// which no more than the NQN is read.
+    async fn others(&self, known: &[Nqn]) -> Result<Vec<Subsystem>, NvmeError>;
 
     /// The subsystem of exactly this NQN; `None` only after a complete reading.
     async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError>;

@@ -54,7 +54,7 @@ use tracked::Tracked;
 use unused::Unused;
 
 /// How often sessions are looked at while all are live.
-const CALM: Duration = Duration::from_secs(3);
+pub(crate) const CALM: Duration = Duration::from_secs(3);
 /// How often while one is not.
 const TROUBLED: Duration = Duration::from_millis(500);
 /// How long a session must have been live for its next loss to be no part of the last one:

@@ -17,9 +17,14 @@ impl NvmeHost for FakeHost {
             .await
     }
 
-    async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError> {
-        self.call("subsystems", |kernel| Ok(kernel.subsystems()))
-            .await
+    async fn others(&self, known: &[Nqn]) -> Result<Vec<Subsystem>, NvmeError> {
+        let is_known = |found: &Subsystem| known.iter().any(|nqn| nqn.as_str() == found.nqn);
+        self.call("others", |kernel| {
+            let mut found = kernel.subsystems();
+            found.retain(|found| !is_known(found));
+            Ok(found)
+        })
+        .await
     }
 
     async fn subsystem(&self, nqn: &Nqn) -> Result<Option<Subsystem>, NvmeError> {

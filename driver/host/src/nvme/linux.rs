@@ -37,11 +37,11 @@ impl NvmeHost for Linux {
             })?
     }
 
-    async fn subsystems(&self) -> Result<Vec<Subsystem>, NvmeError> {
-        let root = self.root.clone();
+    async fn others(&self, known: &[Nqn]) -> Result<Vec<Subsystem>, NvmeError> {
+        let (root, known) = (self.root.clone(), known.to_vec());
         let path = root.sys.join("class/nvme-subsystem");
         self.looks
-            .run("read", &path, SHORT, move || sysfs::subsystems(&root))
+            .run("read", &path, SHORT, move || sysfs::others(&root, &known))
             .await
             .map_err(NvmeError::Read)?
     }

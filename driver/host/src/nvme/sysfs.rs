@@ -29,8 +29,9 @@ pub(super) fn controller_directory(root: &Root, name: &str) -> PathBuf {
 }
 
 /// Every subsystem.
-pub(super) fn subsystems(root: &Root) -> Result<Vec<Subsystem>, NvmeError> {
-    read_all(root, |_| true)
+pub(super) fn others(root: &Root, known: &[Nqn]) -> Result<Vec<Subsystem>, NvmeError> {
+    let known: BTreeSet<&str> = known.iter().map(Nqn::as_str).collect();
+    read_all(root, |nqn| !known.contains(nqn))
 }
 
 /// The subsystem of exactly this NQN. Of all others no more than the NQN is read: a node

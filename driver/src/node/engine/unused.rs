@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rds_csi_core::kind::Chain;
+use rds_csi_core::nqn::Nqn;
 use tracing::{debug, warn};
 
 use super::Engine;
@@ -60,15 +61,11 @@ impl Engine {
     async fn unused_sessions(&self) -> Result<BTreeSet<String>, NodeError> {
         let own = self.node.settings.identity.nqn.as_str();
         let tracked = self.tracked.values();
-        let staged: BTreeSet<&str> = tracked
-            .map(|tracked| tracked.session.nqn.as_str())
-            .collect();
-        let mut open = self.node.host.subsystems().await?;
+        let staged: Vec<Nqn> = tracked.map(|tracked| tracked.session.nqn.clone()).collect();
+        let mut open = self.node.host.others(&staged).await?;
         open.retain(|subsystem| {
             let mut hosts = subsystem.controllers.iter().map(|found| &found.host_nqn);
-            !subsystem.controllers.is_empty()
-                && hosts.all(|host| host.as_deref() == Some(own))
-                && !staged.contains(subsystem.nqn.as_str())
+            !subsystem.controllers.is_empty() && hosts.all(|host| host.as_deref() == Some(own))
         });
         if open.is_empty() {
             return Ok(BTreeSet::new());

@@ -80,7 +80,7 @@ fn block_device(parent: &Path, name: &str, number: &str) -> PathBuf {
 }
 
 fn only(root: &Root) -> Subsystem {
-    let mut all = subsystems(root).unwrap();
+    let mut all = others(root, &[]).unwrap();
     assert_eq!(all.len(), 1);
     all.pop().unwrap()
 }
@@ -145,13 +145,14 @@ fn names_that_look_alike_stay_apart() {
             &format!("259:{index}"),
         );
     }
-    let all = subsystems(&tree.root()).unwrap();
-    let one: Vec<_> = all
-        .iter()
-        .filter(|found| found.nqn == format!("{PREFIX}pvc-1"))
-        .collect();
+    let root = tree.root();
+    let all = others(&root, &[]).unwrap();
+    let nqn: Nqn = format!("{PREFIX}pvc-1").parse().unwrap();
+    let (one, rest): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|found| found.nqn == nqn.as_str());
     assert_eq!(one.len(), 1);
     assert_eq!(one[0].namespaces[0].name, "nvme0n1");
+    assert_eq!(others(&root, &[nqn]).unwrap(), rest);
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn an_attribute_that_cannot_be_read_is_an_error_and_not_gone() {
     fs::remove_file(subsystem.join("subsysnqn")).unwrap();
     // Reading a directory fails with EISDIR, as a broken attribute would with EIO.
     fs::create_dir(subsystem.join("subsysnqn")).unwrap();
-    assert!(matches!(subsystems(&tree.root()), Err(NvmeError::Read(_))));
+    assert!(matches!(others(&tree.root(), &[]), Err(NvmeError::Read(_))));
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn nonsense_in_an_attribute_is_an_error() {
         let subsystem = tree.subsystem(0, &format!("{PREFIX}pvc-1"));
         let device = block_device(&subsystem, "nvme0n1", "259:0");
         attribute(&device, file, value);
-        let error = subsystems(&tree.root()).unwrap_err();
+        let error = others(&tree.root(), &[]).unwrap_err();
         assert!(
             matches!(error, NvmeError::Unexpected { .. }),
             "{file}={value}: {error}"
@@ -218,9 +219,9 @@ fn nonsense_in_an_attribute_is_an_error() {
 fn without_the_module_there_is_no_subsystem_but_without_sysfs_no_answer() {
     let base = tempfile::tempdir().unwrap();
     let root = Root::below(base.path());
-    assert!(subsystems(&root).is_err());
+    assert!(others(&root, &[]).is_err());
     fs::create_dir_all(base.path().join("sys/class")).unwrap();
-    assert_eq!(subsystems(&root).unwrap(), []);
+    assert_eq!(others(&root, &[]).unwrap(), []);
 }
 
 #[test]

@@ -379,10 +379,7 @@ async fn a_volume_of_another_boot_is_nobodys() {
     beside(&lab, &Told::new(Says::Attached), seconds(60)).await;
     let log = lab.host.log();
     // What is looked for is a session that nobody uses.
-    assert!(
-        log[before..].iter().all(|call| call == "subsystems"),
-        "{log:?}"
-    );
+    assert!(log[before..].iter().all(|call| call == "others"), "{log:?}");
 }
 
 #[tokio::test(start_paused = true)]
