@@ -2,10 +2,10 @@
 //! that somebody asks for.
 //!
 //! Who gets a volume is judged by the rules that ControllerPublishVolume uses, here early
-//! and to the person who can act on it. Everything is read when it is needed, and nothing
-//! is kept, so that no answer is older than its question. What cannot be read is allowed
-//! with a warning: the driver judges again and has the last word. Nothing here changes
-//! anything.
+//! and to the person who can act on it. What is well by what was watched passes at once;
+//! whatever else is to be said is judged anew by what is read then, so that no refusal is
+//! older than its question. What cannot be read is allowed with a warning: the driver
+//! judges again and has the last word. Nothing here changes anything.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,7 +28,8 @@ use crate::verdict::Verdict;
 /// Judges by what a cluster shows.
 #[derive(Debug, Clone)]
 pub struct AttachmentRules {
-    reader: Arc<dyn Reader>,
+    watched: Arc<dyn Reader>,
+    live: Arc<dyn Reader>,
     driver: DriverName,
     modes: Modes,
 }
@@ -74,11 +75,18 @@ impl Migration {
 }
 
 impl AttachmentRules {
-    /// Judges volumes of `driver` by what `reader` reads.
+    /// Judges volumes of `driver`: first by `watched`, which may be a moment behind, and by
+    /// `live` before anybody is refused or warned.
     #[must_use]
-    pub fn new(reader: Arc<dyn Reader>, driver: DriverName, modes: Modes) -> Self {
+    pub fn new(
+        watched: Arc<dyn Reader>,
+        live: Arc<dyn Reader>,
+        driver: DriverName,
+        modes: Modes,
+    ) -> Self {
         Self {
-            reader,
+            watched,
+            live,
             driver,
             modes,
         }
@@ -93,14 +101,23 @@ impl AttachmentRules {
         let Some(name) = &spec.source.persistent_volume_name else {
             return Verdict::allow();
         };
-        let mut look = match self.look(name).await {
-            Ok(Some(look)) => look,
+        let early = self.judge(&*self.watched, &spec.node_name, name).await;
+        if early == Ok(Verdict::allow()) {
+            return Verdict::allow();
+        }
+        let judged = self.judge(&*self.live, &spec.node_name, name).await;
+        judged.unwrap_or_else(|why| not_judged(&why))
+    }
+
+    /// Judges by one reader, or says what it could not read.
+    async fn judge(&self, reader: &dyn Reader, node: &str, name: &str) -> Result<Verdict, String> {
+        let found = self.look(reader, name).await;
+        let Some(mut look) = found.map_err(|error| Chain(&error).to_string())? else {
             // There is nothing that could be attached.
-            Ok(None) => return Verdict::allow(),
-            Err(error) => return not_judged(&Chain(&error)),
+            return Ok(Verdict::allow());
         };
         let request = Request {
-            node: &spec.node_name,
+            node,
             access: None,
             seat: Seat::Admission,
             modes: &self.modes,
@@ -116,14 +133,18 @@ impl AttachmentRules {
         match judgement.verdict {
             Judged::Allow(_) | Judged::AllowAsMigration(_) => {}
             Judged::Deny(denial) => verdict.deny("spec.nodeName", denial.to_string()),
-            Judged::Unknown(unread) => return not_judged(&unread),
+            Judged::Unknown(unread) => return Err(unread.to_string()),
         }
-        verdict
+        Ok(verdict)
     }
 
     /// Judges a migration that is to be made, of a machine in `namespace`.
     pub async fn migration(&self, namespace: &str, asked: &Migration) -> Verdict {
-        match self.obstacles(namespace, asked).await {
+        let early = self.obstacles(&*self.watched, namespace, asked).await;
+        if early.is_ok_and(|obstacles| obstacles.is_empty()) {
+            return Verdict::allow();
+        }
+        match self.obstacles(&*self.live, namespace, asked).await {
             Ok(obstacles) => self.told(asked, &obstacles),
             Err(error) => not_judged(&Chain(&error)),
         }
@@ -148,18 +169,19 @@ impl AttachmentRules {
     /// refuse.
     async fn obstacles(
         &self,
+        reader: &dyn Reader,
         namespace: &str,
         asked: &Migration,
     ) -> Result<Vec<Obstacle>, ClusterError> {
-        let disks = self.reader.disks(namespace, &asked.spec.vmi_name).await?;
+        let disks = reader.disks(namespace, &asked.spec.vmi_name).await?;
         let mut ours = Vec::new();
         for disk in disks.unwrap_or_default() {
             let claim = Claim {
                 namespace: namespace.to_owned(),
                 name: disk.claim.clone(),
             };
-            if let Some(name) = self.reader.volume_of(&claim).await?
-                && let Some(volume) = self.ours(&name).await?
+            if let Some(name) = reader.volume_of(&claim).await?
+                && let Some(volume) = self.ours(reader, &name).await?
             {
                 ours.push((disk, volume));
             }
@@ -167,8 +189,8 @@ impl AttachmentRules {
         if ours.is_empty() {
             return Ok(Vec::new());
         }
-        let all = self.reader.volume_attachments().await?;
-        let look = |(id, found)| Look::of(&*self.reader, &self.driver, &id, &found, &all);
+        let all = reader.volume_attachments().await?;
+        let look = |(id, found)| Look::of(reader, &self.driver, &id, &found, &all);
         let looks = ours.into_iter().map(|(disk, volume)| (disk, look(volume)));
         let mut looks: Vec<_> = looks.collect();
         let decentralised = asked.is_decentralised();
@@ -182,24 +204,26 @@ impl AttachmentRules {
     }
 
     /// The PersistentVolume of this name, if it is of a volume of ours.
-    async fn ours(&self, name: &str) -> Result<Option<(VolumeId, PersistentVolume)>, ClusterError> {
-        let found = self.reader.persistent_volume(name).await?;
+    async fn ours(
+        &self,
+        reader: &dyn Reader,
+        name: &str,
+    ) -> Result<Option<(VolumeId, PersistentVolume)>, ClusterError> {
+        let found = reader.persistent_volume(name).await?;
         let found = found.filter(|found| found.driver == self.driver.as_str());
         Ok(found.and_then(|found| Some((found.handle.parse().ok()?, found))))
     }
 
-    async fn look(&self, name: &str) -> Result<Option<Look<'_>>, ClusterError> {
-        let Some((id, found)) = self.ours(name).await? else {
+    async fn look<'a>(
+        &self,
+        reader: &'a dyn Reader,
+        name: &str,
+    ) -> Result<Option<Look<'a>>, ClusterError> {
+        let Some((id, found)) = self.ours(reader, name).await? else {
             return Ok(None);
         };
-        let all = self.reader.volume_attachments().await?;
-        Ok(Some(Look::of(
-            &*self.reader,
-            &self.driver,
-            &id,
-            &found,
-            &all,
-        )))
+        let all = reader.volume_attachments().await?;
+        Ok(Some(Look::of(reader, &self.driver, &id, &found, &all)))
     }
 }
 

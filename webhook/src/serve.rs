@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use rds_csi_cluster::ApiServer;
+use rds_csi_cluster::{ApiServer, Watched};
 use rds_csi_core::kind::Chain;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,7 @@ pub struct Webhook {
     certificate: Certificate,
     classes: StorageClassStore,
     client: Option<kube::Client>,
+    watched: Option<Arc<Watched>>,
     metrics: Metrics,
 }
 
@@ -112,12 +113,20 @@ impl Webhook {
         } else {
             None
         };
+        let watched = match (&config.classes, &client) {
+            (ClassSource::Cluster, Some(client)) => {
+                let server = ApiServer::over(client.clone(), &config.driver);
+                Some(Arc::new(Watched::over(Arc::new(server))))
+            }
+            _ => None,
+        };
         Ok(Self {
             reviews: listen(config.listen)?,
             admin: listen(config.admin_listen)?,
             certificate,
             classes,
             client,
+            watched,
             metrics,
             config,
         })
@@ -200,6 +209,12 @@ impl Webhook {
                 Err(ServeError::Ended("the watch on storage classes"))
             });
         }
+        if let Some(watched) = self.watched.clone() {
+            parts.spawn(async move {
+                watched.follow().await;
+                Err(ServeError::Ended("the watch on attachments"))
+            });
+        }
     }
 
     async fn serve_reviews(self, handle: Handle<SocketAddr>) -> Result<(), ServeError> {
@@ -207,9 +222,9 @@ impl Webhook {
         let limits = self.config.limits;
         let driver = self.config.driver;
         let mut reviewer = Reviewer::new(driver.clone(), self.classes, self.metrics.clone());
-        if let (ClassSource::Cluster, Some(client)) = (&self.config.classes, self.client) {
-            let server = Arc::new(ApiServer::over(client, &driver));
-            let rules = AttachmentRules::new(server, driver, self.config.modes);
+        if let Some(watched) = self.watched {
+            let live = watched.live();
+            let rules = AttachmentRules::new(watched, live, driver, self.config.modes);
             reviewer = reviewer.with_attachments(rules);
         }
         let reviewer = Arc::new(reviewer);

@@ -5,7 +5,8 @@
 //! controller for good; [`Cluster`] adds what the controller writes, [`NodeCluster`] is what
 //! a node asks. Every answer is a reading made for the question, from a quorum of the API
 //! server's store, and complete, or it is an error: "absent" is never what a failed reading
-//! says. Nothing here decides who gets a volume.
+//! says. Only [`Watched`] may answer with what was so a moment ago. Nothing here decides who
+//! gets a volume.
 //!
 //! What the service account of the controller needs, no more and no less:
 //!
@@ -36,6 +37,7 @@ mod lease;
 mod look;
 mod node;
 mod notice;
+mod watched;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -54,6 +56,7 @@ pub use lease::Leadership;
 pub use look::{Look, attachments_of, now, observed, volume};
 pub use node::{NodeApiServer, NodeCluster};
 pub use notice::{Notice, Severity};
+pub use watched::Watched;
 
 /// What the attachment rules are judged from.
 #[async_trait]

@@ -31,7 +31,9 @@ impl Store {
     }
 
     pub(super) fn put(&mut self, object: &Value) -> u64 {
-        let resource = format!("{}s", text(object, "/kind").to_lowercase());
+        let kind = text(object, "/kind").to_lowercase();
+        let ending = if kind.ends_with('s') { "es" } else { "s" };
+        let resource = kind + ending;
         let (name, namespace) = (
             text(object, "/metadata/name"),
             text(object, "/metadata/namespace"),

@@ -167,15 +167,15 @@ const WEBHOOK: &[Grant] = &[
         "storageclasses.storage.k8s.io",
         "list watch",
     ),
-    ("webhook", "cluster", "persistentvolumes", "get"),
+    ("webhook", "cluster", "persistentvolumes", "get list watch"),
     ("webhook", "cluster", "persistentvolumeclaims", "get"),
     ("webhook", "cluster", "nodes", "get"),
-    ("webhook", "cluster", "pods", "list"),
+    ("webhook", "cluster", "pods", "list watch"),
     (
         "webhook",
         "cluster",
         "volumeattachments.storage.k8s.io",
-        "list",
+        "list watch",
     ),
     (
         "webhook",

@@ -48,8 +48,12 @@ fn pod(node: &str, migration: Option<&str>) -> Pod {
 }
 
 fn rules(cluster: &Arc<FakeCluster>) -> AttachmentRules {
+    asks(cluster, cluster)
+}
+
+fn asks(watched: &Arc<FakeCluster>, live: &Arc<FakeCluster>) -> AttachmentRules {
     let driver = DriverName::default();
-    AttachmentRules::new(cluster.clone(), driver, Modes::default())
+    AttachmentRules::new(watched.clone(), live.clone(), driver, Modes::default())
 }
 
 async fn attach(rules: &AttachmentRules, node: &str, volume: &str) -> Verdict {
@@ -159,12 +163,30 @@ async fn what_cannot_be_read_is_left_to_the_driver(#[case] call: usize) {
     cluster.wish("va-b", "b", ANOTHER);
     cluster.run(pod("b", Some(MIGRATION)));
     cluster.fail(call, Fault::Before);
-    let verdict = attach(&rules(&cluster), "b", PV).await;
+    // The migration is too new for what was watched.
+    let behind = self::cluster("ReadWriteMany");
+    let verdict = attach(&asks(&behind, &cluster), "b", PV).await;
     assert!(verdict.is_allowed(), "{verdict:?}");
     assert!(
         verdict.warnings[0].starts_with("rds-csi cannot judge this now"),
         "{verdict:?}"
     );
+    cluster.fail(cluster.calls() + call, Fault::Before);
+    let again = attach(&rules(&cluster), "b", PV).await;
+    assert_eq!(again, Verdict::allow(), "the second reading was complete");
+}
+
+#[tokio::test]
+async fn what_was_watched_lets_pass_and_refuses_nobody() {
+    let (free, held) = (Arc::new(FakeCluster::default()), cluster("ReadWriteOnce"));
+    free.put(held.persistent_volume(PV).await.unwrap().unwrap());
+    let before = held.calls();
+    assert_eq!(attach(&asks(&free, &held), "b", PV).await, Verdict::allow());
+    assert_eq!(held.calls(), before, "asked for nothing");
+    // It was given back a moment ago.
+    assert_eq!(attach(&asks(&held, &free), "b", PV).await, Verdict::allow());
+    let verdict = attach(&asks(&held, &held), "b", PV).await;
+    assert!(!verdict.is_allowed(), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -176,7 +198,8 @@ async fn a_rule_that_warns_tells_and_one_that_is_audited_does_not() {
     });
     for (mode, warnings) in [(Mode::Warn, 1), (Mode::Audit, 0)] {
         let modes = Modes::default().with(Rule::SameMachine, mode);
-        let rules = AttachmentRules::new(cluster.clone(), DriverName::default(), modes);
+        let driver = DriverName::default();
+        let rules = AttachmentRules::new(cluster.clone(), cluster.clone(), driver, modes);
         let verdict = attach(&rules, "b", PV).await;
         assert!(verdict.is_allowed(), "{verdict:?}");
         assert_eq!(verdict.warnings.len(), warnings, "{verdict:?}");
