@@ -1,11 +1,11 @@
 //! At most one operation per volume at a time.
 //!
-//! A second one is refused, not queued: the orchestrator asks again with a backoff,
-//! while a queue would eat the deadline of everyone in it. For what this driver does unasked
-//! a call waits a moment first: that is mostly over by then, and none of its caller's doing. The key is the volume's id, for
-//! CreateVolume too: the id is a function of the CSI name, so a volume that is being made
-//! is not deleted meanwhile. A guard must live as long as the operation works on the
-//! volume, whatever its caller does: see [`crate::detach`].
+//! A second one is refused, not queued: the orchestrator asks again with a backoff, while a
+//! queue would eat the deadline of everyone in it. For what this driver does unasked a call
+//! waits a moment first: that is mostly over by then, and none of its caller's doing. The key
+//! is the volume's id, for CreateVolume too: the id is a function of the CSI name, so a volume
+//! that is being made is not deleted meanwhile. A guard must live as long as the operation
+//! works on the volume, whatever its caller does: see [`crate::detach`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

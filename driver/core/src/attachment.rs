@@ -6,8 +6,8 @@
 //! write is attached to two at most, which is what a live migration needs.
 //!
 //! [`judge()`] is the whole rule, over everything that a cluster shows, and [`release()`] its
-//! counterpart for letting go; [`preflight()`] says early which migration cannot arrive. [`grant`] is the record that makes a yes hold between the
-//! answer and its trace.
+//! counterpart for letting go; [`preflight()`] says early which migration cannot arrive.
+//! [`grant`] is the record that makes a yes hold between the answer and its trace.
 
 pub mod exception;
 pub mod grant;

@@ -1,14 +1,14 @@
 //! Keeps staged volumes accessible: watches their sessions, connects anew what the kernel
 //! has given up, and hands the device back to whoever uses it.
 //!
-//! While the kernel reconnects by itself nothing is done but telling, and asking the
-//! cluster now and then whether the volume is still this node's: where it was taken, the
-//! kernel is told to give up, lest it write over what another node wrote. Once it has removed
-//! a session ([`State::Removed`]) the engine connects, but only while the cluster says
-//! that the volume is this node's, and only where the device answers at all: one probe
-//! for all volumes of an address, also of a device that has none of them yet. What comes back is handed on only if it is the volume
-//! that was staged; see [`rds_csi_core::session`] for the states and `recover` for what
-//! consumers get.
+//! While the kernel reconnects by itself nothing is done but telling, and asking the cluster
+//! now and then whether the volume is still this node's: where it was taken, the kernel is
+//! told to give up, lest it write over what another node wrote. Once it has removed a session
+//! ([`State::Removed`]) the engine connects, but only while the cluster says that the volume
+//! is this node's, and only where the device answers at all: one probe for all volumes of an
+//! address, also of a device that has none of them yet. What comes back is handed on only if
+//! it is the volume that was staged; see [`rds_csi_core::session`] for the states and
+//! `recover` for what consumers get.
 //!
 //! Whatever changes something holds the volume's guard, as a CSI call does, so that
 //! neither meets the other, and a mere look holds none, so that no call is refused for

@@ -36,9 +36,10 @@ pub struct Request<'a> {
 /// Judges a request by what was observed. The same observations give the same verdict, and
 /// one that was allowed is allowed again once it stands.
 ///
-/// Parts of the observations that no rule needs may be [`NotYet`](super::observation::Reading::NotYet): the common case,
-/// a volume that no other node has, needs none of them. Otherwise the verdict is
-/// [`Verdict::Unknown`] and names the part.
+/// Parts of the observations that no rule needs may be
+/// [`NotYet`](super::observation::Reading::NotYet): the common case, a volume that no other
+/// node has, needs none of them. Otherwise the verdict is [`Verdict::Unknown`] and names the
+/// part.
 #[must_use]
 pub fn judge(request: &Request<'_>, seen: &Observations) -> Judgement {
     let mut judge = Judge {

@@ -140,8 +140,9 @@ pub struct Node {
     /// Whether it has the taint `node.kubernetes.io/out-of-service`, by which a person
     /// says that the machine is off.
     pub out_of_service: bool,
-    /// Whether `status.volumesInUse` [names the volume](super::grant::name_on_nodes). Kubelet writes that down before it
-    /// mounts anything, and takes it back once nothing is mounted any more.
+    /// Whether `status.volumesInUse` [names the volume](super::grant::name_on_nodes). Kubelet
+    /// writes that down before it mounts anything, and takes it back once nothing is mounted
+    /// any more.
     pub in_use: bool,
     /// Whether it is proved in another way that the node cannot write to the volume, such
     /// as by the array that refuses it.
