@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use rds_csi_core::attachment::exception::Moment;
-use rds_csi_core::attachment::grant::{Observed, Record, VolumeAttachment};
+use rds_csi_core::attachment::grant::{Observed, Record, VolumeAttachment, attachment_name};
 use rds_csi_core::attachment::observation::{
     Observations, Part, Pod, Reading, Standing, Unread, Volume,
 };
@@ -172,8 +172,14 @@ pub fn attachments_of(
     found: &PersistentVolume,
     all: &[VolumeAttachment],
 ) -> Vec<VolumeAttachment> {
+    // A digest for each node and not for each attachment, of which there are many more.
+    let nodes: BTreeSet<&str> = all.iter().map(|found| found.node.as_str()).collect();
+    let names = nodes
+        .into_iter()
+        .map(|node| attachment_name(id, driver, node));
+    let names: BTreeSet<String> = names.collect();
     let is_its = |attachment: &&VolumeAttachment| {
-        attachment.persistent_volume == found.name || attachment.is_named_after(id, driver)
+        attachment.persistent_volume == found.name || names.contains(&attachment.name)
     };
     all.iter().filter(is_its).cloned().collect()
 }

@@ -1,23 +1,30 @@
 //! The webhook's figures, each beside its bound, measured in one run of an optimised
 //! build: how long a review takes, in process and over TLS, and what the process holds.
 //!
-//! The webhook keeps the storage classes of a cluster and nothing else: claims, volumes
-//! and pods come with the review that asks about them. So many claims as there are classes
-//! are reviewed here, and nothing of them may stay.
+//! The webhook keeps a cluster's storage classes, and of its PersistentVolumes, attachments
+//! and pods what the rules need. Claims come with the review that asks about them: so many
+//! as there are classes are reviewed here, and nothing of them may stay.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "the figures go to a person"
 )]
 
-mod api;
+mod cluster;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cluster::Size;
 use futures::FutureExt as _;
+use rds_csi_cluster::{ApiServer, Watched};
+use rds_csi_core::attachment::Modes;
+use rds_csi_core::names::DriverName;
+use rds_csi_tests::api_server::FakeApiServer;
 use rds_csi_tests::webhook::{Reviews, WebhookProcess};
+use rds_csi_webhook::attachments::AttachmentRules;
 use rds_csi_webhook::metrics::Metrics;
 use rds_csi_webhook::review::Reviewer;
 use rds_csi_webhook::storage_classes::{StorageClassStore, StorageClasses};
@@ -26,6 +33,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 const CLASSES: usize = 5000;
+const SIZE: Size = Size {
+    classes: CLASSES,
+    pods: 5000,
+    claims: 2000,
+    attachments: 1000,
+};
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 4;
 const LENGTH: Duration = Duration::from_secs(5);
@@ -33,11 +46,33 @@ const LENGTH: Duration = Duration::from_secs(5);
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode> {
     let in_process = in_process()?;
-    let (over_tls, resident) = as_a_process().await?;
-    println!("webhook, {CLASSES} storage classes, reviews of {CLASSES} claims");
+    let api = FakeApiServer::start().await?;
+    cluster::fill(&api, &SIZE);
+    let attaching = attaching(&api).await?;
+    let (over_tls, resident) = as_a_process(&api).await?;
+    let Size {
+        classes,
+        pods,
+        claims,
+        attachments,
+    } = SIZE;
+    println!(
+        "webhook, {classes} storage classes, {pods} pods, {claims} volumes, {attachments} attachments"
+    );
     let figures = [
-        at_most("review in process, p99", in_process, 1.0, "ms"),
-        at_most("review over TLS at 1000/s, p99", over_tls, 10.0, "ms"),
+        at_most("review of a claim in process, p99", in_process, 1.0, "ms"),
+        at_most(
+            "review of an attachment in process, p99",
+            attaching,
+            2.0,
+            "ms",
+        ),
+        at_most(
+            "review of a claim over TLS at 1000/s, p99",
+            over_tls,
+            10.0,
+            "ms",
+        ),
         at_most("resident after that", resident, 32.0, "MiB"),
     ];
     Ok(ExitCode::from(u8::from(
@@ -95,7 +130,7 @@ fn p99(mut times: Vec<Duration>) -> Result<f64> {
 /// From body to encoded answer, one review after the other.
 fn in_process() -> Result<f64> {
     let classes: Vec<_> = (0..CLASSES)
-        .map(|number| serde_json::from_value(api::class(number)))
+        .map(|number| serde_json::from_value(cluster::class(number)))
         .collect::<Result<_, _>>()?;
     let classes: StorageClasses = classes.iter().collect();
     let store = StorageClassStore::of(classes);
@@ -116,17 +151,70 @@ fn in_process() -> Result<f64> {
     p99(times.collect::<Result<_>>()?)
 }
 
-/// The program itself: latency at a steady rate on kept connections, then its memory.
-async fn as_a_process() -> Result<(f64, f64)> {
+/// The volumes that nobody has are attached, one after the other, by what was watched.
+async fn attaching(api: &FakeApiServer) -> Result<f64> {
+    let driver = DriverName::default();
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("kubeconfig");
+    std::fs::write(&path, FakeApiServer::kubeconfig(api.address()))?;
+    let server = ApiServer::new(Some(&path), &driver).await?;
+    let watched = Arc::new(Watched::over(Arc::new(server)));
     let mut tasks = JoinSet::new();
-    let address = api::start(CLASSES, &mut tasks).await?;
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
-        "users": [{"name": "c", "user": {}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    });
-    let webhook = WebhookProcess::in_cluster(&kubeconfig.to_string()).await?;
+    let follower = watched.clone();
+    tasks.spawn(async move { follower.follow().await });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !watched.is_complete() {
+        ensure!(Instant::now() < deadline, "the cluster is not read");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let live = watched.live();
+    let rules = AttachmentRules::new(watched, live, driver.clone(), Modes::default());
+    let store = StorageClassStore::of(StorageClasses::default());
+    let reviewer = Reviewer::new(driver, store, Metrics::default()).with_attachments(rules);
+    let readings = || {
+        let requests = api.requests().into_iter();
+        requests
+            .filter(|request| !request.call.starts_with("watch"))
+            .count()
+    };
+    let before = readings();
+    let mut times = Vec::new();
+    for number in SIZE.attachments..SIZE.claims {
+        let body = attachment(number);
+        let began = Instant::now();
+        let answer = serde_json::to_value(reviewer.review(body.as_bytes()).await?)?;
+        times.push(began.elapsed());
+        ensure!(answer["response"]["allowed"] == true, "{answer}");
+    }
+    ensure!(readings() == before, "it asked the API server");
+    // That is no answer to everything: the first volumes are on nodes.
+    let refused = attachment(SIZE.attachments - 1);
+    let answer = serde_json::to_value(reviewer.review(refused.as_bytes()).await?)?;
+    ensure!(answer["response"]["allowed"] == false, "{answer}");
+    p99(times)
+}
+
+/// A review of the attachment of a volume to a node that does not have it.
+fn attachment(number: usize) -> String {
+    let object = cluster::attachment(number, &cluster::node(number + 1));
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": format!("8eddff48-16e0-4664-902e-{number:012}"),
+            "kind": {"group": "storage.k8s.io", "version": "v1", "kind": "VolumeAttachment"},
+            "resource": {"group": "storage.k8s.io", "version": "v1", "resource": "volumeattachments"},
+            "name": object["metadata"]["name"], "operation": "CREATE", "dryRun": false,
+            "userInfo": {"username": "system:serviceaccount:kube-system:attachdetach-controller"},
+            "object": object,
+        },
+    })
+    .to_string()
+}
+
+/// The program itself: latency at a steady rate on kept connections, then its memory.
+async fn as_a_process(api: &FakeApiServer) -> Result<(f64, f64)> {
+    let kubeconfig = FakeApiServer::kubeconfig(api.address());
+    let webhook = WebhookProcess::in_cluster(&kubeconfig).await?;
     until_refused(&webhook).await?;
     let mut clients = JoinSet::new();
     for client in 0..CONNECTIONS {
@@ -138,7 +226,6 @@ async fn as_a_process() -> Result<(f64, f64)> {
     }
     let resident = resident(webhook.pid())?;
     webhook.stop().await?;
-    tasks.shutdown().await;
     Ok((p99(times)?, resident))
 }
 
