@@ -11,6 +11,7 @@ mod attachments;
 mod cluster;
 mod cuts;
 mod devices;
+mod evacuation;
 mod fields;
 mod foreign;
 mod harness;
