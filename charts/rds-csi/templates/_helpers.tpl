@@ -13,7 +13,7 @@
 {{/* Never changed after the first release: a workload's selector cannot be. */}}
 {{- define "rds-csi.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -66,7 +66,7 @@ startupProbe:
 {{/* Where a component's pods may run. */}}
 {{- define "rds-csi.scheduling" -}}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector:

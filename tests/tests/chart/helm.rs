@@ -54,10 +54,15 @@ pub(crate) fn sets() -> Vec<String> {
 
 /// Runs `helm template` with further arguments.
 pub(crate) fn template(more: &[&str]) -> Ended {
+    template_of("rds-csi", more)
+}
+
+/// The same for a release of another name.
+pub(crate) fn template_of(release: &str, more: &[&str]) -> Ended {
     let chart = chart();
     let fixed = [
         "template",
-        "rds-csi",
+        release,
         chart.to_str().unwrap(),
         "--namespace",
         NAMESPACE,

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use rds_csi_tests::tool;
+use rds_csi_tests::tool::{self, Ended};
 
-use crate::helm::{chart, file, render, sets};
+use crate::helm::{chart, file, render, sets, template_of};
 use crate::schema;
 
 /// Kinds of other projects, whose schemas are not to be had without them.
@@ -27,61 +27,89 @@ fn helm_finds_nothing_to_complain_about() {
     }
 }
 
-/// Strict: a key that the API server does not know is an error, and so is one given twice.
-#[test]
-fn every_object_has_the_form_that_the_api_server_asks_for() {
+/// What kubeconform says of rendered manifests. Strict: a key that the API server does not
+/// know is an error, and so is one given twice.
+fn conform(manifests: &[(&str, &str)]) -> Ended {
     let scratch = tempfile::tempdir().unwrap();
     let schemas = scratch.path().join("schemas");
     schema::write(&schemas);
-    let mut arguments = vec![
-        "-strict".to_owned(),
-        "-summary".to_owned(),
-        "-skip".to_owned(),
-        FOREIGN.to_owned(),
-        "-schema-location".to_owned(),
-        format!(
-            "{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-            schemas.display()
-        ),
-    ];
-    for set in sets() {
-        let path = scratch.path().join(format!("{set}.yaml"));
-        fs::write(&path, render(&set).text).unwrap();
+    let location = format!(
+        "{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
+        schemas.display()
+    );
+    let mut arguments: Vec<String> = ["-strict", "-summary", "-skip", FOREIGN]
+        .iter()
+        .chain(&["-schema-location", &location])
+        .map(|text| (*text).to_owned())
+        .collect();
+    for (name, text) in manifests {
+        let path = scratch.path().join(format!("{name}.yaml"));
+        fs::write(&path, text).unwrap();
         arguments.push(path.display().to_string());
     }
-    let ended = tool::run("kubeconform", &arguments).unwrap();
+    tool::run("kubeconform", &arguments).unwrap()
+}
+
+fn assert_conform(manifests: &[(&str, &str)]) {
+    let ended = conform(manifests);
     assert!(ended.success, "{}{}", ended.stdout, ended.stderr);
-    assert!(
-        ended.stdout.contains("Invalid: 0, Errors: 0"),
-        "{}",
-        ended.stdout
-    );
+    let none = "Invalid: 0, Errors: 0";
+    assert!(ended.stdout.contains(none), "{}", ended.stdout);
+}
+
+#[test]
+fn every_object_has_the_form_that_the_api_server_asks_for() {
+    let texts: Vec<(String, String)> = sets()
+        .into_iter()
+        .map(|set| (set.clone(), render(&set).text))
+        .collect();
+    let manifests: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(set, text)| (set.as_str(), text.as_str()))
+        .collect();
+    assert_conform(&manifests);
 }
 
 #[test]
 fn a_key_that_the_api_server_does_not_know_is_found() {
-    let scratch = tempfile::tempdir().unwrap();
-    let schemas = scratch.path().join("schemas");
-    schema::write(&schemas);
-    let path = scratch.path().join("bad.yaml");
-    let text = render("minimal")
-        .text
-        .replace("attachRequired:", "attachmentRequired:");
-    fs::write(&path, text).unwrap();
-    let arguments = [
-        "-strict".to_owned(),
-        "-schema-location".to_owned(),
-        format!(
-            "{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-            schemas.display()
-        ),
-        path.display().to_string(),
-    ];
-    let ended = tool::run("kubeconform", &arguments).unwrap();
+    let release = render("minimal").text;
+    let ended = conform(&[(
+        "bad",
+        &release.replace("attachRequired:", "attachmentRequired:"),
+    )]);
     assert!(!ended.success);
     assert!(
         ended.stdout.contains("attachmentRequired"),
         "{}",
         ended.stdout
     );
+}
+
+/// Names may be digits alone, or look like another thing that YAML has a form for.
+#[test]
+fn names_that_look_like_numbers_stay_names() {
+    let sets = r#"[{"accessModes":["ReadWriteOnce"],"volumeMode":"Block"}]"#;
+    let classes = format!(
+        r#"storageClasses=[{{"name":"1.5","claimPropertySets":{sets}}},{{"name":"true"}}]"#
+    );
+    let strings = [
+        "driverName=123",
+        "fullnameOverride=1e3",
+        "device.sshKeySecret.name=456",
+        "device.sshKeySecret.key=789",
+        "node.priorityClassName=1",
+        "labels.team=7",
+        "webhook.certificates.provided.secretName=0x1",
+        "tests.storageClass=1.5",
+    ]
+    .join(",");
+    for set in ["full", "provided"] {
+        let file = file(set);
+        let values = ["--values", file.to_str().unwrap()];
+        let names = ["--set-string", &strings, "--set-json", &classes];
+        let more = ["--namespace", "2026", "--set", "cdi.storageProfiles=always"];
+        let ended = template_of("42", &[&values[..], &names, &more].concat());
+        assert!(ended.success, "{set}: {}", ended.stderr);
+        assert_conform(&[(set, &ended.stdout)]);
+    }
 }
