@@ -116,7 +116,7 @@ owner for the same volumes. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* Says everything that is missing at once. */}}
+{{/* Says everything that is missing or cannot be at once. */}}
 {{- define "rds-csi.required" -}}
 {{- $missing := list -}}
 {{- if not .Values.device.address -}}
@@ -144,8 +144,8 @@ owner for the same volumes. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if $missing -}}
-{{- fail (printf "\n\nThe chart cannot be rendered:\n- %s\n" (join "\n- " $missing)) -}}
+{{- with concat $missing (include "rds-csi.impossible" . | fromJsonArray) -}}
+{{- fail (printf "\n\nThe chart cannot be rendered:\n- %s\n" (join "\n- " .)) -}}
 {{- end -}}
 {{- end -}}
 

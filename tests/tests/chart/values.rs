@@ -1,14 +1,15 @@
 //! What a person may say, and what they are told when they say it wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use rds_csi_core::names::parameter::FS_TYPE;
-use rds_csi_core::parameters::ALLOWED;
+use rds_csi_core::parameters::{ALLOWED, StorageClassParameters};
 use rstest::rstest;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::helm::{chart, file, template};
+use crate::arguments::controller;
+use crate::helm::{chart, file, render, template};
 
 /// What helm says about the minimal values with one more.
 fn refusal(setting: &str) -> String {
@@ -112,6 +113,74 @@ fn everything_that_is_missing_is_said_at_once() {
 fn a_value_that_cannot_be_is_refused_by_its_name(#[case] setting: &str, #[case] named: &str) {
     let said = refusal(setting);
     assert!(said.contains(named), "{setting}: {said}");
+}
+
+/// Two containers of one pod cannot listen on one port.
+#[test]
+fn the_port_of_a_sidecar_is_refused_in_a_sentence() {
+    for container in &controller(&render("minimal")).containers[1..] {
+        let port = container.ports.as_deref().unwrap()[0].container_port;
+        let said = refusal(&format!("controller.adminPort={port}"));
+        let sentence = format!(
+            "controller.adminPort is {port}, where {} of",
+            container.name
+        );
+        assert!(said.contains(&sentence), "{said}");
+    }
+}
+
+/// Every number that a class can have, chosen by its range.
+fn numbers(choose: fn(i64, i64) -> i64) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(chart().join("files/parameters.yaml")).unwrap();
+    let known: BTreeMap<String, Value> = serde_saphyr::from_str(&text).unwrap();
+    let ranges: BTreeMap<String, (i64, i64)> =
+        serde_json::from_value(known["numbers"].clone()).unwrap();
+    ranges
+        .into_iter()
+        .map(|(key, (least, most))| (key, choose(least, most).to_string()))
+        .collect()
+}
+
+/// A class with these parameters, as integers or as strings.
+fn class_of(parameters: &BTreeMap<String, String>, as_text: bool) -> String {
+    let parameters: BTreeMap<&str, Value> = parameters
+        .iter()
+        .map(|(key, number)| match as_text {
+            true => (key.as_str(), json!(number)),
+            false => (key.as_str(), serde_json::from_str(number).unwrap()),
+        })
+        .collect();
+    let classes = json!([{"name": "a", "parameters": parameters}]);
+    format!("storageClasses={classes}")
+}
+
+#[test]
+fn numbers_that_the_driver_refuses_are_refused_in_a_sentence_each() {
+    for (beyond, as_text) in [
+        (numbers(|least, _| least - 1), false),
+        (numbers(|_, most| most + 1), false),
+        (numbers(|_, most| most + 1), true),
+    ] {
+        let errors = StorageClassParameters::parse_all(&beyond).unwrap_err();
+        assert_eq!(errors.len(), beyond.len(), "{errors:?}");
+        let said = refusal(&class_of(&beyond, as_text));
+        for (key, number) in beyond {
+            let sentence = format!("parameter {key} of the class a in storageClasses is {number}:");
+            assert!(said.contains(&sentence), "{sentence} {said}");
+        }
+    }
+}
+
+#[test]
+fn numbers_at_either_end_of_their_ranges_are_taken() {
+    let file = file("minimal");
+    for end in [numbers(|least, _| least), numbers(|_, most| most)] {
+        for as_text in [false, true] {
+            let class = class_of(&end, as_text);
+            let ended = template(&["--values", file.to_str().unwrap(), "--set-json", &class]);
+            assert!(ended.success, "{}", ended.stderr);
+        }
+    }
 }
 
 fn schema() -> Value {
