@@ -205,6 +205,26 @@ fn seven_kinds_are_reviewed_with_the_care_that_an_api_server_needs() {
     }
 }
 
+/// A rule for all versions would get an object as it was sent, and never converted: read by
+/// conditions that know the fields of one version.
+#[test]
+fn objects_are_reviewed_in_versions_whose_fields_are_known() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        for webhook in webhooks(set) {
+            let rules = webhook.rules.unwrap();
+            let [rule] = rules.as_slice() else {
+                panic!("{}: {rules:?}", webhook.name);
+            };
+            let expected: &[&str] = match webhook.name.starts_with("volumeattributesclasses.") {
+                true => &["v1", "v1beta1"],
+                false => &["v1"],
+            };
+            let versions = rule.api_versions.as_deref().unwrap();
+            assert_eq!(versions, expected, "{}", webhook.name);
+        }
+    }
+}
+
 const IGNORE: &str = "Ignore";
 const FAIL: &str = "Fail";
 
