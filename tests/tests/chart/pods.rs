@@ -201,6 +201,24 @@ fn everybody_is_asked_whether_it_serves_and_whether_it_is_ready() {
     }
 }
 
+/// A machine that has no time for a process has less for a new one.
+#[test]
+fn programs_of_ours_may_be_silent_for_two_minutes() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        let release = render(set);
+        for pod in [controller(&release), node(&release), webhook(&release)] {
+            let liveness = pod.containers[0].liveness_probe.clone().unwrap();
+            let period = liveness.period_seconds.unwrap_or(10);
+            let name = &pod.containers[0].name;
+            assert_eq!(
+                liveness.failure_threshold.unwrap() * period,
+                120,
+                "{set} {name}"
+            );
+        }
+    }
+}
+
 /// kubelet asks a pod in the host's network at the node's address, unless told otherwise.
 #[test]
 fn a_node_that_listens_on_one_address_is_asked_there() {
