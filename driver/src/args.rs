@@ -34,7 +34,7 @@ const HELP: &str = "\
 Durations are written like 30s, 5m or 1h0m0s.
 
 The CSI services listen on the Unix socket of --endpoint (mode 0600). http://<admin-listen> has
-/metrics, /healthz (the CSI socket answers, within 2 seconds) and /readyz (and what it depends on
+/metrics, /healthz (the CSI socket answers, within 5 seconds) and /readyz (and what it depends on
 does: the device; for a node, that kubelet has registered it).
 
 SIGTERM or SIGINT: no new calls, operations under way finish within --shutdown-grace, then the end.

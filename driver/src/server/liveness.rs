@@ -117,7 +117,10 @@ impl Liveness {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::args::Cli;
 
     #[tokio::test]
     async fn a_socket_without_a_listener_is_told_at_once() {
@@ -142,6 +145,15 @@ mod tests {
         tokio::time::pause();
         let error = liveness.ask().await.unwrap_err();
         assert!(matches!(error, NoAnswer::TimedOut { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn the_help_says_how_long_an_answer_may_take() {
+        let limit = format!("within {} seconds)", LIMIT.as_secs());
+        for role in Cli::command().get_subcommands() {
+            let help = role.get_after_help().unwrap().to_string();
+            assert!(help.contains(&limit), "{help}");
+        }
     }
 
     #[tokio::test]
