@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::arguments::{controller, node, webhook};
@@ -118,6 +118,32 @@ fn the_node_sees_of_the_host_what_it_has_a_reason_for() {
         assert_eq!(paths, BTreeSet::from(expected), "{set}");
         let arguments = pod.containers[0].args.as_deref().unwrap();
         assert!(arguments.contains(&format!("--kubelet-endpoint={plugin}/csi.sock")));
+    }
+}
+
+/// One file of it is looked for, which is not there yet and must not be made.
+#[test]
+fn the_node_writes_nothing_in_the_hosts_run() {
+    for set in sets() {
+        let pod = node(&render(&set));
+        let volumes = pod.volumes.unwrap();
+        let path = |volume: &Volume| volume.host_path.as_ref().unwrap().path.clone();
+        let run = volumes
+            .iter()
+            .find(|volume| path(volume) == "/run")
+            .unwrap();
+        let kind = run.host_path.as_ref().unwrap().type_.as_deref();
+        assert_eq!(kind, Some("Directory"), "{set}");
+        let mounts = pod.containers[0].volume_mounts.as_deref().unwrap();
+        let mount = mounts.iter().find(|mount| mount.name == run.name).unwrap();
+        assert_eq!(mount.read_only, Some(true), "{set}");
+        assert_eq!(
+            mount.recursive_read_only.as_deref(),
+            Some("IfPossible"),
+            "{set}"
+        );
+        // Kubernetes takes the one only without the other.
+        assert_eq!(mount.mount_propagation, None, "{set}");
     }
 }
 
