@@ -24,3 +24,4 @@ mod schema;
 mod uninstall;
 mod validity;
 mod values;
+mod versions;
