@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::arguments::{controller, node, webhook};
-use crate::helm::render;
+use crate::helm::{render, sets};
 
 /// A node that is full, tainted or short of memory still has to let go of its volumes.
 #[test]
@@ -42,7 +42,7 @@ fn nodes_are_updated_some_at_a_time() {
 }
 
 #[test]
-fn replicas_keep_apart_and_a_drain_leaves_one() {
+fn a_drain_leaves_one_of_several_replicas() {
     for (set, controllers, webhooks) in [("minimal", 2, 2), ("full", 3, 3), ("driver-only", 1, 0)] {
         let release = render(set);
         let replicas: BTreeMap<String, i32> = release
@@ -72,17 +72,29 @@ fn replicas_keep_apart_and_a_drain_leaves_one() {
             .map(|r| r.0)
             .collect();
         assert_eq!(budgets, several, "{set}");
-        let spread = controller(&release).topology_spread_constraints.unwrap();
-        assert!(
-            spread
-                .iter()
-                .any(|s| s.topology_key == "kubernetes.io/hostname")
-        );
-        assert!(
-            spread
-                .iter()
-                .all(|s| s.when_unsatisfiable == "ScheduleAnyway")
-        );
+    }
+}
+
+/// Apart where the cluster has room, and started all the same where it has not.
+#[test]
+fn replicas_are_spread_over_nodes_and_zones() {
+    for set in sets().iter().filter(|set| *set != "driver-only") {
+        let release = render(set);
+        for (component, pod) in [
+            ("controller", controller(&release)),
+            ("webhook", webhook(&release)),
+        ] {
+            let spread = pod.topology_spread_constraints.unwrap_or_default();
+            let keys: Vec<&str> = spread.iter().map(|s| s.topology_key.as_str()).collect();
+            let expected = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+            assert_eq!(keys, expected, "{set} {component}");
+            for constraint in spread {
+                assert_eq!(constraint.when_unsatisfiable, "ScheduleAnyway");
+                assert_eq!(constraint.max_skew, 1);
+                let labels = constraint.label_selector.unwrap().match_labels.unwrap();
+                assert_eq!(labels["app.kubernetes.io/component"], component, "{set}");
+            }
+        }
     }
 }
 
