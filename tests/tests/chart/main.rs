@@ -16,6 +16,7 @@ mod helm;
 mod monitoring;
 mod names;
 mod network;
+mod notes;
 mod placement;
 mod pods;
 mod policy;
