@@ -1,12 +1,15 @@
 //! JSON schemas of Kubernetes kinds, in the layout that kubeconform reads, made from the
 //! API description that comes with Kubernetes' own source. `RDS_CSI_SWAGGER` names that
-//! file: kubeconform would otherwise fetch schemas from the internet.
+//! file: kubeconform would otherwise fetch schemas from the internet. What the chart uses of
+//! other projects' kinds is described in `tests/chart/kinds.yaml`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+
+use crate::helm::root;
 
 /// Prefix of a reference within the API description.
 const PREFIX: &str = "#/definitions/";
@@ -15,9 +18,11 @@ const PREFIX: &str = "#/definitions/";
 pub(crate) fn write(directory: &Path) {
     let path = std::env::var_os("RDS_CSI_SWAGGER").unwrap();
     let mut swagger: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    let Value::Object(definitions) = swagger["definitions"].take() else {
+    let Value::Object(mut definitions) = swagger["definitions"].take() else {
         panic!("no definitions");
     };
+    let foreign = fs::read_to_string(root().join("tests/chart/kinds.yaml")).unwrap();
+    definitions.extend(serde_saphyr::from_str::<Map<String, Value>>(&foreign).unwrap());
     fs::create_dir(directory).unwrap();
     for (name, definition) in &definitions {
         let Some([kind]) = definition["x-kubernetes-group-version-kind"]
@@ -62,10 +67,21 @@ fn strict(name: &str, mut definition: Value) -> Value {
     if name.ends_with(".IntOrString") || name.ends_with(".Quantity") {
         return json!({"type": ["string", "number"]});
     }
-    if definition["properties"].is_object() && definition["additionalProperties"].is_null() {
-        definition["additionalProperties"] = json!(false);
-    }
+    close(&mut definition);
     definition
+}
+
+/// Closes an object and those within it to every key that is not named.
+fn close(schema: &mut Value) {
+    if schema["properties"].is_object() && schema["additionalProperties"].is_null() {
+        schema["additionalProperties"] = json!(false);
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().for_each(close);
+    }
+    if let Some(items) = schema.get_mut("items") {
+        close(items);
+    }
 }
 
 /// Notes what a schema refers to. What is beside a reference says nothing.

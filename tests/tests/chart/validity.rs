@@ -7,9 +7,6 @@ use rds_csi_tests::tool::{self, Ended};
 use crate::helm::{chart, file, render, sets, template_of};
 use crate::schema;
 
-/// Kinds of other projects, whose schemas are not to be had without them.
-const FOREIGN: &str = "Certificate,Issuer,PodMonitor,PrometheusRule";
-
 #[test]
 fn helm_finds_nothing_to_complain_about() {
     for set in sets() {
@@ -37,7 +34,7 @@ fn conform(manifests: &[(&str, &str)]) -> Ended {
         "{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
         schemas.display()
     );
-    let mut arguments: Vec<String> = ["-strict", "-summary", "-skip", FOREIGN]
+    let mut arguments: Vec<String> = ["-strict", "-summary"]
         .iter()
         .chain(&["-schema-location", &location])
         .map(|text| (*text).to_owned())
@@ -70,19 +67,28 @@ fn every_object_has_the_form_that_the_api_server_asks_for() {
     assert_conform(&manifests);
 }
 
+/// One for each kind of another project too.
 #[test]
 fn a_key_that_the_api_server_does_not_know_is_found() {
-    let release = render("minimal").text;
-    let ended = conform(&[(
-        "bad",
-        &release.replace("attachRequired:", "attachmentRequired:"),
-    )]);
+    let misspelt = [
+        ("minimal", "attachRequired:", "attachmentRequired:"),
+        ("full", "podMetricsEndpoints:", "podMetricEndpoints:"),
+        ("full", "for: 10m", "during: 10m"),
+        ("cert-manager", "selfSigned:", "selfsigned:"),
+        ("cert-manager", "dnsNames:", "dnsName:"),
+    ];
+    let texts = misspelt.map(|(set, right, wrong)| render(set).text.replace(right, wrong));
+    let names = misspelt.map(|(_, right, _)| right.split(':').next().unwrap());
+    let manifests: Vec<(&str, &str)> = names
+        .into_iter()
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    let ended = conform(&manifests);
     assert!(!ended.success);
-    assert!(
-        ended.stdout.contains("attachmentRequired"),
-        "{}",
-        ended.stdout
-    );
+    for (_, _, wrong) in misspelt {
+        let key = wrong.split(':').next().unwrap();
+        assert!(ended.stdout.contains(key), "{key}: {}", ended.stdout);
+    }
 }
 
 /// Names may be digits alone, or look like another thing that YAML has a form for.
@@ -103,13 +109,15 @@ fn names_that_look_like_numbers_stay_names() {
         "tests.storageClass=1.5",
     ]
     .join(",");
-    for set in ["full", "provided"] {
+    let rendered = ["full", "provided", "cert-manager"].map(|set| {
         let file = file(set);
         let values = ["--values", file.to_str().unwrap()];
         let names = ["--set-string", &strings, "--set-json", &classes];
         let more = ["--namespace", "2026", "--set", "cdi.storageProfiles=always"];
         let ended = template_of("42", &[&values[..], &names, &more].concat());
         assert!(ended.success, "{set}: {}", ended.stderr);
-        assert_conform(&[(set, &ended.stdout)]);
-    }
+        (set, ended.stdout)
+    });
+    let manifests = rendered.each_ref().map(|(set, text)| (*set, text.as_str()));
+    assert_conform(&manifests);
 }
