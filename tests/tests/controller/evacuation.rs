@@ -36,7 +36,7 @@ impl Machine {
             api,
             "VirtualMachineInstance",
             &machine.name,
-            json!({}),
+            &json!({}),
             "Running",
         );
         machine.launch(api, "node-a", None);
@@ -49,7 +49,7 @@ impl Machine {
         machine
     }
 
-    fn object(&self, api: &FakeApiServer, kind: &str, name: &str, spec: Value, phase: &str) {
+    fn object(&self, api: &FakeApiServer, kind: &str, name: &str, spec: &Value, phase: &str) {
         api.put(&json!({
             "kind": kind, "apiVersion": "kubevirt.io/v1",
             "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
@@ -68,7 +68,7 @@ impl Machine {
             api,
             kind,
             &self.migration(),
-            json!({"vmiName": self.name}),
+            &json!({"vmiName": self.name}),
             phase,
         );
     }
