@@ -4,11 +4,7 @@
 //! The webhook keeps a cluster's storage classes, and of its PersistentVolumes, attachments
 //! and pods what the rules need. Claims come with the review that asks about them: so many
 //! as there are classes are reviewed here, and nothing of them may stay.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the figures go to a person"
-)]
+#![expect(clippy::print_stdout, reason = "the figures go to a person")]
 
 mod cluster;
 
