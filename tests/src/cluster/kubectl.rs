@@ -86,11 +86,17 @@ async fn run(
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("starting {}", program.display()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program may end without having read its input.
-        stdin.write_all(input.as_bytes()).await.ok();
-    }
-    let output = timeout(DEADLINE, child.wait_with_output())
+    let stdin = child.stdin.take();
+    // Beside its end: a program that does not read, or writes much before it does, must not
+    // hold this up.
+    let written = async {
+        if let Some(mut stdin) = stdin {
+            // A program may end without having read its input.
+            stdin.write_all(input.as_bytes()).await.ok();
+        }
+    };
+    let ended = async { tokio::join!(written, child.wait_with_output()).1 };
+    let output = timeout(DEADLINE, ended)
         .await
         .with_context(|| format!("{} took longer than {DEADLINE:?}", words()))?
         .with_context(|| format!("awaiting {}", words()))?;
