@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::guest::{Guest, GuestOptions, Process};
 use crate::lab::{Lab, program};
@@ -166,6 +166,24 @@ impl Appliance {
         let ended = self.simulator.wait(DEADLINE).await?;
         ensure!(ended.is_some(), "the simulator does not end");
         self.simulator = serve(&self.guest, &self.run).await?;
+        Ok(())
+    }
+
+    /// Takes back what the simulator was told to do wrong: faults that wait, and those that
+    /// last.
+    ///
+    /// # Errors
+    /// It did not answer.
+    pub async fn forget_faults(&self) -> anyhow::Result<()> {
+        for request in [
+            json!({"op": "clear-faults"}),
+            json!({"op": "inject", "fault": "latency", "ms": 0}),
+            json!({"op": "inject", "fault": "refuse-connections", "refuse": false}),
+            json!({"op": "inject", "fault": "pool-full", "full": false}),
+        ] {
+            let answer = self.control(&request).await?;
+            ensure!(answer["ok"] == true, "{request} was refused: {answer}");
+        }
         Ok(())
     }
 

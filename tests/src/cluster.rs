@@ -4,7 +4,8 @@
 //! [`Cluster`] is that cluster for a test, which must run in its network namespace, as
 //! `hack/cluster run` provides. [`namespace::Namespace`] is a test's own corner of it,
 //! [`product`] the chart. Faults are orders to the supervisor; whoever breaks something
-//! calls [`Cluster::heal`] at the end, and every test may do so at its beginning.
+//! calls [`Cluster::mend`] at the end, and every test begins with [`Cluster::mended`] or
+//! [`Cluster::whole`].
 
 mod certificates;
 mod control_plane;
@@ -12,6 +13,7 @@ pub mod image;
 mod kubectl;
 pub mod kubevirt;
 pub mod layout;
+pub mod mend;
 pub mod namespace;
 mod node;
 pub mod order;
@@ -159,8 +161,9 @@ impl Cluster {
         }
     }
 
-    /// Undoes every fault: links, kubelets, guests and the control plane are up, and the
-    /// nodes ready, when this returns.
+    /// Undoes every fault of machines and networks: links, kubelets, guests and the control
+    /// plane are up, the nodes ready and the device willing when this returns.
+    /// [`Cluster::mend`] also undoes what was done by way of the API.
     ///
     /// # Errors
     /// Something does not come up.

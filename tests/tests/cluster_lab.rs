@@ -29,15 +29,9 @@ fn plain_pod(name: &str, node: &str) -> Value {
     })
 }
 
-async fn cluster() -> anyhow::Result<Cluster> {
-    let cluster = Cluster::attach().await?;
-    cluster.heal().await?;
-    Ok(cluster)
-}
-
 #[tokio::test]
 async fn pods_run_on_both_nodes_in_their_own_image_and_reach_one_another() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::mended().await.unwrap();
     let namespace = Namespace::new(&cluster, "lab-pods").await.unwrap();
     for node in cluster.node_names() {
         namespace.apply(&plain_pod(node, node)).await.unwrap();
@@ -66,7 +60,7 @@ async fn pods_run_on_both_nodes_in_their_own_image_and_reach_one_another() {
 
 #[tokio::test]
 async fn a_node_that_lost_its_power_boots_and_runs_its_pods_again() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::mended().await.unwrap();
     let namespace = Namespace::new(&cluster, "lab-power").await.unwrap();
     namespace.apply(&plain_pod("pod", "node-b")).await.unwrap();
     namespace.running("pod").await.unwrap();
@@ -100,7 +94,7 @@ async fn a_node_that_lost_its_power_boots_and_runs_its_pods_again() {
 
 #[tokio::test]
 async fn a_node_is_cut_off_from_the_api_and_from_storage_each_alone() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::mended().await.unwrap();
     let node = cluster.node("node-a").unwrap();
     let (api, nvme) = (
         "10.79.0.1",
@@ -129,7 +123,7 @@ async fn a_node_is_cut_off_from_the_api_and_from_storage_each_alone() {
 
 #[tokio::test]
 async fn the_audit_log_names_who_asked_for_what() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::mended().await.unwrap();
     cluster
         .get(&["configmaps", "--namespace=kube-public"])
         .await

@@ -3,16 +3,9 @@
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{Claim, MOUNT, Namespace, pod};
 
-async fn cluster() -> anyhow::Result<Cluster> {
-    let cluster = Cluster::attach().await?;
-    cluster.heal().await?;
-    cluster.ensure_installed().await?;
-    Ok(cluster)
-}
-
 #[tokio::test]
 async fn a_pod_writes_to_its_claim_and_reads_it_back_on_the_other_node() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let namespace = Namespace::new(&cluster, "volume-moves").await.unwrap();
     let claim = Claim::filesystem("claim");
     namespace.apply(&claim.manifest()).await.unwrap();
@@ -62,7 +55,7 @@ async fn a_pod_writes_to_its_claim_and_reads_it_back_on_the_other_node() {
 
 #[tokio::test]
 async fn a_claim_that_would_destroy_data_is_refused_when_it_is_applied() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let namespace = Namespace::new(&cluster, "volume-refused").await.unwrap();
     let claim = Claim::filesystem("claim").access("ReadWriteMany");
     let refusal = namespace.apply(&claim.manifest()).await.unwrap_err();

@@ -21,16 +21,9 @@ const REPEATS: usize = 20;
 const NODE: &str = "node-a";
 const DEADLINE: Duration = Duration::from_secs(600);
 
-async fn cluster() -> anyhow::Result<Cluster> {
-    let cluster = Cluster::attach().await?;
-    cluster.heal().await?;
-    cluster.ensure_installed().await?;
-    Ok(cluster)
-}
-
 #[tokio::test]
 async fn a_hundred_claims_at_once_are_bound_in_under_thirty_seconds() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let result = burst(&cluster).await;
     latency(&cluster, 0).await.unwrap();
     let (seconds, driver) = result.unwrap();
@@ -78,7 +71,7 @@ async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
 
 #[tokio::test]
 async fn a_pod_with_a_new_claim_runs_soon() {
-    let cluster = cluster().await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let mut stages = BTreeMap::<&str, Vec<f64>>::new();
     for _ in 0..REPEATS {
         for (stage, seconds) in stages_of_a_pod(&cluster).await.unwrap() {

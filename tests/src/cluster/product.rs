@@ -9,6 +9,8 @@ use super::Cluster;
 
 /// The namespace and the name of the release.
 pub const NAMESPACE: &str = "rds-csi";
+/// The replicas of the webhook, as the chart has them by default.
+pub const WEBHOOKS: usize = 2;
 const SECRET: &str = "device-key";
 /// The class of xfs volumes, which the chart does not make by itself.
 const XFS_CLASS: &str = "test-xfs";
@@ -85,6 +87,25 @@ impl Cluster {
     pub async fn uninstall(&self) -> anyhow::Result<()> {
         let words = [&["uninstall", NAMESPACE], HELM].concat();
         self.helm(&words).await.map(drop)
+    }
+
+    /// Waits until every pod of the product is ready.
+    ///
+    /// # Errors
+    /// One does not become so; what the cluster knows is in the error.
+    pub async fn product_is_ready(&self) -> anyhow::Result<()> {
+        for workload in [
+            "daemonset/rds-csi-node",
+            "deployment/rds-csi-controller",
+            "deployment/rds-csi-webhook",
+        ] {
+            let words = ["rollout", "status", workload, "--timeout=170s"];
+            let words = [&["--namespace", NAMESPACE], &words[..]].concat();
+            if let Err(error) = self.kubectl(&words).await {
+                return Err(error.context(self.product_report().await));
+            }
+        }
+        Ok(())
     }
 
     /// The values that the chart requires, for this cluster's appliance.

@@ -234,6 +234,7 @@ impl Supervisor {
             appliance.power_off()?;
             appliance.power_on().await?;
         }
+        appliance.forget_faults().await?;
         drop(appliance);
         for node in &self.nodes {
             if !node.guest().is_running() {

@@ -29,13 +29,10 @@ pub(crate) const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-cl
 const SELECTOR: &str =
     "--selector=app.kubernetes.io/name=rds-csi,app.kubernetes.io/component=webhook";
 
-/// A whole cluster with the plain product in it and no default class, and a namespace.
+/// A whole cluster with the plain product in it, and a namespace.
 pub(crate) async fn open(name: &str) -> (Cluster, Namespace) {
-    let cluster = Cluster::attach().await.unwrap();
-    cluster.heal().await.unwrap();
-    cluster.ensure_installed().await.unwrap();
-    make_default(&cluster, false).await;
-    scale_webhook(&cluster, 2).await;
+    let cluster = Cluster::whole().await.unwrap();
+    await_webhooks(&cluster).await;
     let namespace = Namespace::new(&cluster, name).await.unwrap();
     await_refusal(&namespace).await;
     (cluster, namespace)

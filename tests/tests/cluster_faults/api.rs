@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::mend::REFUSAL;
 use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::order::Order;
 use rds_csi_tests::cluster::product::NAMESPACE;
@@ -19,7 +20,6 @@ const API: &str = "kube-apiserver";
 const CLAIMS: usize = 50;
 /// So that 50 volumes take longer than the fault needs to begin.
 const COMMAND: Duration = Duration::from_millis(500);
-const REFUSAL: &str = "rds-csi-faults";
 
 /// Makes claims under a fault, and then asks that every one is served and nothing is left
 /// over; and the same for their end.

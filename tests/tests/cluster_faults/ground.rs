@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
-use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -15,20 +14,11 @@ pub(crate) const LONG: Duration = Duration::from_secs(420);
 /// Takes a test through a whole cluster and mends that afterwards, whatever happened. The
 /// test says by an error what is wrong; a panic would leave the cluster broken.
 pub(crate) async fn on_whole_cluster(test: impl AsyncFnOnce(&Cluster) -> anyhow::Result<()>) {
-    let cluster = Cluster::attach().await.unwrap();
-    mend(&cluster).await.unwrap();
-    cluster.ensure_installed().await.unwrap();
-    product_is_ready(&cluster).await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let result = Box::pin(test(&cluster)).await;
-    let mended = mend(&cluster).await;
+    let mended = cluster.mend().await;
     result.unwrap();
     mended.unwrap();
-}
-
-async fn mend(cluster: &Cluster) -> anyhow::Result<()> {
-    cluster.heal().await?;
-    device(cluster, json!({"op": "clear-faults"})).await?;
-    latency(cluster, 0).await
 }
 
 /// Asks the simulator; its refusal is an error.
@@ -42,26 +32,6 @@ pub(crate) async fn device(cluster: &Cluster, request: Value) -> anyhow::Result<
 pub(crate) async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
     let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
     device(cluster, request).await.map(drop)
-}
-
-/// Waits until every pod of the product is ready.
-pub(crate) async fn product_is_ready(cluster: &Cluster) -> anyhow::Result<()> {
-    for workload in [
-        "daemonset/rds-csi-node",
-        "deployment/rds-csi-controller",
-        "deployment/rds-csi-webhook",
-    ] {
-        let words = [
-            "--namespace",
-            NAMESPACE,
-            "rollout",
-            "status",
-            workload,
-            "--timeout=170s",
-        ];
-        cluster.kubectl(&words).await?;
-    }
-    Ok(())
 }
 
 /// Applies many claims in one command.

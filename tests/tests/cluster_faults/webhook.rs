@@ -5,7 +5,7 @@ use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::ground::{LONG, all_bound, apply_claims, numbered, on_whole_cluster, product_is_ready};
+use crate::ground::{LONG, all_bound, apply_claims, numbered, on_whole_cluster};
 use crate::processes::webhooks;
 
 const BURSTS: usize = 4;
@@ -25,7 +25,7 @@ async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
         }
         all_bound(&namespace, &all).await?;
 
-        product_is_ready(cluster).await?;
+        cluster.product_is_ready().await?;
         refuses_again(&namespace).await?;
         namespace.delete().await
     })

@@ -18,9 +18,7 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn open(name: &str) -> Self {
-        let cluster = Cluster::attach().await.unwrap();
-        cluster.heal().await.unwrap();
-        cluster.ensure_installed().await.unwrap();
+        let cluster = Cluster::whole().await.unwrap();
         install(&cluster).await.unwrap();
         let namespace = Namespace::new(&cluster, name).await.unwrap();
         Self { cluster, namespace }

@@ -46,14 +46,9 @@ impl Contents {
 }
 
 impl Stand {
-    /// Makes the namespace, where every node takes pods and every fault is undone.
+    /// Makes the namespace, in a whole cluster.
     pub(crate) async fn open(name: &str) -> Self {
-        let cluster = Cluster::attach().await.unwrap();
-        cluster.heal().await.unwrap();
-        for node in cluster.node_names() {
-            cluster.kubectl(&["uncordon", node]).await.unwrap();
-        }
-        cluster.ensure_installed().await.unwrap();
+        let cluster = Cluster::whole().await.unwrap();
         let namespace = Namespace::new(&cluster, name).await.unwrap();
         Self { cluster, namespace }
     }
