@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::Cluster;
 
@@ -12,6 +13,10 @@ pub const NAMESPACE: &str = "rds-csi";
 /// The replicas of the webhook, as the chart has them by default.
 pub const WEBHOOKS: usize = 2;
 const SECRET: &str = "device-key";
+/// The label of every object that says what it was made from.
+const INPUTS: &str = "rds-csi.test/inputs";
+/// How names of the product's images begin.
+const IMAGES: &str = "ghcr.io/srvlab/";
 /// The class of xfs volumes, which the chart does not make by itself.
 const XFS_CLASS: &str = "test-xfs";
 /// How helm merges, waits and fails; a person would use the same words.
@@ -25,7 +30,7 @@ impl Cluster {
     /// helm failed; its words and what the cluster knows are in the error.
     pub async fn install(&self, values: &Value) -> anyhow::Result<()> {
         self.prepare_installation().await?;
-        let mut all = self.required_values();
+        let mut all = self.required_values().await?;
         merge(&mut all, values);
         let file = self.state.path("values.json");
         std::fs::write(&file, all.to_string()).context("writing the chart's values")?;
@@ -42,8 +47,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes sure that the chart is installed with the plain values, without doing much if
-    /// it is.
+    /// Makes sure that the chart of this repository is installed with the plain values, and
+    /// that its pods run the images that the nodes have now, without doing much if it is so.
     ///
     /// # Errors
     /// See [`Cluster::install`].
@@ -57,7 +62,9 @@ impl Cluster {
         ];
         let status = self.helm(&words).await.unwrap_or_default();
         let status: Value = serde_json::from_str(&status).unwrap_or_default();
-        if status["info"]["status"] == "deployed" && status["config"] == self.required_values() {
+        if status["info"]["status"] == "deployed"
+            && status["config"] == self.required_values().await?
+        {
             return Ok(());
         }
         self.install(&json!({})).await
@@ -108,18 +115,52 @@ impl Cluster {
         Ok(())
     }
 
-    /// The values that the chart requires, for this cluster's appliance.
-    #[must_use]
-    pub fn required_values(&self) -> Value {
+    /// The values that the chart requires, for this cluster's appliance, and the label that
+    /// lets pods be made anew when the chart or an image has changed under its old name.
+    async fn required_values(&self) -> anyhow::Result<Value> {
         let device = &self.description.appliance;
-        json!({
+        Ok(json!({
             "device": {
                 "address": device.ssh.to_string(),
                 "hostKeys": [device.host_key],
                 "sshKeySecret": {"name": SECRET},
                 "nvmeAddress": device.nvme.to_string(),
             },
-        })
+            "labels": {INPUTS: self.inputs().await?},
+        }))
+    }
+
+    /// What stands for the chart as it is and for the product's images as the nodes have them.
+    async fn inputs(&self) -> anyhow::Result<String> {
+        let mut hash = Sha256::new();
+        for path in files(&chart()?)? {
+            hash.update(
+                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?,
+            );
+        }
+        let ctr = self.description.tools.join("ctr").display().to_string();
+        for node in self.node_names() {
+            let words = [&ctr, "--namespace=k8s.io", "images", "list"];
+            let listed = self.node(node)?.run(&words).await?;
+            ensure!(listed.success(), "ctr: {}", listed.error_text());
+            let listed = listed.text();
+            // Name, type, digest; what follows is no property of an image.
+            let ours = listed.lines().filter(|line| line.starts_with(IMAGES));
+            let ours: Vec<&str> = ours
+                .flat_map(|line| line.split_whitespace().take(3))
+                .collect();
+            ensure!(
+                !ours.is_empty(),
+                "{node} has none of the product's images: hack/cluster import FILE…"
+            );
+            hash.update(ours.join(" "));
+        }
+        let hash: String = hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(hash.chars().take(16).collect())
     }
 
     /// The namespace and the Secret with the device's key, which are the user's to make.
@@ -149,6 +190,22 @@ fn chart() -> anyhow::Result<PathBuf> {
         .join("../charts/rds-csi")
         .canonicalize()
         .context("looking for charts/rds-csi")
+}
+
+/// Every file below a directory, in order.
+fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let reading = || format!("reading {}", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(reading)? {
+        let path = entry.with_context(reading)?.path();
+        if path.is_dir() {
+            files.extend(self::files(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Puts the fields of one value over another's.
