@@ -30,6 +30,7 @@ impl Cluster {
     /// helm failed; its words and what the cluster knows are in the error.
     pub async fn install(&self, values: &Value) -> anyhow::Result<()> {
         self.prepare_installation().await?;
+        self.forget_interrupted().await?;
         let mut all = self.required_values().await?;
         merge(&mut all, values);
         let file = self.state.path("values.json");
@@ -161,6 +162,18 @@ impl Cluster {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(hash.chars().take(16).collect())
+    }
+
+    /// Makes helm forget a revision whose installation, upgrade, rollback or removal was
+    /// interrupted: it would refuse any other for ever. What the revision made is taken over
+    /// by the next, since it bears the release's name.
+    async fn forget_interrupted(&self) -> anyhow::Result<()> {
+        let selector = format!(
+            "--selector=owner=helm,name={NAMESPACE},status in (pending-install, pending-upgrade, \
+             pending-rollback, uninstalling)"
+        );
+        let words = ["--namespace", NAMESPACE, "delete", "secrets", &selector];
+        self.kubectl(&words).await.map(drop)
     }
 
     /// The namespace and the Secret with the device's key, which are the user's to make.

@@ -100,3 +100,24 @@ async fn a_pod_writes_on_through_an_upgrade_and_the_way_back() {
     namespace.remove("pod", "writer").await.unwrap();
     close(&cluster, namespace).await;
 }
+
+/// helm that dies in the middle leaves a revision that is under way for ever.
+#[tokio::test]
+async fn an_upgrade_that_was_interrupted_does_not_keep_the_next_from_the_release() {
+    let (cluster, namespace) = open("admission-interrupted").await;
+    let pending = async || {
+        let words = ["status", NAMESPACE, "--namespace", NAMESPACE];
+        let said = cluster.helm(&words).await?;
+        Ok(said.contains("STATUS: pending-upgrade").then_some(()))
+    };
+    let debug = json!({"log": {"level": "debug"}});
+    tokio::select! {
+        installed = cluster.install(&debug) => panic!("not interrupted: {installed:?}"),
+        interrupted = until("the upgrade is under way", DEADLINE, pending) => interrupted.unwrap(),
+    }
+    pending().await.unwrap().unwrap();
+    cluster.ensure_installed().await.unwrap();
+    await_webhooks(&cluster).await;
+    assert_eq!(pending().await.unwrap(), None);
+    close(&cluster, namespace).await;
+}
