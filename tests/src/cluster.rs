@@ -7,6 +7,7 @@
 //! calls [`Cluster::mend`] at the end, and every test begins with [`Cluster::mended`] or
 //! [`Cluster::whole`].
 
+mod audit;
 mod certificates;
 mod control_plane;
 pub mod image;
@@ -28,6 +29,7 @@ use serde_json::Value;
 use crate::agent::{Agent, Command, Output};
 use crate::wait::until;
 
+pub use audit::AuditLog;
 use kubectl::Kubectl;
 use layout::{ApplianceDescription, Description, NodeDescription, State};
 use order::{Link, Order, Part};
@@ -188,19 +190,10 @@ impl Cluster {
         order::give(&self.state, &order).await
     }
 
-    /// Every line of the API server's audit log, as it is now.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub fn audit(&self) -> anyhow::Result<Vec<Value>> {
-        let path = self.state.path("audit.log");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        // The last line may be half written.
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+    /// The API server's audit log, from the cluster's start on.
+    #[must_use]
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::new(self.state.path("audit.log"))
     }
 }
 

@@ -128,14 +128,15 @@ async fn the_audit_log_names_who_asked_for_what() {
         .get(&["configmaps", "--namespace=kube-public"])
         .await
         .unwrap();
+    let mut log = cluster.audit();
     until("the request is in the log", SOON, async || {
-        let asked = cluster.audit()?.into_iter().any(|line| {
-            line["user"]["username"] == "lab-admin"
+        let asked = log.pick("kube-public", |line| {
+            let is_it = line["user"]["username"] == "lab-admin"
                 && line["verb"] == "list"
-                && line["objectRef"]["resource"] == "configmaps"
-                && line["objectRef"]["namespace"] == "kube-public"
+                && line["objectRef"]["resource"] == "configmaps";
+            is_it.then_some(())
         });
-        Ok(asked.then_some(()))
+        Ok(asked?.pop())
     })
     .await
     .unwrap();

@@ -149,11 +149,12 @@ impl Audit {
     }
 
     fn filtered(cluster: &Cluster, field: &str, value: &str) -> anyhow::Result<Self> {
-        let lines = cluster.audit()?.into_iter();
-        let ours = lines.filter(|line| {
-            line["objectRef"][field] == value && line["responseStatus"]["code"].as_u64() < Some(300)
+        let ours = cluster.audit().pick(value, |line| {
+            let is_ours = line["objectRef"][field] == value
+                && line["responseStatus"]["code"].as_u64() < Some(300);
+            is_ours.then(|| line.clone())
         });
-        Ok(Self(ours.collect()))
+        ours.map(Self)
     }
 
     fn first(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Timestamp> {

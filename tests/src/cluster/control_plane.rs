@@ -267,6 +267,8 @@ fn api_server(authority: &Authority, state: &State, api: &str) -> anyhow::Result
         format!("--service-account-signing-key-file={}", file("sa.key")),
         format!("--audit-policy-file={}", policy.display()),
         format!("--audit-log-path={}", state.path("audit.log").display()),
+        // One file for ever: what was asked for before a rotation could not be judged.
+        "--audit-log-maxsize=0".to_owned(),
         "--profiling=false".to_owned(),
     ])
 }

@@ -124,18 +124,19 @@ async fn a_class_that_is_given_later_is_judged_when_it_is_given() {
     for claim in [&good, &bad[0], &bad[1]] {
         namespace.apply(claim).await.unwrap();
     }
+    let mut log = cluster.audit();
+    log.skip().unwrap();
     make_default(&cluster, true).await;
     namespace.bound("good").await.unwrap();
     for (name, by) in [("shared", BY_POLICY), ("copy", DENIED_BY_WEBHOOK)] {
         let what = format!("the update of {name} is refused");
+        let mut log = log.clone();
         let said = until(&what, LONG, async || {
-            let log = cluster.audit()?;
-            let line = log.into_iter().rev().find(|line| {
-                line["verb"] == "update"
-                    && line["objectRef"]["namespace"] == "admission-later"
-                    && line["objectRef"]["name"] == name
+            let updates = log.pick("admission-later", |line| {
+                let is_it = line["verb"] == "update" && line["objectRef"]["name"] == name;
+                is_it.then(|| line["responseStatus"].to_string())
             });
-            Ok(line.map(|line| line["responseStatus"].to_string()))
+            Ok(updates?.pop())
         });
         let said = said.await.unwrap();
         let by = by.replace('"', "\\\"");

@@ -1,8 +1,8 @@
 //! Admission in a real cluster: what is refused and by whom, what never reaches the
-//! webhook, where its certificates come from, and who asked the API server for what.
+//! webhook, and where its certificates come from.
 //!
 //! These tests install the chart with values of their own and take the webhook away: one
-//! at a time, by `--test-threads=1`. `rights` judges the audit log as it is by then.
+//! at a time, by `--test-threads=1`.
 #![expect(
     clippy::unwrap_used,
     reason = "functions that only tests call panic where the tests do"
@@ -16,5 +16,4 @@ mod figures;
 mod foreign;
 mod ground;
 mod release;
-mod rights;
 mod rotation;
