@@ -43,6 +43,11 @@ struct Setup {
 }
 
 impl Node {
+    /// The name of a kept disk: one of another size is another disk.
+    pub(super) fn disk_name() -> String {
+        format!("node-{DISK_MEBIBYTES}.disk")
+    }
+
     /// Boots a guest and starts containerd in it, on a copy of the disk
     /// `template` if there is one.
     ///

@@ -320,7 +320,7 @@ async fn start_node(
     plan: &Plan,
     progress: Progress,
 ) -> anyhow::Result<Node> {
-    let template = plan.base.join("node.disk");
+    let template = plan.base.join(Node::disk_name());
     let known = template.exists().then_some(template.as_path());
     let node = Node::boot(lab, authority, name, pods, &plan.tools, known).await?;
     progress.say(&format!("{name} runs containerd"));
