@@ -10,6 +10,8 @@ use crate::stand::{Stand, Volume, pod_at};
 const LOST: &str = "lost";
 const FOREIGN: &str = "foreign";
 const EMPTIED: &str = "emptied";
+/// The claim that shall grow beyond the device.
+const GROWN: &str = "grown";
 
 /// A pod with a volume that no claim protects.
 fn inline_pod() -> Value {
@@ -48,16 +50,18 @@ async fn write_over(stand: &Stand, volume: &Volume, input: &str, mebibytes: u32)
 #[tokio::test]
 async fn whatever_keeps_a_pod_from_its_volume_is_told_with_cause_and_next_step() {
     let stand = Stand::open("work-messages").await;
-    let claims = [LOST, FOREIGN, EMPTIED].map(Claim::filesystem);
+    let claims = [LOST, FOREIGN, EMPTIED, GROWN].map(Claim::filesystem);
     let huge = Claim::filesystem("huge").size("4Ti");
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
     objects.extend([huge.manifest(), inline_pod()]);
-    let [lost, foreign, emptied] = &claims;
+    let [lost, foreign, emptied, _] = &claims;
     objects.push(pod_at("user", Some("node-b"), emptied, "/data"));
     stand.apply(&objects).await;
     let volumes = [stand.volume(LOST).await, stand.volume(FOREIGN).await];
     remove_item(&stand, &volumes[0]).await;
     write_over(&stand, &volumes[1], "/dev/urandom", 1).await;
+    stand.volume(GROWN).await;
+    stand.grow(GROWN, "4Ti").await;
     let pods = [lost, foreign].map(|claim| pod_at(&claim.name, Some("node-a"), claim, "/data"));
     stand.apply(&pods).await;
 
@@ -77,6 +81,10 @@ async fn whatever_keeps_a_pod_from_its_volume_is_told_with_cause_and_next_step()
         (
             "huge",
             ["ProvisioningFailed", "left to promise", "ask for less"],
+        ),
+        (
+            GROWN,
+            ["VolumeResizeFailed", "left to promise", "ask for less"],
         ),
         (
             "lost",
