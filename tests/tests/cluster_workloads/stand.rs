@@ -239,6 +239,34 @@ pub(crate) fn raw(name: &str) -> Claim {
     Claim::block(name).of_class("rds-csi")
 }
 
+/// A pod with one claim, at the place that the two scripts below know.
+pub(crate) fn pod_with(name: &str, node: Option<&str>, claim: &Claim) -> Value {
+    let place = if is_raw(claim) { "/dev/raw" } else { "/data" };
+    pod_at(name, node, claim, place)
+}
+
+/// A script that writes a word to the volume of such a pod, down to the appliance.
+pub(crate) fn write_word(claim: &Claim, word: &str) -> String {
+    if is_raw(claim) {
+        format!("echo {word} | dd of=/dev/raw bs=512 conv=sync,fsync,notrunc 2>/dev/null")
+    } else {
+        format!("echo {word} >/data/file; sync")
+    }
+}
+
+/// A script that reads the word again.
+pub(crate) fn read_word(claim: &Claim) -> &'static str {
+    if is_raw(claim) {
+        "head -n 1 /dev/raw"
+    } else {
+        "cat /data/file"
+    }
+}
+
+fn is_raw(claim: &Claim) -> bool {
+    claim.volume_mode == "Block"
+}
+
 fn push(list: &mut Value, item: Value) {
     match list {
         Value::Array(items) => items.push(item),
