@@ -1,13 +1,15 @@
 //! What becomes of volumes whose claims are deleted, and how a person takes one up again.
 
+use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, Volume, pod_at};
+use crate::stand::{Stand, Volume, kinds, pod_with, read_word, write_word};
 
 /// What a person writes by hand to use a volume that is on the appliance.
-fn by_hand(old: &Value, name: &str, namespace: &str) -> Value {
-    let csi = &old["spec"]["csi"];
+fn by_hand(old: &Value, name: &str, claim: (&str, &Claim)) -> Value {
+    let (namespace, claim) = claim;
+    let (spec, csi) = (&old["spec"], &old["spec"]["csi"]);
     json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -18,47 +20,70 @@ fn by_hand(old: &Value, name: &str, namespace: &str) -> Value {
         },
         "spec": {
             "accessModes": ["ReadWriteOnce"],
-            "capacity": {"storage": "64Mi"},
+            "capacity": spec["capacity"],
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": "",
-            "volumeMode": "Filesystem",
-            "claimRef": {"namespace": namespace, "name": "again"},
+            "volumeMode": spec["volumeMode"],
+            "claimRef": {"namespace": namespace, "name": claim.name},
             "csi": {
                 "driver": "rds.csi.srvlab.io",
                 "volumeHandle": csi["volumeHandle"],
-                "fsType": "ext4",
+                "fsType": csi["fsType"],
                 "volumeAttributes": csi["volumeAttributes"],
             },
         },
     })
 }
 
-/// The claims `deleted` and `kept`, the second by a class with the policy Retain, with a
-/// file in each.
-async fn two_claims_with_data(stand: &Stand) -> [Volume; 2] {
-    let deleted = Claim::filesystem("deleted");
-    // The class is for raw devices by its name only.
-    let kept = Claim::filesystem("kept").of_class("rds-csi-block");
-    let pod = crate::stand::with(
-        pod_at("writer", Some("node-a"), &deleted, "/deleted"),
-        &kept,
-        "/kept",
-    );
-    stand
-        .apply(&[deleted.manifest(), kept.manifest(), pod])
-        .await;
-    stand.ready(&["writer"]).await;
-    let write = "echo precious >/kept/file; echo cheap >/deleted/file; sync";
-    stand.sh("writer", write).await;
+/// A claim of a kind whose volume stays. The class that retains is for raw devices by its name
+/// only; a class of xfs volumes that does is not needed, since a person may say it of one.
+async fn retained(stand: &Stand, kind: &Claim, name: &str) -> Claim {
+    let mut claim = kind.clone();
+    claim.name = name.to_owned();
+    let is_of_class = claim.class == "rds-csi";
+    if is_of_class {
+        claim.class = "rds-csi-block".to_owned();
+    }
+    stand.apply(&[claim.manifest()]).await;
+    let volume = stand.namespace.bound(name).await.unwrap();
+    if !is_of_class {
+        let patch = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}).to_string();
+        stand
+            .kubectl(&["patch", "pv", &volume, "--patch", &patch])
+            .await;
+    }
+    claim
+}
+
+/// The volumes of the claims `deleted` and `kept`, the second of which stays, with a word in
+/// each.
+async fn two_volumes_with_data(stand: &Stand, kind: &Claim) -> [Volume; 2] {
+    let kept = retained(stand, kind, "kept").await;
+    let mut deleted = kind.clone();
+    deleted.name = "deleted".to_owned();
+    let pods = [&kept, &deleted].map(|claim| pod_with(&claim.name, Some("node-a"), claim));
+    stand.apply(&[deleted.manifest()]).await;
+    stand.apply(&pods).await;
+    stand.ready(&["deleted", "kept"]).await;
+    stand.sh("kept", &write_word(&kept, "precious")).await;
+    stand.sh("deleted", &write_word(&deleted, "cheap")).await;
     let volumes = [stand.volume("deleted").await, stand.volume("kept").await];
-    stand.remove(&["pod/writer"]).await;
+    stand.remove(&["pod/deleted", "pod/kept"]).await;
     volumes
 }
 
 #[tokio::test]
 async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_up_again_by_hand() {
-    let stand = Stand::open("work-reclaim").await;
-    let [deleted, kept] = two_claims_with_data(&stand).await;
+    let cluster = Cluster::mended().await.unwrap();
+    for kind in kinds(&cluster).await {
+        let stand = Stand::open(&format!("work-reclaim-{}", kind.name)).await;
+        delete_and_take_up(&stand, &kind).await;
+        stand.close().await;
+    }
+}
+
+async fn delete_and_take_up(stand: &Stand, kind: &Claim) {
+    let [deleted, kept] = two_volumes_with_data(stand, kind).await;
     for volume in [&deleted, &kept] {
         assert_eq!(stand.appliance().await.of(&volume.handle), (true, true));
     }
@@ -76,12 +101,13 @@ async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_
     stand.remove(&[&volume]).await;
     assert_eq!(stand.appliance().await.of(&kept.handle), (true, true));
 
-    let again = Claim::filesystem("again").of_class("");
-    let hand = by_hand(&old, "work-by-hand", stand.namespace.name());
-    let pod = pod_at("reader", Some("node-b"), &again, "/data");
+    let mut again = kind.clone().of_class("");
+    again.name = "again".to_owned();
+    let name = format!("work-by-hand-{}", kind.name);
+    let hand = by_hand(&old, &name, (stand.namespace.name(), &again));
+    let pod = pod_with("reader", Some("node-b"), &again);
     stand.apply(&[hand, again.manifest(), pod]).await;
     stand.ready(&["reader"]).await;
-    assert_eq!(stand.sh("reader", "cat /data/file").await, "precious");
-    assert_eq!(stand.volume("again").await.name, "work-by-hand");
-    stand.close().await;
+    assert_eq!(stand.sh("reader", read_word(&again)).await, "precious");
+    assert_eq!(stand.volume("again").await.name, name);
 }
