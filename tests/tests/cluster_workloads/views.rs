@@ -1,10 +1,11 @@
 //! What pods without rights see of their volumes: owners, parts, and what they may only
 //! look at.
 
+use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::stand::{Stand, mount, pod_at, raw, with};
+use crate::stand::{Stand, kinds, mount, pod_at, raw, with};
 
 /// As restricted as a pod can be.
 const RESTRICTED: &str = r#"{
@@ -21,49 +22,63 @@ const RAW: &str = "
     dd if=/dev/raw bs=1M count=1 iflag=direct 2>/dev/null | cmp - /tmp/data
     stat -L -c '%u:%g' /dev/raw";
 
-#[tokio::test]
-async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
-    let stand = Stand::open("work-views").await;
-    let (shared, device, sealed) = (Claim::filesystem("shared"), raw("raw"), raw("sealed"));
-    let mut owner = pod_at("owner", Some("node-a"), &shared, "/data");
-    mount(
-        &mut owner,
+/// A pod that is no root, with a filesystem in several places and a raw device.
+fn owner(shared: &Claim, device: &Claim) -> Value {
+    let mut owner = pod_at("owner", Some("node-a"), shared, "/data");
+    for place in [
         json!({"name": "shared", "mountPath": "/alpha", "subPath": "alpha"}),
-    );
-    mount(
-        &mut owner,
         json!({"name": "shared", "mountPath": "/beta", "subPath": "beta/deep"}),
-    );
-    mount(
-        &mut owner,
         json!({"name": "shared", "mountPath": "/look", "readOnly": true}),
-    );
-    let mut owner = with(owner, &device, "/dev/raw");
+    ] {
+        mount(&mut owner, place);
+    }
+    let mut owner = with(owner, device, "/dev/raw");
     owner["spec"]["securityContext"] =
         json!({"runAsUser": USER, "runAsGroup": 3000, "runAsNonRoot": true, "fsGroup": GROUP});
     owner["spec"]["containers"][0]["securityContext"] = serde_json::from_str(RESTRICTED).unwrap();
-    // The second pod is root and asks for its volumes read-only.
-    let reader = pod_at("reader", Some("node-a"), &shared, "/data");
-    let mut reader = with(reader, &sealed, "/dev/sealed");
+    owner
+}
+
+/// A pod that is root and asks for its volumes read-only.
+fn reader(shared: &Claim, sealed: &Claim) -> Value {
+    let reader = pod_at("reader", Some("node-a"), shared, "/data");
+    let mut reader = with(reader, sealed, "/dev/sealed");
     for volume in reader["spec"]["volumes"].as_array_mut().unwrap() {
         volume["persistentVolumeClaim"]["readOnly"] = json!(true);
     }
+    reader
+}
+
+#[tokio::test]
+async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
+    let cluster = Cluster::mended().await.unwrap();
+    let [ext4, xfs, _] = kinds(&cluster).await;
+    for filesystem in [ext4, xfs] {
+        let stand = Stand::open(&format!("work-views-{}", filesystem.name)).await;
+        view(&stand, filesystem).await;
+        stand.close().await;
+    }
+}
+
+async fn view(stand: &Stand, filesystem: Claim) {
+    let mut shared = filesystem;
+    shared.name = "shared".to_owned();
+    let (device, sealed) = (raw("raw"), raw("sealed"));
     let claims = [&shared, &device, &sealed].map(Claim::manifest);
     stand.apply(&claims).await;
-    stand.apply(&[owner]).await;
+    stand.apply(&[owner(&shared, &device)]).await;
     stand.ready(&["owner"]).await;
 
-    assert_owned(&stand).await;
+    assert_owned(stand).await;
     let device = stand.sh("owner", RAW).await;
     assert_eq!(
         device,
         format!("{USER}:3000"),
         "an unprivileged pod's raw device"
     );
-    stand.apply(&[reader]).await;
+    stand.apply(&[reader(&shared, &sealed)]).await;
     stand.ready(&["reader"]).await;
-    assert_sealed(&stand).await;
-    stand.close().await;
+    assert_sealed(stand).await;
 }
 
 /// fsGroup and subPath, as a user that is not root.
