@@ -2,12 +2,23 @@
 //! later, and whoever wants it stricter says so, kind by kind.
 
 use rds_csi_tests::cluster::namespace::Claim;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ground::{
-    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, close, install, open, refusal,
-    scale_webhook, shared_filesystem,
+    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, close, install, open,
+    refusal, scale_webhook, shared_filesystem,
 };
+
+const NO_OPTION: &str = "admission-no-option";
+
+/// A class by which no volume can be mounted.
+fn class_of_no_option() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": NO_OPTION}, "provisioner": DRIVER,
+        "mountOptions": ["nobarrier"],
+    })
+}
 
 #[tokio::test]
 async fn without_a_webhook_claims_are_served_and_the_driver_refuses_what_it_would_have() {
@@ -21,21 +32,40 @@ async fn without_a_webhook_claims_are_served_and_the_driver_refuses_what_it_woul
     );
 
     scale_webhook(&cluster, 0).await;
-    namespace.apply(&shared_filesystem("shared")).await.unwrap();
-    namespace
-        .apply(&Claim::filesystem("good").manifest())
-        .await
-        .unwrap();
+    for admitted in [
+        shared_filesystem("shared"),
+        clone_of_another("copy"),
+        class_of_no_option(),
+        Claim::filesystem("option").of_class(NO_OPTION).manifest(),
+        Claim::filesystem("good").manifest(),
+    ] {
+        namespace.apply(&admitted).await.unwrap();
+    }
     namespace.bound("good").await.unwrap();
-    let event = namespace.event("shared", DESTROYED, LONG).await.unwrap();
-    assert!(event.starts_with("ProvisioningFailed"), "{event}");
-    let claim = namespace.get("pvc", "shared").await.unwrap();
-    assert_eq!(claim["status"]["phase"], "Pending");
+    for (name, words) in [
+        ("shared", DESTROYED),
+        // The provisioner does not even ask a driver that has not said that it copies.
+        ("copy", "does not support clone operations"),
+        (
+            "option",
+            "mount option \"nobarrier\" is not allowed for ext4",
+        ),
+    ] {
+        let event = namespace.event(name, words, LONG).await.unwrap();
+        assert!(event.starts_with("ProvisioningFailed"), "{event}");
+        let claim = namespace.get("pvc", name).await.unwrap();
+        assert_eq!(claim["status"]["phase"], "Pending");
+    }
 
     // What was admitted meanwhile can go, and comes no second time.
     scale_webhook(&cluster, 2).await;
     await_refusal(&namespace).await;
-    namespace.remove("pvc", "shared").await.unwrap();
+    for name in ["shared", "copy", "option"] {
+        namespace.remove("pvc", name).await.unwrap();
+    }
+    namespace.remove("storageclass", NO_OPTION).await.unwrap();
+    let said = refusal(&namespace, &class_of_no_option()).await;
+    assert!(said.contains("is invalid: mountOptions[0]"), "{said}");
     let said = refusal(&namespace, &shared_filesystem("shared")).await;
     assert!(said.contains(BY_WEBHOOK), "{said}");
     close(&cluster, namespace).await;
