@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::wait::until;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
 use crate::ground::{LONG, all_bound, apply_claims, bound, numbered, on_whole_cluster};
+use crate::leaders::{creations, leader, node_of, other};
 use crate::processes::{Chance, controllers};
 
 const ROUNDS: usize = 10;
@@ -18,8 +20,6 @@ const CLAIMS: usize = 10;
 const KILLS: usize = 2;
 /// Kills fall into the first moments of a round, when most is under way.
 const WITHIN: u64 = 3000;
-/// The Lease of external-provisioner: dots of the driver's name cannot be in it.
-const LEASE: &str = "rds-csi-srvlab-io";
 const TAKEOVER: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -62,18 +62,18 @@ async fn change(namespace: &Namespace, new: &[String], old: &[String]) -> anyhow
     namespace.kubectl(&words).await.map(drop)
 }
 
-/// Kills controllers, whichever runs, at random moments.
+/// Kills the controller that works at random moments. The other would not be missed.
 async fn kill(cluster: &Cluster, chance: &mut Chance) -> anyhow::Result<()> {
     for _ in 0..KILLS {
         sleep(Duration::from_millis(chance.below(WITHIN))).await;
-        until("a controller was killed", LONG, async || {
-            let running = controllers(cluster).await?;
-            let Some(last) = u64::try_from(running.len()).ok().filter(|&count| count > 0) else {
-                return Ok(None);
-            };
-            let chosen = usize::try_from(chance.below(last))?;
-            let process = running.get(chosen).context("chosen outside the list")?;
-            Ok(process.kill(cluster).await?.then_some(()))
+        until("the leading controller was killed", LONG, async || {
+            let node = node_of(cluster, &leader(cluster).await?).await?;
+            for process in controllers(cluster).await? {
+                if process.node() == node && process.kill(cluster).await? {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
         })
         .await?;
     }
@@ -88,81 +88,83 @@ async fn one_of_two_controllers_works_and_the_other_takes_over_within_20_seconds
         let other = other(cluster, &leader).await?;
         let idle = creations(cluster, &other).await?;
         let worked = creations(cluster, &leader).await?;
-        namespace
-            .apply(&Claim::filesystem("before").manifest())
-            .await?;
-        namespace.bound("before").await?;
-        ensure!(
-            creations(cluster, &other).await? == idle,
-            "{other} worked too"
-        );
-        ensure!(
-            creations(cluster, &leader).await? > worked,
-            "{leader} was idle"
-        );
+        let mut volumes = Vec::new();
+        for name in ["used", "grown"] {
+            namespace.apply(&Claim::filesystem(name).manifest()).await?;
+            volumes.push(namespace.bound(name).await?);
+        }
+        let other_worked = creations(cluster, &other).await? != idle;
+        ensure!(!other_worked, "{other} worked too");
+        let leader_worked = creations(cluster, &leader).await? > worked;
+        ensure!(leader_worked, "{leader} was idle");
 
-        let words = ["delete", "pod", &leader, "--force", "--grace-period=0"];
-        let words = [&["--namespace", NAMESPACE], &words[..]].concat();
-        cluster.kubectl(&words).await?;
-        let began = Instant::now();
-        namespace
-            .apply(&Claim::filesystem("after").manifest())
-            .await?;
-        namespace.bound("after").await?;
-        let took = began.elapsed();
-        println!(
-            "leader killed, next claim bound after {:.1} s",
-            took.as_secs_f64()
-        );
-        ensure!(took <= TAKEOVER, "the takeover took {took:?}");
+        kill_pod(cluster, &leader).await?;
+        let took = takeover(cluster, &namespace, &volumes).await?;
+        println!("leader killed; bound, attached and grown after {took:.1?}");
+        namespace.running("pod").await?;
         namespace.delete().await
     })
     .await;
 }
 
-/// The pod that holds the provisioner's lease.
-async fn leader(cluster: &Cluster) -> anyhow::Result<String> {
-    until("a controller leads", LONG, async || {
-        let pods = pods(cluster).await?;
-        let lease = cluster
-            .find(&["--namespace", NAMESPACE, "lease", LEASE])
-            .await?;
-        let lease = lease.unwrap_or_default();
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        Ok(pods.into_iter().find(|pod| holder.contains(pod.as_str())))
-    })
-    .await
+/// Asks at once for a new volume, for an attachment and for growth, each the work of another
+/// leader: how long each took.
+async fn takeover(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    volumes: &[String],
+) -> anyhow::Result<(Duration, Duration, Duration)> {
+    let began = Instant::now();
+    let claim = Claim::filesystem("after");
+    namespace.apply(&claim.manifest()).await?;
+    let pod = pod("pod", None, &Claim::filesystem("used"));
+    namespace.apply(&pod).await?;
+    let patch = json!({"spec": {"resources": {"requests": {"storage": "128Mi"}}}}).to_string();
+    let grow = ["patch", "pvc", "grown", "--patch", &patch];
+    namespace.kubectl(&grow).await?;
+    let [used, grown] = volumes else {
+        bail!("not two volumes: {volumes:?}");
+    };
+    tokio::try_join!(
+        taken_over(began, "the next claim was bound", async || {
+            let claim = namespace.get("pvc", "after").await?;
+            Ok(claim["status"]["phase"] == "Bound")
+        }),
+        taken_over(began, "the next volume was attached", async || {
+            attached(cluster, used).await
+        }),
+        taken_over(began, "the next volume had grown", async || {
+            let volume = cluster.get(&["pv", grown]).await?;
+            Ok(volume["spec"]["capacity"]["storage"] == "128Mi")
+        }),
+    )
 }
 
-async fn other(cluster: &Cluster, leader: &str) -> anyhow::Result<String> {
-    let pods = pods(cluster).await?;
-    let other = pods.into_iter().find(|pod| pod != leader);
-    other.context("there is only one controller")
+/// Takes a pod away without waiting for its end.
+async fn kill_pod(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
+    let words = ["delete", "pod", pod, "--force", "--grace-period=0"];
+    let words = [&["--namespace", NAMESPACE], &words[..]].concat();
+    cluster.kubectl(&words).await.map(drop)
 }
 
-/// The controllers' pods.
-async fn pods(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let selector = "app.kubernetes.io/component=controller";
-    let words = ["--namespace", NAMESPACE, "pods", "--selector", selector];
-    let list = cluster.get(&words).await?;
-    let pods = list["items"].as_array().into_iter().flatten();
-    Ok(pods
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
-        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
-        .collect())
+/// Waits for something that only a leader does, as long as a takeover may last: how long.
+async fn taken_over(
+    began: Instant,
+    what: &str,
+    mut is_done: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Duration> {
+    until(what, LONG, async || Ok(is_done().await?.then_some(()))).await?;
+    let took = began.elapsed();
+    ensure!(took <= TAKEOVER, "leader killed, {what} after {took:?}");
+    Ok(took)
 }
 
-/// How many volumes a controller was asked to make since it started.
-async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9808/proxy/metrics");
-    let metrics = cluster.kubectl(&["get", "--raw", &path]).await?;
-    metrics
-        .lines()
-        .filter(|line| line.starts_with("rds_csi_rpc_duration_seconds_count"))
-        .filter(|line| line.contains("CreateVolume"))
-        .map(|line| {
-            let count = line.rsplit(' ').next().unwrap_or_default();
-            count.parse::<u64>().with_context(|| line.to_owned())
-        })
-        .sum()
+/// Whether a PersistentVolume is attached.
+async fn attached(cluster: &Cluster, volume: &str) -> anyhow::Result<bool> {
+    let all = cluster.get(&["volumeattachments"]).await?;
+    let all = all["items"].as_array().context("no list")?;
+    Ok(all.iter().any(|found| {
+        found["spec"]["source"]["persistentVolumeName"] == volume
+            && found["status"]["attached"] == true
+    }))
 }

@@ -14,6 +14,7 @@ mod books;
 mod claims;
 mod controller;
 mod ground;
+mod leaders;
 mod nodes;
 mod processes;
 mod uninstall;

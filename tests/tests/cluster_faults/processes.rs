@@ -33,6 +33,11 @@ async fn matching(cluster: &Cluster, pattern: &str) -> anyhow::Result<Vec<Proces
 }
 
 impl Process {
+    /// The node that it runs on.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Sends SIGKILL; whether there was anything left to kill.
     pub(crate) async fn kill(&self, cluster: &Cluster) -> anyhow::Result<bool> {
         let node = cluster.node(&self.node)?;

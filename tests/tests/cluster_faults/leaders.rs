@@ -1,0 +1,86 @@
+//! The controllers' pods: which of them works, and what they have counted.
+
+use anyhow::Context as _;
+use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::wait::until;
+
+use crate::ground::LONG;
+
+/// The Lease of external-provisioner: dots of the driver's name cannot be in it.
+const LEASE: &str = "rds-csi-srvlab-io";
+
+/// The pod that holds the provisioner's lease.
+pub(crate) async fn leader(cluster: &Cluster) -> anyhow::Result<String> {
+    until("a controller leads", LONG, async || {
+        let pods = pods(cluster).await?;
+        let lease = cluster
+            .find(&["--namespace", NAMESPACE, "lease", LEASE])
+            .await?;
+        let lease = lease.unwrap_or_default();
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        Ok(pods.into_iter().find(|pod| holder.contains(pod.as_str())))
+    })
+    .await
+}
+
+pub(crate) async fn other(cluster: &Cluster, leader: &str) -> anyhow::Result<String> {
+    let pods = pods(cluster).await?;
+    let other = pods.into_iter().find(|pod| pod != leader);
+    other.context("there is only one controller")
+}
+
+/// The controllers' pods.
+pub(crate) async fn pods(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let selector = "app.kubernetes.io/component=controller";
+    let words = ["--namespace", NAMESPACE, "pods", "--selector", selector];
+    let list = cluster.get(&words).await?;
+    let pods = list["items"].as_array().into_iter().flatten();
+    Ok(pods
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// The node that a pod of the product is on.
+pub(crate) async fn node_of(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
+    let found = cluster.get(&["--namespace", NAMESPACE, "pod", pod]).await?;
+    let node = found["spec"]["nodeName"].as_str();
+    Ok(node
+        .with_context(|| format!("{pod} has no node"))?
+        .to_owned())
+}
+
+/// How many volumes a controller was asked to make since it started.
+pub(crate) async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
+    let lines = metrics(cluster, pod).await?;
+    let lines = lines
+        .lines()
+        .filter(|line| line.starts_with("rds_csi_rpc_duration_seconds_count"));
+    lines
+        .filter(|line| line.contains("CreateVolume"))
+        .map(number)
+        .sum()
+}
+
+/// How many changes all controllers have under way on the device.
+pub(crate) async fn in_flight(cluster: &Cluster) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for pod in pods(cluster).await? {
+        let lines = metrics(cluster, &pod).await?;
+        let mut lines = lines.lines();
+        let line = lines.find(|line| line.starts_with("rds_csi_operations_in_flight "));
+        sum += number(line.with_context(|| format!("{pod} does not count them"))?)?;
+    }
+    Ok(sum)
+}
+
+async fn metrics(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9808/proxy/metrics");
+    cluster.kubectl(&["get", "--raw", &path]).await
+}
+
+fn number(line: &str) -> anyhow::Result<u64> {
+    let number = line.rsplit(' ').next().unwrap_or_default();
+    number.parse().with_context(|| line.to_owned())
+}
