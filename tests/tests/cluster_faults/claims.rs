@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::wait::until;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::books::{balanced, differences};
 use crate::ground::{LONG, apply_claims, device, latency, numbered, on_whole_cluster};
+use crate::leaders::in_flight;
 
 const CLAIMS: usize = 8;
 /// Long enough to see the volume being made, short enough for the provisioner's patience.
 const SLOW: Duration = Duration::from_secs(4);
+/// Longer than a command takes, and than a pause between two of them.
+const STILL: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
@@ -19,23 +25,41 @@ async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-deleted").await?;
         latency(cluster, SLOW.as_millis().try_into()?).await?;
-        let executions = async || {
-            let state = device(cluster, json!({"op": "counters"})).await?;
-            anyhow::Ok(state["counters"].clone())
-        };
-        let idle = executions().await?;
+        let idle = executions(cluster).await?;
         let claims = numbered("claim", CLAIMS);
         apply_claims(&namespace, &claims).await?;
         until("the device is being asked", LONG, async || {
-            Ok((executions().await? != idle).then_some(()))
+            Ok((executions(cluster).await? > idle).then_some(()))
         })
         .await?;
         let words = [&["delete", "pvc", "--all", "--timeout=150s"][..]].concat();
         namespace.kubectl(&words).await?;
         latency(cluster, 0).await?;
+        // Before, nothing may be there because a command that makes it has not ended.
+        is_still(cluster).await?;
         balanced(cluster, &before).await?;
         namespace.delete().await?;
         balanced(cluster, &before).await.map(drop)
     })
     .await;
+}
+
+/// How many commands the device was given since it started.
+async fn executions(cluster: &Cluster) -> anyhow::Result<u64> {
+    let answer = device(cluster, json!({"op": "counters"})).await?;
+    let count = answer["counters"]["executions"].as_u64();
+    count.with_context(|| format!("no count of executions: {answer}"))
+}
+
+/// Waits until no controller has anything under way and the device has nothing to do.
+async fn is_still(cluster: &Cluster) -> anyhow::Result<()> {
+    let (mut last, mut since) = (executions(cluster).await?, Instant::now());
+    until("nobody asks the device for anything", LONG, async || {
+        let now = executions(cluster).await?;
+        if now != last || in_flight(cluster).await? > 0 {
+            (last, since) = (now, Instant::now());
+        }
+        Ok((since.elapsed() >= STILL).then_some(()))
+    })
+    .await
 }
