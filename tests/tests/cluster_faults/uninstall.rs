@@ -3,12 +3,18 @@
 use anyhow::ensure;
 use rds_csi_core::names::DEFAULT_DRIVER_NAME;
 use rds_csi_tests::cluster::namespace::Namespace;
+use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::{AuditLog, Cluster};
 use rds_csi_tests::wait::until;
 
 use crate::books::{balanced, differences};
 use crate::ground::{LONG, on_whole_cluster};
 use crate::processes::controllers;
 use crate::writer::{apply, kinds, restarts, start, verify, writes};
+
+const CONFIGURATIONS: &str = "validatingwebhookconfigurations";
+/// The service of the webhook, and its configuration.
+const SERVICE: &str = "rds-csi-webhook";
 
 #[tokio::test]
 async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is_back() {
@@ -20,14 +26,7 @@ async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is
         let nodes = cluster.node_names();
         start(&namespace, &claims, &nodes).await?;
 
-        cluster.uninstall().await?;
-        let driver = cluster.find(&["csidriver", DEFAULT_DRIVER_NAME]).await?;
-        ensure!(driver.is_none(), "the driver is still there: {driver:?}");
-        // helm awaits the end of its own objects, not of the pods that were made for them.
-        until("no controller is left", LONG, async || {
-            Ok(controllers(cluster).await?.is_empty().then_some(()))
-        })
-        .await?;
+        uninstall(cluster).await?;
         for claim in &claims {
             writes(&namespace, claim).await?;
         }
@@ -56,4 +55,54 @@ async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is
         balanced(cluster, &before).await.map(drop)
     })
     .await;
+}
+
+/// Uninstalls the chart and waits until nothing of it runs.
+async fn uninstall(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut log = cluster.audit();
+    log.skip()?;
+    cluster.uninstall().await?;
+    admission_went_first(cluster, &mut log).await?;
+    let driver = cluster.find(&["csidriver", DEFAULT_DRIVER_NAME]).await?;
+    ensure!(driver.is_none(), "the driver is still there: {driver:?}");
+    // helm awaits the end of its own objects, not of the pods that were made for them.
+    until("no controller is left", LONG, async || {
+        Ok(controllers(cluster).await?.is_empty().then_some(()))
+    })
+    .await
+}
+
+/// The webhook's configuration goes before the service that it names: in between, the API
+/// server would ask nobody, and hold up or let pass what it should have asked about. The
+/// webhook's own Secret goes too, though helm did not make it.
+async fn admission_went_first(cluster: &Cluster, log: &mut AuditLog) -> anyhow::Result<()> {
+    for (kind, name) in [
+        (CONFIGURATIONS, SERVICE),
+        ("secrets", "rds-csi-webhook-tls"),
+    ] {
+        let words = ["--namespace", NAMESPACE, kind, name];
+        let found = cluster.find(&words).await?;
+        ensure!(found.is_none(), "still there: {found:?}");
+    }
+    let mut deleted = Vec::new();
+    // The log may be a little behind.
+    let deleted = until("the end of the service is in the log", LONG, async || {
+        deleted.extend(log.pick(SERVICE, |line| {
+            let target = &line["objectRef"];
+            let is_it = line["verb"] == "delete"
+                && target["name"] == SERVICE
+                && line["responseStatus"]["code"].as_u64() < Some(300);
+            is_it.then(|| target["resource"].as_str().unwrap_or_default().to_owned())
+        })?);
+        let has_service = deleted.iter().any(|kind| kind == "services");
+        Ok(has_service.then(|| deleted.clone()))
+    })
+    .await?;
+    let last = |kind: &str| deleted.iter().rposition(|deleted| deleted == kind);
+    let configuration = last(CONFIGURATIONS);
+    ensure!(
+        configuration.is_some() && configuration < last("services"),
+        "deleted in this order: {deleted:?}"
+    );
+    Ok(())
 }
