@@ -1,7 +1,9 @@
 //! Webhooks that die while claims are made.
 
+use anyhow::ensure;
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::product::WEBHOOKS;
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
@@ -17,10 +19,11 @@ async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
         let namespace = Namespace::new(cluster, "faults-webhook").await?;
         let mut all = Vec::new();
         for burst in 0..BURSTS {
+            all_run(cluster).await?;
             let claims = numbered(&format!("claim-{burst}"), CLAIMS);
             let (applied, killed) = tokio::join!(apply_claims(&namespace, &claims), kill(cluster));
             applied?;
-            killed?;
+            ensure!(killed? > 0, "no webhook died in burst {burst}");
             all.extend(claims);
         }
         all_bound(&namespace, &all).await?;
@@ -32,12 +35,21 @@ async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
     .await;
 }
 
-/// Kills every webhook that runs.
-async fn kill(cluster: &Cluster) -> anyhow::Result<()> {
+/// Waits until the webhooks of the burst before were started again.
+async fn all_run(cluster: &Cluster) -> anyhow::Result<()> {
+    until("every webhook runs", LONG, async || {
+        Ok((webhooks(cluster).await?.len() == WEBHOOKS).then_some(()))
+    })
+    .await
+}
+
+/// Kills every webhook that runs: how many died.
+async fn kill(cluster: &Cluster) -> anyhow::Result<usize> {
+    let mut killed = 0;
     for webhook in webhooks(cluster).await? {
-        webhook.kill(cluster).await?;
+        killed += usize::from(webhook.kill(cluster).await?);
     }
-    Ok(())
+    Ok(killed)
 }
 
 /// Waits until the webhook refuses what only it knows to be impossible.
