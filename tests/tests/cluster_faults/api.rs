@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, all_bound, apply_claims, latency, numbered, on_whole_cluster};
+use crate::ground::{LONG, all_bound, apply_claims, bound, latency, numbered, on_whole_cluster};
 
 const API: &str = "kube-apiserver";
 const CLAIMS: usize = 50;
@@ -33,7 +33,13 @@ async fn survives(
     let claims = numbered("claim", CLAIMS);
     latency(cluster, COMMAND.as_millis().try_into()?).await?;
     apply_claims(&namespace, &claims).await?;
+    let begun = bound(&namespace).await.len();
     fault().await?;
+    let ended = bound(&namespace).await.len();
+    ensure!(
+        begun.max(ended) < CLAIMS,
+        "the fault met no claim: {begun} were bound before it, {ended} after it"
+    );
     latency(cluster, 0).await?;
     all_bound(&namespace, &claims).await?;
     let books = balanced(cluster, &before).await?;
@@ -106,9 +112,11 @@ async fn signal(cluster: &Cluster, signal: &str) -> anyhow::Result<()> {
 async fn fifty_claims_outlast_an_api_server_that_refuses_the_controller() {
     on_whole_cluster(async |cluster| {
         let result = survives(cluster, "faults-api-refuses", async || {
+            // Counted since the API server's start, so those of a run before too.
+            let before = rejections(cluster).await?;
             refuse(cluster).await?;
             until("requests were refused", LONG, async || {
-                Ok((rejections(cluster).await? > 0).then_some(()))
+                Ok((rejections(cluster).await? > before).then_some(()))
             })
             .await?;
             cut_ssh(cluster).await?;
