@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{Stream, StreamExt as _};
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::name_on_nodes;
 use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
@@ -26,6 +29,8 @@ use super::{
 
 /// How many objects one answer may hold: a bound of memory, here and there.
 pub(super) const PAGE: u32 = 500;
+/// The same of a watch's listings: a pod is tens of kilobytes on the wire.
+const WATCHED_PAGE: u32 = 50;
 /// How often an idle controller looks whether the API server answers.
 const PROBE: Duration = Duration::from_secs(15);
 /// The owner of what is patched.
@@ -108,6 +113,26 @@ impl ApiServer {
             }
             answered = outcome.is_ok();
         }
+    }
+
+    /// What happens to objects of a kind, for ever. Errors are counted, and told as such: the
+    /// watch goes on by itself.
+    pub(super) fn events<S: Spec>(
+        &self,
+        call: &'static str,
+    ) -> impl Stream<Item = watcher::Result<Event<Object<S>>>>
+    where
+        Object<S>: kube::Resource<DynamicType = ()>,
+    {
+        let api: Api<Object<S>> = Api::all(self.client.clone());
+        let config = watcher::Config::default().page_size(WATCHED_PAGE);
+        watcher(api, config)
+            .default_backoff()
+            .inspect(move |event| match event {
+                Err(error) => self.calls.lost(call, error),
+                Ok(Event::InitDone) => self.calls.followed(call),
+                Ok(_) => {}
+            })
     }
 
     fn kubevirt_reader(&self) -> kubevirt::Reader<'_> {

@@ -16,26 +16,21 @@ mod uses;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use jiff::Timestamp;
-use kube::Api;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::annotation;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::api_server::ApiServer;
 use super::calls::Calls;
-use super::wire::{Object, PodSpec, Spec, VolumeSpec};
+use super::wire::{PodSpec, VolumeSpec};
 use super::{Cluster as _, ClusterError, Reader as _};
 use uses::Uses;
 
 const PODS: &str = "watch pods";
 const VOLUMES: &str = "watch persistentvolumes";
 
-/// How many objects a page of a list has: a pod is tens of kilobytes on the wire.
-const PAGE: u32 = 50;
 /// How often notes that failed are tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -47,8 +42,11 @@ pub(super) fn expect(calls: &Calls) {
 
 /// Follows pods and PersistentVolumes for ever.
 pub(super) async fn follow(server: &ApiServer) {
-    let mut pods = pin!(events::<PodSpec>(server, PODS));
-    let mut volumes = pin!(events::<VolumeSpec>(server, VOLUMES));
+    // Errors are counted, and passed over here.
+    let pods = server.events::<PodSpec>(PODS);
+    let mut pods = pin!(pods.filter_map(async |event| event.ok()));
+    let volumes = server.events::<VolumeSpec>(VOLUMES);
+    let mut volumes = pin!(volumes.filter_map(async |event| event.ok()));
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut uses = Uses::new(&server.driver);
@@ -68,24 +66,6 @@ pub(super) async fn follow(server: &ApiServer) {
             }
         }
     }
-}
-
-/// What happens to objects of a kind; errors are counted and passed over.
-fn events<S: Spec>(server: &ApiServer, call: &'static str) -> impl Stream<Item = Event<Object<S>>>
-where
-    Object<S>: kube::Resource<DynamicType = ()>,
-{
-    let api: Api<Object<S>> = Api::all(server.client.clone());
-    watcher(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
-        .filter_map(move |event| {
-            match &event {
-                Err(error) => server.calls.lost(call, error),
-                Ok(Event::InitDone) => server.calls.followed(call),
-                Ok(_) => {}
-            }
-            std::future::ready(event.ok())
-        })
 }
 
 /// Leaves a note on a volume that has none.

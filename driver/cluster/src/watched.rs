@@ -12,9 +12,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use kube::Api;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, watcher};
 use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, Role, VolumeAttachment};
 use rds_csi_core::volume_id::VolumeId;
 
@@ -26,9 +23,6 @@ use kept::Kept;
 const VOLUMES: &str = "watch persistentvolumes";
 const ATTACHMENTS: &str = "watch volumeattachments";
 const PODS: &str = "watch pods";
-
-/// How many objects a page of a list has: a pod is tens of kilobytes on the wire.
-const PAGE: u32 = 50;
 
 /// What is kept of a cluster.
 pub struct Watched {
@@ -108,7 +102,7 @@ fn matters(pod: &Pod) -> bool {
     is_there && (!pod.claims.is_empty() || matches!(pod.role, Role::Launcher { .. }))
 }
 
-/// Follows a kind of objects for ever; errors are counted and passed over.
+/// Follows a kind of objects for ever.
 async fn watch<S: Spec, T>(
     server: &ApiServer,
     call: &'static str,
@@ -117,16 +111,11 @@ async fn watch<S: Spec, T>(
 ) where
     Object<S>: kube::Resource<DynamicType = ()>,
 {
-    let api: Api<Object<S>> = Api::all(server.client.clone());
-    let config = watcher::Config::default().page_size(PAGE);
-    let mut events = pin!(watcher(api, config).default_backoff());
+    let mut events = pin!(server.events(call));
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => kept.take(event, &keep),
-            Err(error) => {
-                server.calls.lost(call, &error);
-                kept.broke();
-            }
+            Err(_) => kept.broke(),
         }
     }
 }
