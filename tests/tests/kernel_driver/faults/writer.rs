@@ -177,7 +177,7 @@ impl Writer {
     /// nothing: the zeros of a place that was never written.
     pub(super) async fn lost(&self, cluster: &Cluster) -> Vec<(usize, f64, f64)> {
         let times = self.times();
-        let held = self.read_back(cluster, times.len()).await;
+        let held = self.read_back(cluster, 0, times.len()).await;
         let mut held = held.chunks(SIZE);
         let mut lost = Vec::new();
         for (number, time) in times.iter().enumerate() {
@@ -194,14 +194,15 @@ impl Writer {
         lost
     }
 
-    /// So many records as the device has them.
-    async fn read_back(&self, cluster: &Cluster, count: usize) -> Vec<u8> {
+    /// So many records from one on, as the device has them.
+    async fn read_back(&self, cluster: &Cluster, first: usize, count: usize) -> Vec<u8> {
         let node = self.on(cluster);
         let copy = node.guest.share().join(format!("{}.records", self.name()));
         let script = format!(
-            "dd if={} of={} bs=1M count={} iflag=direct,count_bytes conv=fsync status=none",
+            "dd if={} of={} bs=1M skip={} count={} iflag=direct,skip_bytes,count_bytes conv=fsync status=none",
             data(&self.volume, &self.pod),
             copy.display(),
+            first * SIZE,
             count * SIZE
         );
         node.script(&script).await;
@@ -217,10 +218,9 @@ impl Writer {
             return;
         }
         let (name, next) = (self.name(), self.times().len());
-        let held = self.read_back(cluster, next + 1).await;
-        let found = &held[next * SIZE..];
+        let found = self.read_back(cluster, next, 1).await;
         let shown = String::from_utf8_lossy(&found[..64]);
-        let is_its = found == record(next) || is_nothing(found);
+        let is_its = found == record(next) || is_nothing(&found);
         assert!(is_its, "{name}: after the last record is {shown:?}");
         let script = format!(
             "size=$(blockdev --getsize64 {target})
