@@ -6,12 +6,13 @@ use futures::future::join_all;
 use rds_csi_tests::api_server::FakeApiServer;
 use rds_csi_tests::volume::{Claim, Volume};
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::cluster::{node, provision, start, wish};
 use crate::harness::World;
+use crate::migration;
 
 /// A machine with one disk.
 struct Machine {
@@ -32,13 +33,7 @@ impl Machine {
             "spec": {"claimRef": {"name": name}}}),
         );
         let machine = Self { name, disk, volume };
-        machine.object(
-            api,
-            "VirtualMachineInstance",
-            &machine.name,
-            &json!({}),
-            "Running",
-        );
+        migration::machine(api, &machine.name);
         machine.launch(api, "node-a", None);
         machine.ask(api, "node-a");
         machine
@@ -49,45 +44,18 @@ impl Machine {
         machine
     }
 
-    fn object(&self, api: &FakeApiServer, kind: &str, name: &str, spec: &Value, phase: &str) {
-        api.put(&json!({
-            "kind": kind, "apiVersion": "kubevirt.io/v1",
-            "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
-            "spec": spec, "status": {"phase": phase},
-        }));
-    }
-
     fn migration(&self) -> String {
         format!("evacuation-{}", self.name)
     }
 
     /// Its migration is in a phase.
     fn moves(&self, api: &FakeApiServer, phase: &str) {
-        let kind = "VirtualMachineInstanceMigration";
-        self.object(
-            api,
-            kind,
-            &self.migration(),
-            &json!({"vmiName": self.name}),
-            phase,
-        );
+        migration::migration(api, &self.migration(), &self.name, phase);
     }
 
     /// A pod of it on a node; for its migration or not.
     fn launch(&self, api: &FakeApiServer, node: &str, migration: Option<&str>) {
-        api.put(&json!({
-            "kind": "Pod",
-            "metadata": {
-                "name": format!("virt-launcher-{}-{node}", self.name), "namespace": "ns",
-                "labels": {"kubevirt.io": "virt-launcher", "kubevirt.io/migrationJobUID": migration},
-                "ownerReferences": [{"apiVersion": "kubevirt.io/v1", "controller": true,
-                    "kind": "VirtualMachineInstance", "name": self.name,
-                    "uid": format!("{}-uid", self.name)}],
-            },
-            "spec": {"nodeName": node, "containers": [{"name": "compute"}],
-                "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": self.name}}]},
-            "status": {"phase": "Running"},
-        }));
+        migration::launch(api, node, (&self.name, &self.name), migration);
     }
 
     fn wish_name(&self, node: &str) -> String {

@@ -12,8 +12,18 @@ use crate::harness::World;
 
 const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
 
-/// The pod of a machine on a node; for a migration, if one is named.
+/// The pod of a machine with the disk of [`NAME`] on a node; for a migration, if one is named.
 fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
+    launch(api, node, (machine, "data"), migration);
+}
+
+/// The pod of a machine with a disk, by its claim, on a node; for a migration, if one is named.
+pub(crate) fn launch(
+    api: &FakeApiServer,
+    node: &str,
+    (machine, claim): (&str, &str),
+    migration: Option<&str>,
+) {
     api.put(&json!({
         "kind": "Pod",
         "metadata": {
@@ -23,12 +33,12 @@ fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&s
                 "kind": "VirtualMachineInstance", "name": machine, "uid": format!("{machine}-uid")}],
         },
         "spec": {"nodeName": node, "containers": [{"name": "compute"}],
-            "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": "data"}}]},
+            "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": claim}}]},
         "status": {"phase": "Pending"},
     }));
 }
 
-fn machine(api: &FakeApiServer, name: &str) {
+pub(crate) fn machine(api: &FakeApiServer, name: &str) {
     api.put(&json!({
         "kind": "VirtualMachineInstance", "apiVersion": "kubevirt.io/v1",
         "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
@@ -36,7 +46,7 @@ fn machine(api: &FakeApiServer, name: &str) {
     }));
 }
 
-fn migration(api: &FakeApiServer, name: &str, machine: &str, phase: &str) {
+pub(crate) fn migration(api: &FakeApiServer, name: &str, machine: &str, phase: &str) {
     api.put(&json!({
         "kind": "VirtualMachineInstanceMigration", "apiVersion": "kubevirt.io/v1",
         "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
