@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rds_csi_cluster::ApiServer;
+use rds_csi_core::names::DriverName;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -131,6 +133,18 @@ impl FakeApiServer {
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
         })
         .to_string()
+    }
+
+    /// A client of an API server at an address, as a controller has one.
+    ///
+    /// # Errors
+    /// The kubeconfig could not be written for it, or not be read.
+    pub async fn client(address: SocketAddr) -> anyhow::Result<Arc<ApiServer>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("kubeconfig");
+        std::fs::write(&path, Self::kubeconfig(address))?;
+        let server = ApiServer::new(Some(&path), &DriverName::default()).await?;
+        Ok(Arc::new(server))
     }
 
     /// Where it listens.

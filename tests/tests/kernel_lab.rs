@@ -214,12 +214,17 @@ async fn kernels_with_and_without_multipath_read_the_same_volume() {
     }
 }
 
+/// A small guest with a disk of its own, of so many MiB.
+async fn boot_with_disk(lab: &Lab, mebibytes: u64) -> Guest {
+    let disk = lab.disk("own", mebibytes).unwrap();
+    let options = GuestOptions::named("guest").memory(128).disk(&disk);
+    Guest::boot(lab, options).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_power_cut_loses_what_was_not_flushed_and_keeps_what_was() {
     let lab = Lab::new().unwrap();
-    let disk = lab.disk("own", 64).unwrap();
-    let options = GuestOptions::named("guest").memory(128).disk(&disk);
-    let guest = Guest::boot(&lab, options).await.unwrap();
+    let guest = boot_with_disk(&lab, 64).await;
     guest
         .script(
             "mkfs.ext4 -q /dev/ubda; mount -o commit=300 /dev/ubda /mnt
@@ -247,9 +252,7 @@ async fn a_power_cut_loses_what_was_not_flushed_and_keeps_what_was() {
 #[tokio::test]
 async fn a_guest_boots_again_from_its_disk_right_after_its_power_was_cut() {
     let lab = Lab::new().unwrap();
-    let disk = lab.disk("own", 256).unwrap();
-    let options = GuestOptions::named("guest").memory(128).disk(&disk);
-    let guest = Guest::boot(&lab, options).await.unwrap();
+    let guest = boot_with_disk(&lab, 256).await;
     let word = lab.directory().display().to_string();
     guest.script("mkfs.ext4 -q /dev/ubda").await.unwrap();
     for _ in 0..5 {
@@ -269,9 +272,7 @@ async fn a_guest_boots_again_from_its_disk_right_after_its_power_was_cut() {
 #[tokio::test]
 async fn a_guest_that_reads_much_goes_on_hearing() {
     let lab = Lab::new().unwrap();
-    let disk = lab.disk("own", 512).unwrap();
-    let options = GuestOptions::named("guest").memory(128).disk(&disk);
-    let guest = Guest::boot(&lab, options).await.unwrap();
+    let guest = boot_with_disk(&lab, 512).await;
     let read = "while :; do cat /dev/ubda /dev/ubda; done >/dev/null";
     for name in ["first", "second"] {
         let argv = ["bash", "-c", read];

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_csi_cluster::{ApiServer, Reader as _, Watched};
-use rds_csi_core::names::DriverName;
+use rds_csi_cluster::{Reader as _, Watched};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::wait::until;
 use serde_json::json;
@@ -51,11 +50,8 @@ async fn start() -> (FakeApiServer, Arc<Watched>, JoinSet<()>) {
     pod(&api, "ns", "without", "node-a", None);
     pod(&api, "ns", "elsewhere", "node-b", Some("data"));
     pod(&api, "ns-2", "another", "node-a", Some("data"));
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("kubeconfig");
-    std::fs::write(&path, FakeApiServer::kubeconfig(api.address())).unwrap();
-    let server = ApiServer::new(Some(&path), &DriverName::default()).await;
-    let watched = Arc::new(Watched::over(Arc::new(server.unwrap())));
+    let server = FakeApiServer::client(api.address()).await.unwrap();
+    let watched = Arc::new(Watched::over(server));
     let mut tasks = JoinSet::new();
     let follower = watched.clone();
     tasks.spawn(async move { follower.follow().await });

@@ -15,10 +15,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use cluster::Size;
 use futures::FutureExt as _;
-use rds_csi_cluster::{ApiServer, Watched};
+use rds_csi_cluster::Watched;
 use rds_csi_core::attachment::Modes;
 use rds_csi_core::names::DriverName;
 use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::wait::until;
 use rds_csi_tests::webhook::{Reviews, WebhookProcess};
 use rds_csi_webhook::attachments::AttachmentRules;
 use rds_csi_webhook::metrics::Metrics;
@@ -89,31 +90,22 @@ fn claim(number: usize) -> String {
         {".": {}, "f:storage": {}}}, "f:storageClassName": {}, "f:volumeMode": {}}});
     let mode = ["ReadWriteOnce", "ReadWriteMany"][number % 2];
     let name = format!("claim-{number}");
-    json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "request": {
-            "uid": format!("8eddff48-16e0-4664-902d-{number:012}"),
-            "kind": {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"},
-            "resource": {"group": "", "version": "v1", "resource": "persistentvolumeclaims"},
-            "name": name, "namespace": "shop", "operation": "CREATE", "dryRun": false,
-            "userInfo": {"username": "system:serviceaccount:kube-system:statefulset-controller"},
-            "object": {
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": {
-                    "name": name, "namespace": "shop", "labels": {"app": "shop"},
-                    "finalizers": ["kubernetes.io/pvc-protection"],
-                    "managedFields": [{"manager": "kube-controller-manager", "apiVersion": "v1",
-                        "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}],
-                },
-                "spec": {
-                    "storageClassName": format!("class-{}", number % CLASSES),
-                    "accessModes": [mode], "volumeMode": "Filesystem",
-                    "resources": {"requests": {"storage": "20Gi"}},
-                },
-            },
+    let object = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": name, "namespace": "shop", "labels": {"app": "shop"},
+            "finalizers": ["kubernetes.io/pvc-protection"],
+            "managedFields": [{"manager": "kube-controller-manager", "apiVersion": "v1",
+                "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}],
         },
-    })
-    .to_string()
+        "spec": {
+            "storageClassName": format!("class-{}", number % CLASSES),
+            "accessModes": [mode], "volumeMode": "Filesystem",
+            "resources": {"requests": {"storage": "20Gi"}},
+        },
+    });
+    let kind = ("", "PersistentVolumeClaim", "persistentvolumeclaims");
+    review(number, "statefulset-controller", kind, &object)
 }
 
 /// The 99th of a hundred, in milliseconds.
@@ -150,19 +142,15 @@ fn in_process() -> Result<f64> {
 /// The volumes that nobody has are attached, one after the other, by what was watched.
 async fn attaching(api: &FakeApiServer) -> Result<f64> {
     let driver = DriverName::default();
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("kubeconfig");
-    std::fs::write(&path, FakeApiServer::kubeconfig(api.address()))?;
-    let server = ApiServer::new(Some(&path), &driver).await?;
-    let watched = Arc::new(Watched::over(Arc::new(server)));
+    let server = FakeApiServer::client(api.address()).await?;
+    let watched = Arc::new(Watched::over(server));
     let mut tasks = JoinSet::new();
     let follower = watched.clone();
     tasks.spawn(async move { follower.follow().await });
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !watched.is_complete() {
-        ensure!(Instant::now() < deadline, "the cluster is not read");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the cluster is read", Duration::from_secs(60), async || {
+        Ok(watched.is_complete().then_some(()))
+    })
+    .await?;
     let live = watched.live();
     let rules = AttachmentRules::new(watched, live, driver.clone(), Modes::default());
     let store = StorageClassStore::of(StorageClasses::default());
@@ -193,14 +181,30 @@ async fn attaching(api: &FakeApiServer) -> Result<f64> {
 /// A review of the attachment of a volume to a node that does not have it.
 fn attachment(number: usize) -> String {
     let object = cluster::attachment(number, &cluster::node(number + 1));
+    let group = "storage.k8s.io";
+    review(
+        number,
+        "attachdetach-controller",
+        (group, "VolumeAttachment", "volumeattachments"),
+        &object,
+    )
+}
+
+/// The review of an object that a controller of Kubernetes wants to make, of a kind by its
+/// group, name and resource.
+fn review(number: usize, by: &str, kind: (&str, &str, &str), object: &Value) -> String {
+    let (group, kind, resource) = kind;
+    let metadata = &object["metadata"];
+    let namespace = metadata["namespace"].as_str().unwrap_or_default();
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
-            "uid": format!("8eddff48-16e0-4664-902e-{number:012}"),
-            "kind": {"group": "storage.k8s.io", "version": "v1", "kind": "VolumeAttachment"},
-            "resource": {"group": "storage.k8s.io", "version": "v1", "resource": "volumeattachments"},
-            "name": object["metadata"]["name"], "operation": "CREATE", "dryRun": false,
-            "userInfo": {"username": "system:serviceaccount:kube-system:attachdetach-controller"},
+            "uid": format!("8eddff48-16e0-4664-902d-{number:012}"),
+            "kind": {"group": group, "version": "v1", "kind": kind},
+            "resource": {"group": group, "version": "v1", "resource": resource},
+            "name": metadata["name"], "namespace": namespace,
+            "operation": "CREATE", "dryRun": false,
+            "userInfo": {"username": format!("system:serviceaccount:kube-system:{by}")},
             "object": object,
         },
     })

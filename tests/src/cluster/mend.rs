@@ -8,7 +8,8 @@ use super::{Cluster, product};
 /// The name of the objects by which a test lets the API server refuse requests: what bears it
 /// goes when the cluster is mended.
 pub const REFUSAL: &str = "rds-csi-faults";
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+/// Marks the class of claims that name none.
+pub const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 impl Cluster {

@@ -156,12 +156,7 @@ impl Cluster {
             );
             hash.update(ours.join(" "));
         }
-        let hash: String = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(hash.chars().take(16).collect())
+        Ok(format!("{:x}", hash.finalize()).chars().take(16).collect())
     }
 
     /// Makes helm forget a revision whose installation, upgrade, rollback or removal was

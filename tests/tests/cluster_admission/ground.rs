@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rds_csi_tests::cluster::mend::DEFAULT_CLASS;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
@@ -24,7 +25,6 @@ pub(crate) const DESTROYED: &str = "two nodes that mount one ext4 or xfs destroy
 /// What is said of a copy of another claim.
 pub(crate) const NO_CLONES: &str = "a clone of another claim is not offered";
 /// The annotation of a default class.
-pub(crate) const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 /// The pods of the webhook.
 const SELECTOR: &str =
     "--selector=app.kubernetes.io/name=rds-csi,app.kubernetes.io/component=webhook";

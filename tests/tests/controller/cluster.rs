@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
-use crate::harness::{NAME, PATIENCE, Setup, World, api_server, code};
+use crate::harness::{NAME, PATIENCE, Setup, World, code};
 use crate::migration;
 
 const GRANTED: &str = "/metadata/annotations/rds.csi.srvlab.io~1granted-attachments";
@@ -294,8 +294,7 @@ async fn a_list_of_many_pages_is_whole_and_a_stale_write_is_refused() {
             "spec": {"attacher": attacher, "nodeName": "a", "source": {}}}),
         );
     }
-    let directory = tempfile::tempdir().unwrap();
-    let server = api_server(api.address(), directory.path()).await;
+    let server = FakeApiServer::client(api.address()).await.unwrap();
     assert_eq!(server.volume_attachments().await.unwrap().len(), 401);
 
     assert_eq!(server.persistent_volume(NAME).await.unwrap(), None);

@@ -14,7 +14,6 @@ use csi_proto::v1::{
     ListVolumesResponse,
 };
 use rds_csi_cluster::{ApiServer, Cluster};
-use rds_csi_core::names::DriverName;
 use rds_csi_driver::config::{ClusterMode, ControllerConfig};
 use rds_csi_driver::serve::{Driver, ServeError};
 use rds_csi_routeros::{Rds as _, RdsClient, RdsConfig};
@@ -131,7 +130,7 @@ impl Setup {
         let mut config = config(&sim, directory.path());
         (self.change)(&mut config);
         let api = match self.api {
-            Some(address) => Some(api_server(address, directory.path()).await),
+            Some(address) => Some(FakeApiServer::client(address).await.unwrap()),
             None => None,
         };
         let link = CancellationToken::new();
@@ -159,14 +158,6 @@ impl Setup {
         world.reachable().await;
         world
     }
-}
-
-/// A client of an API server.
-pub(crate) async fn api_server(address: SocketAddr, directory: &Path) -> Arc<ApiServer> {
-    let path = directory.join("kubeconfig");
-    std::fs::write(&path, FakeApiServer::kubeconfig(address)).unwrap();
-    let server = ApiServer::new(Some(&path), &DriverName::default()).await;
-    Arc::new(server.unwrap())
 }
 
 fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
