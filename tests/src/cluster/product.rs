@@ -179,7 +179,7 @@ impl Cluster {
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
             {"apiVersion": "v1", "kind": "Namespace",
              "metadata": {"name": NAMESPACE, "labels": labels}},
-            {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/ssh-auth",
+            {"apiVersion": "v1", "kind": "Secret",
              "metadata": {"name": SECRET, "namespace": NAMESPACE},
              "stringData": {"ssh-privatekey": key}},
         ]});
