@@ -41,6 +41,14 @@ impl Stand {
         assert!(refusal.contains(words), "{refusal}");
     }
 
+    async fn until_wanted(&self, volume: &str, nodes: &[&str]) {
+        until(&format!("{nodes:?} want the disk"), LONG, async || {
+            Ok((self.wanted(volume, |_| true).await == nodes).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     async fn until_attached(&self, volume: &str, nodes: &[&str]) {
         until(&format!("{nodes:?} have the disk"), LONG, async || {
             Ok((self.attached(volume).await == nodes).then_some(()))
@@ -72,6 +80,8 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
         "{event}"
     );
     stand.namespace.remove("pod", "early").await.unwrap();
+    // A migration that is asked for before its wish is gone would find two nodes.
+    stand.until_wanted(&volume, &["node-a"]).await;
 
     // The target opens the disk while the source still has it.
     let there = stand.migration("there", MACHINE, "Scheduling").await;

@@ -69,11 +69,20 @@ impl Stand {
 
     /// The nodes that the cluster says have a volume.
     pub(crate) async fn attached(&self, volume: &str) -> Vec<String> {
+        let is_attached = |found: &Value| found["status"]["attached"] == true;
+        self.wanted(volume, is_attached).await
+    }
+
+    /// The nodes of a volume's attachments that are like this.
+    pub(crate) async fn wanted(
+        &self,
+        volume: &str,
+        is_meant: impl Fn(&Value) -> bool,
+    ) -> Vec<String> {
         let all = self.cluster.get(&["volumeattachments"]).await.unwrap();
         let all = all["items"].as_array().unwrap();
         let of_it = all.iter().filter(|found| {
-            found["spec"]["source"]["persistentVolumeName"] == volume
-                && found["status"]["attached"] == true
+            found["spec"]["source"]["persistentVolumeName"] == volume && is_meant(found)
         });
         let node = |found: &Value| found["spec"]["nodeName"].as_str().unwrap().to_owned();
         let mut nodes: Vec<_> = of_it.map(node).collect();
