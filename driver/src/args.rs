@@ -134,6 +134,17 @@ pub struct ControllerArgs {
         value_delimiter = ','
     )]
     pub rule_mode: Vec<String>,
+    /// What is done before a volume is attached whose last node was never known to let go of it,
+    /// as it was said to be off, or removed: "enforce" ends its sessions at the device and has the
+    /// volume offered under a new name, which that node does not know; "record" only tells; "off"
+    /// does nothing
+    #[arg(
+        long,
+        env = "RDS_CSI_FENCING",
+        value_name = "MODE",
+        default_value = "enforce"
+    )]
+    pub fencing: String,
     /// SSH service of the device: host, host:port or [ipv6]:port; the port's default is 22
     /// [required]
     #[arg(long, env = "RDS_CSI_RDS_ADDRESS", value_name = "ADDRESS")]

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rds_csi_core::attachment::Modes;
+use rds_csi_core::attachment::{Fencing, Modes};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::DriverName;
@@ -62,6 +62,8 @@ pub struct ControllerConfig {
     pub nodes: BTreeSet<String>,
     /// How strictly the rules about attachments are held.
     pub modes: Modes,
+    /// Whether the array shuts out who may still write.
+    pub fencing: Fencing,
     /// The device.
     pub rds: RdsConfig,
     /// Where backing files lie where a StorageClass does not say it.
@@ -86,6 +88,7 @@ impl ControllerConfig {
             cluster: self.cluster_id.clone(),
             nodes: self.nodes.clone(),
             modes: self.modes.clone(),
+            fencing: self.fencing,
             volume_directory: self.volume_directory.clone(),
             nqn_prefix: self.nqn_prefix.clone(),
             rds_address: controller::ip_of(&self.rds.address),

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rds_csi_cluster::Cluster;
-use rds_csi_core::attachment::Modes;
+use rds_csi_core::attachment::{Fencing, Modes};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::cluster_id::ClusterId;
@@ -52,6 +52,8 @@ pub(crate) struct ControllerSettings {
     pub(crate) nodes: BTreeSet<String>,
     /// How strictly the rules about attachments are held.
     pub(crate) modes: Modes,
+    /// Whether the array shuts out who may still write.
+    pub(crate) fencing: Fencing,
     /// Where backing files lie where a StorageClass does not say it.
     pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.
@@ -110,6 +112,7 @@ impl Controller {
                 driver: settings.driver_name.clone(),
                 owner: settings.cluster.clone(),
                 modes: settings.modes.clone(),
+                fencing: settings.fencing,
                 reports,
             };
             Beside { cluster, events }

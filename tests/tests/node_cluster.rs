@@ -55,17 +55,42 @@ fn notice() -> Notice {
     }
 }
 
+fn nqn(epoch: &str) -> Nqn {
+    format!("nqn.2000-02.com.mikrotik:{epoch}{}", volume())
+        .parse()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn an_attachment_is_asked_for_by_name_and_an_error_is_no_absence() {
     let (api, node) = start().await;
     assert_eq!(node.attachment(&volume()).await.unwrap(), None);
     attach(&api);
     let found = node.attachment(&volume()).await.unwrap().unwrap();
-    assert_eq!((found.node.as_str(), found.leaving), (NODE, false));
-    let name = found.name;
+    let attachment = &found.attachment;
+    assert_eq!(
+        (attachment.node.as_str(), attachment.leaving),
+        (NODE, false)
+    );
+    let (made, renewed) = (nqn(""), nqn("epoch-0123456789ab:"));
+    let is_of = |held: &Held| {
+        (
+            held.is_of(&volume(), &made),
+            held.is_of(&volume(), &renewed),
+        )
+    };
+    assert_eq!(is_of(&found), (true, false));
+    let name = &attachment.name;
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": name},
+        "status": {"attachmentMetadata": {"nqn": renewed.as_str()}}}),
+    );
+    let found = node.attachment(&volume()).await.unwrap().unwrap();
+    assert_eq!(is_of(&found), (false, true));
     api.put(&json!({"kind": "VolumeAttachment",
         "metadata": {"name": name, "deletionTimestamp": "2026-02-02T00:00:00Z"}}));
-    assert!(node.attachment(&volume()).await.unwrap().unwrap().leaving);
+    let found = node.attachment(&volume()).await.unwrap().unwrap();
+    assert!(found.attachment.leaving);
     for fault in [Fault::Status(403), Fault::Status(500), Fault::Status(429)] {
         api.fail("get volumeattachments", fault, 1);
         node.attachment(&volume()).await.unwrap_err();

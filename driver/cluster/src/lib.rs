@@ -54,7 +54,7 @@ use rds_csi_core::volume_id::VolumeId;
 pub use api_server::ApiServer;
 pub use lease::Leadership;
 pub use look::{Look, attachments_of, now, observed, volume};
-pub use node::{NodeApiServer, NodeCluster};
+pub use node::{Held, NodeApiServer, NodeCluster};
 pub use notice::{Notice, Severity};
 pub use watched::Watched;
 

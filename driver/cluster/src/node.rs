@@ -20,7 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::{VolumeAttachment, attachment_name};
-use rds_csi_core::names::DriverName;
+use rds_csi_core::names::{DriverName, publish};
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
 
 use super::ClusterError;
@@ -31,13 +32,33 @@ use super::wire::{AttachmentSpec, Object};
 
 const GET_ATTACHMENT: &str = "get volumeattachments";
 
+/// A volume as the cluster has it attached to this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The VolumeAttachment.
+    pub attachment: VolumeAttachment,
+    /// The NQN that came with it, where it is not the one of the volume context.
+    pub nqn: Option<String>,
+}
+
+impl Held {
+    /// Whether a session to this name of the volume is of this attachment, and not of an
+    /// earlier one after which the volume was offered anew.
+    #[must_use]
+    pub fn is_of(&self, volume: &VolumeId, nqn: &Nqn) -> bool {
+        match &self.nqn {
+            Some(current) => current == nqn.as_str(),
+            None => nqn.without_epoch(volume).as_ref() == Some(nqn),
+        }
+    }
+}
+
 /// The cluster, as a node needs it.
 #[async_trait]
 pub trait NodeCluster: Send + Sync + fmt::Debug {
     /// The VolumeAttachment by which this node has the volume; `None` if the cluster has
     /// none, so that the volume may be another node's.
-    async fn attachment(&self, volume: &VolumeId)
-    -> Result<Option<VolumeAttachment>, ClusterError>;
+    async fn attachment(&self, volume: &VolumeId) -> Result<Option<Held>, ClusterError>;
 
     /// Posts an event on the claim of the volume. A volume that had no attachment to this
     /// node as far as this process saw, or has no claim, has nobody to be told, which is
@@ -92,16 +113,16 @@ impl NodeApiServer {
 
 #[async_trait]
 impl NodeCluster for NodeApiServer {
-    async fn attachment(
-        &self,
-        volume: &VolumeId,
-    ) -> Result<Option<VolumeAttachment>, ClusterError> {
+    async fn attachment(&self, volume: &VolumeId) -> Result<Option<Held>, ClusterError> {
         let api: Api<Object<AttachmentSpec>> = Api::all(self.client.clone());
         let name = attachment_name(volume, &self.driver, &self.node);
         let found = present(self.calls.run(GET_ATTACHMENT, api.get(&name)).await)?;
-        let found = found.map(VolumeAttachment::from);
-        if let Some(attachment) = &found {
-            let name = attachment.persistent_volume.clone();
+        let found = found.map(|object| Held {
+            nqn: object.told(publish::NQN),
+            attachment: object.into(),
+        });
+        if let Some(held) = &found {
+            let name = held.attachment.persistent_volume.clone();
             self.seen().insert(volume.clone(), name);
         }
         Ok(found)
@@ -110,7 +131,7 @@ impl NodeCluster for NodeApiServer {
     async fn post(&self, volume: &VolumeId, notice: &Notice) -> Result<(), ClusterError> {
         let attachment = self.attachment(volume).await?;
         let name = match attachment {
-            Some(attachment) => Some(attachment.persistent_volume),
+            Some(held) => Some(held.attachment.persistent_volume),
             None => self.seen().get(volume).cloned(),
         };
         let Some(name) = name else {

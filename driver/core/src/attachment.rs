@@ -7,9 +7,11 @@
 //!
 //! [`judge()`] is the whole rule, over everything that a cluster shows, and [`release()`] its
 //! counterpart for letting go; [`preflight()`] says early which migration cannot arrive.
-//! [`grant`] is the record that makes a yes hold between the answer and its trace.
+//! [`grant`] is the record that makes a yes hold between the answer and its trace, and
+//! [`fence`] says when the array must shut out a node that nobody knows to have let go.
 
 pub mod exception;
+pub mod fence;
 pub mod grant;
 mod judge;
 mod migrations;
@@ -20,6 +22,7 @@ mod preflight;
 mod release;
 mod verdict;
 
+pub use fence::{Fence, Fencing};
 pub use judge::{Request, judge};
 pub use migrations::{Change, Holders, Migrations, Told, hand_over};
 pub use mode::{Mode, ModeError, Modes, ModesError, Seat};

@@ -184,6 +184,9 @@ pub struct PublishContext {
     pub first_used: Option<String>,
     /// A person's reason to format it all the same.
     pub format_override: Option<String>,
+    /// The subsystem, where the volume was offered anew since it was made: see
+    /// [`Epoch`](crate::nqn::Epoch).
+    pub nqn: Option<Nqn>,
 }
 
 impl PublishContext {
@@ -196,6 +199,9 @@ impl PublishContext {
                 .transpose()?,
             first_used: get(publish::FIRST_USED).cloned(),
             format_override: get(publish::FORMAT_OVERRIDE).cloned(),
+            nqn: get(publish::NQN)
+                .map(|nqn| read(PUBLISH, publish::NQN, nqn))
+                .transpose()?,
         })
     }
 
@@ -213,7 +219,11 @@ impl PublishContext {
             .format_override
             .clone()
             .map(|why| (publish::FORMAT_OVERRIDE.to_owned(), why));
-        [size, first_used, format_override]
+        let nqn = self
+            .nqn
+            .as_ref()
+            .map(|nqn| (publish::NQN.to_owned(), nqn.to_string()));
+        [size, first_used, format_override, nqn]
             .into_iter()
             .flatten()
             .collect()

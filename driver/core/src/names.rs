@@ -51,6 +51,8 @@ pub mod publish {
     pub const SIZE: &str = "size";
     /// When a filesystem volume was first used, where a record exists.
     pub const FIRST_USED: &str = "firstUsed";
+    /// The NVMe qualified name of the export, where it is not that of the volume context.
+    pub const NQN: &str = "nqn";
     /// The reason a person gave for formatting a volume that was used before.
     pub const FORMAT_OVERRIDE: &str = "formatOverride";
 }
@@ -108,6 +110,9 @@ pub mod event {
 
     /// A node does not get the volume, or keeps it, and why.
     pub const ATTACHMENT_CONFLICT: &str = "AttachmentConflict";
+    /// A node that was never known to let go was shut out before another one got the volume,
+    /// or would have been.
+    pub const ATTACHMENT_FENCED: &str = "AttachmentFenced";
     /// Two nodes have the volume while a machine moves between them.
     pub const MIGRATION_STARTED: &str = "MigrationStarted";
     /// The machine has arrived.
@@ -125,8 +130,9 @@ pub mod event {
         RECOVERY_FAILED,
     ];
     /// All that the controller posts.
-    pub const OF_CONTROLLER: [&str; 5] = [
+    pub const OF_CONTROLLER: [&str; 6] = [
         ATTACHMENT_CONFLICT,
+        ATTACHMENT_FENCED,
         MIGRATION_STARTED,
         MIGRATION_COMPLETED,
         MIGRATION_FAILED,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::cluster_id::ClusterId;
@@ -62,9 +63,80 @@ impl Nqn {
     /// in a colon and the whole id.
     #[must_use]
     pub fn is_of(&self, id: &VolumeId) -> bool {
-        self.0
-            .strip_suffix(id.as_str())
-            .is_some_and(|prefix| prefix.ends_with(':'))
+        self.prefix(id).is_some()
+    }
+
+    fn prefix(&self, id: &VolumeId) -> Option<&str> {
+        let prefix = self.0.strip_suffix(id.as_str())?;
+        prefix.ends_with(':').then_some(prefix)
+    }
+
+    /// The name that the volume had before any [`Epoch`] and that its PersistentVolume says;
+    /// `None` where this is another volume's.
+    #[must_use]
+    pub fn without_epoch(&self, id: &VolumeId) -> Option<Self> {
+        let prefix = self.prefix(id)?;
+        Some(Self(format!("{}{id}", Epoch::strip(prefix))))
+    }
+
+    /// The volume's name in an epoch; `None` where this is another volume's.
+    #[must_use]
+    pub fn in_epoch(&self, id: &VolumeId, epoch: &Epoch) -> Option<Self> {
+        let prefix = Epoch::strip(self.prefix(id)?);
+        Some(Self(format!("{prefix}{epoch}:{id}")))
+    }
+}
+
+/// A part of a volume's NQN that no session of before knows: what is exported under a name
+/// of another epoch, a node that was not told cannot connect.
+///
+/// It follows from the VolumeAttachment that it begins with, so that whoever asks again for
+/// that attachment comes to the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch(String);
+
+/// What an epoch starts with.
+const EPOCH: &str = "epoch-";
+/// How many hexadecimal digits follow: as good as never the same twice.
+const EPOCH_DIGITS: usize = 12;
+/// What an epoch adds to a name, with its colon.
+const EPOCH_LENGTH: usize = EPOCH.len() + EPOCH_DIGITS + 1;
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Epoch {
+    /// The epoch that begins with the VolumeAttachment of this UID.
+    #[must_use]
+    pub fn of(attachment_uid: &str) -> Self {
+        let digest = format!("{:x}", Sha256::digest(attachment_uid));
+        Self(format!("{EPOCH}{}", &digest[..EPOCH_DIGITS]))
+    }
+
+    /// A prefix, which ends in a colon, without the epoch at its end.
+    fn strip(prefix: &str) -> &str {
+        let Some(start) = prefix.len().checked_sub(EPOCH_LENGTH) else {
+            return prefix;
+        };
+        let (Some(base), Some(last)) = (prefix.get(..start), prefix.get(start..)) else {
+            return prefix;
+        };
+        let digits = last
+            .strip_prefix(EPOCH)
+            .and_then(|rest| rest.strip_suffix(':'));
+        let is_epoch = digits.is_some_and(|digits| {
+            digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        });
+        if is_epoch && base.ends_with(':') {
+            base
+        } else {
+            prefix
+        }
     }
 }
 
@@ -81,9 +153,11 @@ impl Default for NqnPrefix {
 impl FromStr for NqnPrefix {
     type Err = NqnError;
 
-    /// A valid prefix leaves room for the longest volume id.
+    /// A valid prefix leaves room for an epoch and the longest volume id, and has no epoch.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if is_nqn(text) && text.ends_with(':') && text.len() <= MAX_LENGTH - 40 {
+        let longest = MAX_LENGTH - EPOCH_LENGTH - 40;
+        let has_room = text.len() <= longest && Epoch::strip(text) == text;
+        if is_nqn(text) && text.ends_with(':') && has_room {
             Ok(Self(text.to_owned()))
         } else {
             Err(NqnError(text.chars().take(64).collect()))
@@ -186,6 +260,49 @@ mod tests {
         ] {
             assert!(!is_of(near), "{near}");
         }
+    }
+
+    #[test]
+    fn a_name_changes_with_its_epoch_and_stays_the_volumes() {
+        let id: VolumeId = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".parse().unwrap();
+        for prefix in [DEFAULT_NQN_PREFIX, "nqn.2020-01.org.example:x:epoch-1:"] {
+            let base = prefix.parse::<NqnPrefix>().unwrap().nqn(&id);
+            let first = base.in_epoch(&id, &Epoch::of("uid-1")).unwrap();
+            let second = first.in_epoch(&id, &Epoch::of("uid-2")).unwrap();
+            assert_ne!(first, base);
+            assert_ne!(first, second);
+            assert_eq!(
+                base.in_epoch(&id, &Epoch::of("uid-2")),
+                Some(second.clone())
+            );
+            for name in [&base, &first, &second] {
+                assert!(name.is_of(&id));
+                assert_eq!(name.as_str().parse().as_ref(), Ok(name));
+                assert_eq!(name.without_epoch(&id), Some(base.clone()));
+            }
+        }
+        // printf '%s' uid-1 | sha256sum
+        assert_eq!(Epoch::of("uid-1").to_string(), "epoch-4a49acf8a6bd");
+        let other: VolumeId = "pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let name = NqnPrefix::default().nqn(&id);
+        assert_eq!(name.in_epoch(&other, &Epoch::of("uid-1")), None);
+        assert_eq!(name.without_epoch(&other), None);
+    }
+
+    #[test]
+    fn a_prefix_leaves_room_for_every_name() {
+        let id: VolumeId = "pvc-0f7d9b1e-8f2a-4b6f-9a37-1c5d8a2b4e6f".parse().unwrap();
+        let longest = format!("nqn.2000-02.com:{}:", "a".repeat(147));
+        let name = longest.parse::<NqnPrefix>().unwrap().nqn(&id);
+        let name = name.in_epoch(&id, &Epoch::of("uid-1")).unwrap();
+        assert_eq!(name.as_str().parse(), Ok(name));
+        assert!(
+            format!("nqn.2000-02.com:a{}", &longest[16..])
+                .parse::<NqnPrefix>()
+                .is_err()
+        );
+        let with_epoch = format!("{DEFAULT_NQN_PREFIX}{}:", Epoch::of("uid-1"));
+        assert!(with_epoch.parse::<NqnPrefix>().is_err());
     }
 
     #[test]

@@ -18,11 +18,13 @@ mod create;
 mod delete;
 mod error;
 mod expand;
+mod renew;
 
 pub use create::{Desired, create, created};
 pub use delete::{Removal, delete};
 pub use error::ProvisionError;
 pub use expand::{Growth, expand};
+pub use renew::{Renewal, renew, renewed};
 
 /// What may still be promised from a pool: its size times the over-commit ratio, less
 /// everything promised already, and no more than its free space times the ratio, because
@@ -64,6 +66,19 @@ pub struct Space {
     pub overcommit_percent: u32,
 }
 
+/// The item in a state read back, if it is a volume of this cluster.
+pub fn ours<'a>(
+    state: &'a VolumeState,
+    id: &VolumeId,
+    cluster: &ClusterId,
+) -> Result<&'a DiskItem, ProvisionError> {
+    let item = state
+        .item
+        .as_ref()
+        .ok_or_else(|| ProvisionError::Missing { id: id.clone() })?;
+    owned_file(item, id, cluster).map(|_| item)
+}
+
 /// The item in a state read back, if it is a volume of this cluster that nodes can use:
 /// exported, from a file that exists.
 pub fn usable<'a>(
@@ -71,11 +86,7 @@ pub fn usable<'a>(
     id: &VolumeId,
     cluster: &ClusterId,
 ) -> Result<&'a FileDisk, ProvisionError> {
-    let item = state
-        .item
-        .as_ref()
-        .ok_or_else(|| ProvisionError::Missing { id: id.clone() })?;
-    owned_file(item, id, cluster)?;
+    let item = ours(state, id, cluster)?;
     match item.file() {
         Some(disk) if item.exported && state.file_exists => Ok(disk),
         _ => Err(ProvisionError::NotReady {

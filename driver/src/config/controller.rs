@@ -29,6 +29,7 @@ pub(super) fn read(
             error.to_string(),
         );
     });
+    let fencing = reader.parsed("fencing", &args.fencing);
     let volume_directory = reader.parsed("volume-path", &args.volume_path);
     let device = Device::read(reader, args);
     let address = device.address.as_ref();
@@ -55,6 +56,7 @@ pub(super) fn read(
         cluster: cluster?,
         nodes: nodes.cloned().collect(),
         modes: modes.ok()?,
+        fencing: fencing?,
         rds: device.config(args, volume_directory.clone())?,
         volume_directory,
         nqn_prefix: common.nqn_prefix,

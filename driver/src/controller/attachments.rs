@@ -4,6 +4,7 @@ mod cluster;
 mod process;
 
 use rds_csi_core::access::Access;
+use rds_csi_core::nqn::Epoch;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
 
@@ -34,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) access: &'a Access,
     /// Whether it is only to be read there.
     pub(crate) read_only: bool,
+    /// The epoch that the export is of, once that was seen to.
+    pub(crate) renewed: Option<&'a Epoch>,
 }
 
 /// What is known of a volume that a node may have.
@@ -43,6 +46,9 @@ pub(crate) struct Granted {
     pub(crate) first_used: Option<String>,
     /// A person's reason to format it all the same.
     pub(crate) format_override: Option<String>,
+    /// The epoch that the export must be of before the node may use it: it is to be asked
+    /// for again then.
+    pub(crate) due: Option<Epoch>,
 }
 
 impl Attachments {

@@ -84,6 +84,27 @@ pub(crate) enum ControllerError {
         /// Which nodes.
         nodes: Vec<String>,
     },
+    /// Another node was granted the volume first, and a lost one is being shut out for it.
+    #[error(
+        "volume {id} was granted to node {node}, for which a lost node is shut out first; it is asked again"
+    )]
+    FenceUnderway {
+        /// The volume.
+        id: VolumeId,
+        /// The node.
+        node: String,
+    },
+    /// A lost node may still write, as its sessions could not be ended.
+    #[error(
+        "volume {id} is attached once the lost node that had it is shut out, and the device did not do that"
+    )]
+    NotRenewed {
+        /// The volume.
+        id: VolumeId,
+        /// Why not.
+        #[source]
+        source: Box<RdsError>,
+    },
     /// A node that is none of those that may have volumes.
     #[error("no node is called {node:?}: --nodes names {}", known.join(", "))]
     UnknownNode {
@@ -189,6 +210,8 @@ impl Failure for ControllerError {
             Self::Denied { source, .. } => source.kind(),
             // Whatever the rule: the orchestrator must not take it for detached.
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
+            // The export may have ended, and only the next call makes it whole.
+            Self::FenceUnderway { .. } | Self::NotRenewed { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

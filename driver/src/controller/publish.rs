@@ -6,7 +6,8 @@ use rds_csi_core::appliance::VolumeState;
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::PublishContext;
-use rds_csi_core::provision;
+use rds_csi_core::nqn::Epoch;
+use rds_csi_core::provision::{self, ProvisionError};
 use rds_csi_core::volume_id::VolumeId;
 use tracing::info;
 
@@ -43,22 +44,76 @@ impl Controller {
             directory,
         } = request;
         self.known(&node)?;
-        let (state, size) = self.whole(&id, directory).await?;
-        let owner = state.item.and_then(|item| item.owner());
+        let mut state = self.state(&id, directory).await?;
+        let owner = provision::ours(&state, &id, &self.settings.cluster)
+            .map_err(ControllerError::Existing)?
+            .owner();
         let wanted = Wanted {
             id: &id,
             made_for: owner.as_ref().map(|owner| &owner.name),
             node: &node,
             access: &access,
             read_only,
+            renewed: None,
         };
-        let granted = self.attachments.attach(&wanted).await?;
+        let mut granted = self.attachments.attach(&wanted).await?;
+        if let Some(epoch) = granted.due.take() {
+            state = self.renew(&id, state, &epoch).await?;
+            let renewed = Some(&epoch);
+            granted = self
+                .attachments
+                .attach(&Wanted { renewed, ..wanted })
+                .await?;
+        }
+        let disk = provision::usable(&state, &id, &self.settings.cluster)
+            .map_err(ControllerError::Existing)?;
+        let size = disk.size;
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),
             first_used: granted.first_used,
             format_override: granted.format_override,
+            nqn: state.item.and_then(|item| provision::renewed(&item, &id)),
         })
+    }
+
+    /// Ends the export and offers the volume anew, so that no session of before is left and
+    /// none of them can be opened again.
+    async fn renew(
+        &self,
+        id: &VolumeId,
+        state: VolumeState,
+        epoch: &Epoch,
+    ) -> Result<VolumeState, ControllerError> {
+        let plan = |state: &VolumeState| {
+            provision::renew(state, id, &self.settings.cluster, epoch)
+                .map_err(ControllerError::Existing)
+        };
+        let renewal = plan(&state)?;
+        if renewal.steps.is_empty() {
+            return Ok(state);
+        }
+        let owner = renewal.owner.as_ref();
+        let applied = self.rds.apply(id, &renewal.file, owner, &renewal.steps);
+        let state = applied
+            .await
+            .map_err(|source| ControllerError::NotRenewed {
+                id: id.clone(),
+                source: Box::new(source),
+            })?;
+        if !plan(&state)?.steps.is_empty() {
+            return Err(ControllerError::NotVerified {
+                id: id.clone(),
+                operation: "being offered anew",
+                source: Box::new(ProvisionError::NotReady {
+                    id: id.clone(),
+                    exported: state.item.is_some_and(|item| item.exported),
+                    file_exists: state.file_exists,
+                }),
+            });
+        }
+        info!(volume_id = %id, nqn = %renewal.nqn, "volume offered anew");
+        Ok(state)
     }
 
     fn known(&self, node: &str) -> Result<(), ControllerError> {
@@ -89,19 +144,18 @@ impl Controller {
         id: &VolumeId,
         directory: Option<VolumeDirectory>,
     ) -> Result<Bytes, ControllerError> {
-        Ok(self.whole(id, directory).await?.1)
+        let state = self.state(id, directory).await?;
+        let disk = provision::usable(&state, id, &self.settings.cluster)
+            .map_err(ControllerError::Existing)?;
+        Ok(disk.size)
     }
 
-    async fn whole(
+    async fn state(
         &self,
         id: &VolumeId,
         directory: Option<VolumeDirectory>,
-    ) -> Result<(VolumeState, Bytes), ControllerError> {
+    ) -> Result<VolumeState, ControllerError> {
         let directory = directory.unwrap_or_else(|| self.settings.volume_directory.clone());
-        let state = self.rds.volume(id, &directory.file(id)).await?;
-        let disk = provision::usable(&state, id, &self.settings.cluster)
-            .map_err(ControllerError::Existing)?;
-        let size = disk.size;
-        Ok((state, size))
+        Ok(self.rds.volume(id, &directory.file(id)).await?)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rds_csi_cluster::{Cluster, Severity};
+use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::{
     Change, Denial, Finding, HandOver, Noted, Reason, Rule, Told, Verdict,
 };
@@ -100,6 +101,38 @@ impl Reports {
         }
     }
 
+    /// Nodes were shut out before another one got the volume.
+    pub(crate) fn fenced(&self, volume: &str, node: &str, lost: &[Lost]) {
+        self.0.metrics.fence("done");
+        let lost = names(lost);
+        info!(volume, node, lost, "shut out");
+        let message = format!(
+            "{lost} had the volume and was never known to let go of it: its sessions were ended, and none can be opened again, before node {node} got the volume"
+        );
+        self.post(volume, Severity::Warning, event::ATTACHMENT_FENCED, message);
+    }
+
+    /// Nodes would have been shut out.
+    pub(crate) fn fence_recorded(&self, volume: &str, node: &str, lost: &[Lost]) {
+        self.0.metrics.fence("recorded");
+        let lost = names(lost);
+        warn!(volume, node, lost, "may still write, and is not shut out");
+        let message = format!(
+            "{lost} had the volume and was never known to let go of it; node {node} gets the volume all the same, as fencing is only recorded. Make sure that its machine is off"
+        );
+        self.post(volume, Severity::Warning, event::ATTACHMENT_FENCED, message);
+    }
+
+    /// Nodes are to be shut out once the volume is next attached to one node alone.
+    pub(crate) fn not_fenced(&self, volume: &str, lost: &[Lost]) {
+        self.0.metrics.fence("in_use");
+        let lost = names(lost);
+        warn!(
+            volume,
+            lost, "may still write, and is not shut out while another node is on the same export"
+        );
+    }
+
     /// A node that may still write keeps a volume.
     pub(crate) fn kept(&self, denial: &Denial) {
         self.0.metrics.attachment_kept(denial.rule.as_str());
@@ -181,6 +214,11 @@ impl Reports {
     pub(crate) fn migrations(&self, active: usize) {
         self.0.metrics.active_migrations(active);
     }
+}
+
+fn names(lost: &[Lost]) -> String {
+    let names: Vec<String> = lost.iter().map(Lost::to_string).collect();
+    names.join(" and ")
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(super) struct Attachments {
     kept: Family<OfRule, Counter>,
     relaxed: Family<Relaxed, Counter>,
     exceptions: Counter,
+    fences: Family<Outcome, Counter>,
     migrations: Family<Outcome, Counter>,
     durations: Histogram,
     active: Gauge,
@@ -31,6 +32,7 @@ impl Default for Attachments {
             kept: Family::default(),
             relaxed: Family::default(),
             exceptions: Counter::default(),
+            fences: Family::default(),
             migrations: Family::default(),
             durations: Histogram::new(MIGRATIONS),
             active: Gauge::default(),
@@ -59,6 +61,11 @@ impl Attachments {
             "attachment_exceptions",
             "Attachments to a second node by a person's exception",
             self.exceptions.clone(),
+        );
+        registry.register(
+            "attachment_fences",
+            "Attachments of volumes that a node had which was never known to let go of them: it was shut out (done), would have been (recorded), or is not yet as another node uses the volume (in_use)",
+            self.fences.clone(),
         );
         registry.register(
             "migration_migrations",
@@ -99,6 +106,12 @@ impl Metrics {
     /// Counts an attachment by an exception.
     pub(crate) fn attachment_exception(&self) {
         self.attachments.exceptions.inc();
+    }
+
+    /// Counts what was done about a lost node. It must come from a fixed set.
+    pub(crate) fn fence(&self, result: &'static str) {
+        let fences = &self.attachments.fences;
+        fences.get_or_create(&Outcome { result }).inc();
     }
 
     /// Counts what was seen of a migration. It must come from a fixed set.

@@ -76,6 +76,7 @@ fn the_page_of_a_controller() {
     metrics.attachment_kept("node-loss");
     metrics.attachment_rule_relaxed("same-machine", "warn");
     metrics.attachment_exception();
+    metrics.fence("done");
     metrics.migration("completed");
     metrics.migration_took(Duration::from_secs(20));
     metrics.active_migrations(1);

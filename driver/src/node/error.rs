@@ -90,6 +90,18 @@ pub(crate) enum NodeError {
         #[source]
         source: Box<NodeError>,
     },
+    /// A session that the device should have ended.
+    #[error(
+        "volume {id} was offered anew as {now} since another node had it, and this node still has a live session as {before}, by which old data could be written; nothing is touched. Restart this node"
+    )]
+    EarlierSession {
+        /// The volume.
+        id: VolumeId,
+        /// Its name before.
+        before: Nqn,
+        /// Its name now.
+        now: Nqn,
+    },
     /// A refusal that came when something was at the target already.
     #[error("publishing at {path:?} was begun and cannot go on; asking again goes on from there")]
     HalfPublished {
@@ -204,6 +216,7 @@ impl Failure for NodeError {
             Self::NotUndone { .. }
             | Self::HalfPublished { .. }
             | Self::StagedStill { .. }
+            | Self::EarlierSession { .. }
             | Self::NotSeen { .. }
             | Self::Unsettled { .. }
             | Self::NotLive { .. }

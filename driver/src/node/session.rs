@@ -23,18 +23,12 @@ pub(super) fn live(seen: Seen, nqn: &Nqn) -> Result<Device, NodeError> {
 }
 
 impl Node {
-    /// The NQN that a context may name: the volume's own. Volumes of the older driver
+    /// The NQN that a context may name: the volume's own, in any epoch. Volumes of the older driver
     /// were made under whatever prefix was set then; their name still ends in the id.
     pub(super) fn verify_nqn(&self, id: &VolumeId, nqn: &Nqn) -> Result<(), NodeError> {
         let ours = self.settings.nqn_prefix.nqn(id);
-        let is_older = || {
-            id.form() == Form::Long
-                && nqn
-                    .as_str()
-                    .strip_suffix(id.as_str())
-                    .is_some_and(|prefix| prefix.ends_with(':'))
-        };
-        if *nqn == ours || is_older() {
+        let is_older = id.form() == Form::Long && nqn.is_of(id);
+        if is_older || nqn.without_epoch(id).as_ref() == Some(&ours) {
             return Ok(());
         }
         Err(NodeError::OtherNqn {
@@ -56,12 +50,7 @@ impl Node {
 
     /// The NQN of a record, verified against the id.
     pub(super) fn recorded_nqn(&self, session: &Session) -> Result<Nqn, NodeError> {
-        let own = session
-            .nqn
-            .as_str()
-            .strip_suffix(session.volume.as_str())
-            .is_some_and(|prefix| prefix.ends_with(':'));
-        if own {
+        if session.nqn.is_of(&session.volume) {
             Ok(session.nqn.clone())
         } else {
             Err(NodeError::OtherNqn {

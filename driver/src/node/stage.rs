@@ -28,6 +28,7 @@ use super::session::live;
 use super::{Node, NodeError};
 
 mod connect;
+mod earlier;
 mod outcome;
 
 /// What NodeStageVolume asks for.
@@ -90,6 +91,7 @@ impl Node {
     pub(crate) async fn stage(&self, request: &StageRequest) -> Result<(), NodeError> {
         self.verify_nqn(&request.id, &request.context.nqn)?;
         let desired = request.desired(&self.settings.identity.nqn)?;
+        self.leave_earlier(request).await?;
         let mut budget = Budget::new();
         let outcome = match self.settle(request, &desired, &mut budget).await {
             Ok(device) => self.mark_staged(request, &device).await,

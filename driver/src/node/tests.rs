@@ -24,6 +24,7 @@ mod expand;
 mod faults;
 mod identity;
 mod publish;
+mod renewed;
 mod round_trip;
 mod stage;
 mod stats;
@@ -145,6 +146,7 @@ impl Lab {
                 size: Some(SIZE),
                 first_used: None,
                 format_override: None,
+                nqn: None,
             },
             again: false,
         }

@@ -178,6 +178,7 @@ fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
         nvme_address: sim.address().ip(),
         nvme_port: 4420,
         modes: rds_csi_core::attachment::Modes::default(),
+        fencing: rds_csi_core::attachment::Fencing::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     }

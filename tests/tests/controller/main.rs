@@ -12,6 +12,7 @@ mod cluster;
 mod cuts;
 mod devices;
 mod evacuation;
+mod fence;
 mod fields;
 mod foreign;
 mod harness;

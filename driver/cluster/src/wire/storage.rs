@@ -105,14 +105,23 @@ struct AttachmentSource {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(in super::super) struct AttachmentStatus {
     attached: bool,
+    /// CSI's publish context.
+    attachment_metadata: Option<BTreeMap<String, String>>,
 }
 
 impl Spec for AttachmentSpec {
     type Kind = k8s_openapi::api::storage::v1::VolumeAttachment;
     type Status = AttachmentStatus;
+}
+
+impl Object<AttachmentSpec> {
+    /// What the node is told of the attachment under a key of the publish context.
+    pub(in super::super) fn told(&self, key: &str) -> Option<String> {
+        self.status.attachment_metadata.as_ref()?.get(key).cloned()
+    }
 }
 
 impl From<Object<AttachmentSpec>> for VolumeAttachment {

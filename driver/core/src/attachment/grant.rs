@@ -13,8 +13,11 @@
 //! then: a record that is out of date, lost or edited gives nobody a volume that another node
 //! has, nor does it bring an attachment back. A wish that was neither granted nor came true
 //! holds nothing.
+//!
+//! An entry goes when its node is known to have let go. One whose VolumeAttachment went
+//! without that is of a node that may still write: what follows is for [`super::fence`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -69,25 +72,61 @@ pub fn name_on_nodes(id: &VolumeId, driver: &DriverName) -> String {
     format!("kubernetes.io/csi/{driver}^{id}")
 }
 
-/// The UIDs of VolumeAttachments that were granted.
+/// The VolumeAttachments that were granted and not released: their UIDs, and the node of each
+/// where the record says it. Earlier releases wrote UIDs alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Record(BTreeSet<String>);
+pub struct Record(BTreeMap<String, Option<String>>);
 
 impl Record {
-    /// Reads the annotation. Whatever is no UID of a VolumeAttachment counts for nothing,
-    /// so every text is a record.
+    /// Reads the annotation: `UID@NODE`, with commas between. Whatever is no UID of a
+    /// VolumeAttachment counts for nothing, so every text is a record.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let entries = text.split(',').filter(|entry| !entry.is_empty());
-        Self(entries.map(str::to_owned).collect())
+        let entry = |entry: &str| match entry.split_once('@') {
+            Some((uid, node)) => (uid.to_owned(), Some(node.to_owned())),
+            None => (entry.to_owned(), None),
+        };
+        Self(entries.map(entry).collect())
+    }
+
+    /// Whether the VolumeAttachment of this UID was granted.
+    #[must_use]
+    pub fn has(&self, uid: &str) -> bool {
+        self.0.contains_key(uid)
+    }
+
+    /// Every entry: the UID, and the node where it is known.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0
+            .iter()
+            .map(|(uid, node)| (uid.as_str(), node.as_deref()))
+    }
+
+    /// The record without the VolumeAttachment of this UID; `None` if it has none.
+    #[must_use]
+    pub fn without(&self, uid: &str) -> Option<Self> {
+        let mut record = self.clone();
+        record.0.remove(uid)?;
+        Some(record)
+    }
+}
+
+impl<'a> FromIterator<&'a VolumeAttachment> for Record {
+    fn from_iter<T: IntoIterator<Item = &'a VolumeAttachment>>(attachments: T) -> Self {
+        let entry = |found: &VolumeAttachment| (found.uid.clone(), Some(found.node.clone()));
+        Self(attachments.into_iter().map(entry).collect())
     }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, uid) in self.0.iter().enumerate() {
+        for (number, (uid, node)) in self.entries().enumerate() {
             let comma = if number == 0 { "" } else { "," };
-            write!(f, "{comma}{uid}")?;
+            match node {
+                Some(node) => write!(f, "{comma}{uid}@{node}")?,
+                None => write!(f, "{comma}{uid}")?,
+            }
         }
         Ok(())
     }
@@ -113,7 +152,7 @@ impl Observed<'_> {
     pub fn standing(&self) -> Vec<Standing> {
         let standing = |attachment: &VolumeAttachment| Standing {
             attachment: attachment.clone(),
-            granted: self.record.0.contains(&attachment.uid),
+            granted: self.record.has(&attachment.uid),
             leaving_since: None,
             attach_error: None,
         };
@@ -147,24 +186,23 @@ impl Observed<'_> {
     }
 
     /// What makes a yes to `node` hold, once [`super::judge()`] has said it: its attachments
-    /// that stay, beside everything granted that still exists.
+    /// that stay, beside everything granted that was not released.
     #[must_use]
     pub fn grant(&self, node: &str) -> Grant {
-        let Record(granted) = &self.record;
-        let is_granted = |attachment: &&VolumeAttachment| granted.contains(&attachment.uid);
-        let is_own =
-            |attachment: &&VolumeAttachment| attachment.node == node && !attachment.leaving;
-        if self
-            .attachments
-            .iter()
-            .filter(is_own)
-            .all(|own| is_granted(&own))
-        {
+        let mut own = self.attachments_of(node);
+        if own.all(|own| self.record.has(&own.uid)) {
             return Grant::Stands;
         }
-        let stays = |attachment: &&VolumeAttachment| is_granted(attachment) || is_own(attachment);
-        let stays = self.attachments.iter().filter(stays);
-        Grant::Write(Record(stays.map(|found| found.uid.clone()).collect()))
+        let Record(mut entries) = self.record.clone();
+        entries.extend(Record::from_iter(self.attachments_of(node)).0);
+        Grant::Write(Record(entries))
+    }
+
+    /// The attachments of a node that stay.
+    pub(super) fn attachments_of(&self, node: &str) -> impl Iterator<Item = &VolumeAttachment> {
+        self.attachments
+            .iter()
+            .filter(move |found| found.node == node && !found.leaving)
     }
 }
 

@@ -31,6 +31,18 @@ pub enum LetGo {
     Relaxed,
 }
 
+impl LetGo {
+    /// Whether the node is known to have no session by which it may write. Otherwise it is
+    /// for the array to settle: see [`super::fence`].
+    #[must_use]
+    pub const fn is_certain(self) -> bool {
+        match self {
+            Self::NotInUse | Self::NotBegun | Self::CutOff => true,
+            Self::NoNode | Self::Vanished | Self::OutOfService | Self::Relaxed => false,
+        }
+    }
+}
+
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Release {

@@ -119,9 +119,7 @@ fn complete(
     }
     // An export for one host is no volume for whichever node it will be attached to.
     let host = item.allowed_host.as_deref().unwrap_or_default();
-    let offered = item.nqn.as_deref() == Some(desired.nqn.as_str())
-        && item.port == Some(desired.port)
-        && host.is_empty();
+    let offered = is_named(item, desired) && item.port == Some(desired.port) && host.is_empty();
     match (item.exported, offered && !disk.mount_filesystem) {
         (true, true) => Ok(Vec::new()),
         (false, true) => Ok(vec![Step::Export]),
@@ -147,6 +145,12 @@ fn complete(
             format!("{} port {} for any host", desired.nqn, desired.port),
         ),
     }
+}
+
+/// Whether the item has the volume's name, in whichever epoch.
+fn is_named(item: &DiskItem, desired: &Desired) -> bool {
+    let nqn = item.nqn.as_deref().and_then(|nqn| nqn.parse::<Nqn>().ok());
+    nqn.and_then(|nqn| nqn.without_epoch(&desired.id)).as_ref() == Some(&desired.nqn)
 }
 
 /// The size of the wanted volume, if a state read back shows it whole.

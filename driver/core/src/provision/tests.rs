@@ -7,6 +7,7 @@ use crate::appliance::{DiskKind, FileEntry, Step};
 use crate::backing_file::VolumeDirectory;
 use crate::bytes::CapacityRange;
 use crate::kind::{Failure, Kind};
+use crate::nqn::Epoch;
 use crate::volume_name::Owner;
 
 fn cluster() -> ClusterId {
@@ -552,4 +553,75 @@ proptest! {
         let converged = if finally_create { inventory == made() || stray } else { inventory == empty() };
         prop_assert!(converged);
     }
+}
+
+fn state(inventory: &Inventory) -> VolumeState {
+    let desired = desired();
+    VolumeState {
+        item: inventory.item(&desired.id).cloned(),
+        file_exists: inventory.has_file(&desired.directory.file(&desired.id)),
+    }
+}
+
+fn renewal(inventory: &Inventory, uid: &str) -> Result<Renewal, ProvisionError> {
+    renew(
+        &state(inventory),
+        &desired().id,
+        &cluster(),
+        &Epoch::of(uid),
+    )
+}
+
+#[test]
+fn an_export_ends_before_the_volume_has_another_name_and_a_cut_is_completed() {
+    let desired = desired();
+    let steps = renewal(&made(), "uid-1").unwrap().steps;
+    assert_eq!(steps.first(), Some(&Step::Unexport));
+    for cut in 0..=steps.len() {
+        let mut inventory = made();
+        for step in &steps[..cut] {
+            take(&mut inventory, &desired, step);
+        }
+        for step in renewal(&inventory, "uid-1").unwrap().steps {
+            take(&mut inventory, &desired, &step);
+        }
+        let done = renewal(&inventory, "uid-1").unwrap();
+        assert_eq!(done.steps, []);
+        let item = inventory.item(&desired.id).unwrap();
+        assert_eq!(item.nqn.as_deref(), Some(done.nqn.as_str()));
+        assert_eq!(renewed(item, &desired.id), Some(done.nqn));
+        usable(&state(&inventory), &desired.id, &cluster()).unwrap();
+        // It is the volume that was made, for whoever asks to make it.
+        assert_eq!(create(&inventory, &desired, SPACE), Ok(vec![]));
+        assert_eq!(created(&state(&inventory), &desired), Ok(desired.size));
+        // And is offered anew from there.
+        let next = renewal(&inventory, "uid-2").unwrap();
+        assert_eq!(next.steps.len(), 3);
+        assert_eq!(
+            next.nqn.without_epoch(&desired.id),
+            Some(desired.nqn.clone())
+        );
+    }
+}
+
+#[test]
+fn only_a_volume_of_ours_that_is_there_is_offered_anew() {
+    assert_eq!(
+        renewal(&empty(), "uid-1").unwrap_err().kind(),
+        Kind::NotFound
+    );
+    let changed = |change: fn(&mut Inventory)| {
+        let mut inventory = made();
+        change(&mut inventory);
+        renewal(&inventory, "uid-1").unwrap_err().kind()
+    };
+    assert_eq!(changed(|found| found.files.clear()), Kind::Unreachable);
+    let foreign = changed(|found| found.items[0].comment = "mine".into());
+    assert_eq!(foreign, Kind::Exists);
+    let other = changed(|found| found.items[0].nqn = Some("nqn.2000-02.com:pvc-1".into()));
+    assert_eq!(other, Kind::Exists);
+    assert_eq!(
+        renewed(made().item(&desired().id).unwrap(), &desired().id),
+        None
+    );
 }

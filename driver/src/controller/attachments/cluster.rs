@@ -10,15 +10,18 @@ use std::time::Duration;
 use rds_csi_cluster::{
     Cluster, ClusterError, Look, PersistentVolume, Reader, attachments_of, now, observed,
 };
-use rds_csi_core::attachment::grant::{Grant, GrantError};
+use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
 use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
 use rds_csi_core::attachment::{
-    HandOver, Judgement, Modes, Release, Request, Seat, Verdict, release,
+    Fence, Fencing, HandOver, Judgement, Modes, Release, Request, Seat, Verdict, release,
 };
 use rds_csi_core::cluster_id::ClusterId;
+use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, annotation};
+use rds_csi_core::nqn::Epoch;
 use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use super::{Granted, Wanted};
 use crate::controller::error::ControllerError;
@@ -38,8 +41,23 @@ pub(crate) struct InCluster {
     pub(crate) owner: ClusterId,
     /// How strictly the rules are held.
     pub(crate) modes: Modes,
+    /// Whether the array shuts out who may still write.
+    pub(crate) fencing: Fencing,
     /// Who is told.
     pub(crate) reports: Reports,
+}
+
+/// What a decision leaves to be written, and to be done.
+struct Settled {
+    record: Record,
+    /// The epoch that the export must be of first.
+    due: Option<Epoch>,
+}
+
+impl Settled {
+    fn now(record: Record) -> Self {
+        Self { record, due: None }
+    }
 }
 
 impl InCluster {
@@ -82,18 +100,70 @@ impl InCluster {
                 .get(&self.driver.annotation(key))
                 .cloned()
         };
-        match observed.grant(wanted.node) {
-            Grant::Stands => {}
-            Grant::Write(record) => {
-                let key = self.driver.annotation(annotation::GRANTED);
-                let record = record.to_string();
-                self.cluster.annotate(&volume, &key, &record).await?;
-            }
+        let record = observed.record.clone();
+        let granted = match observed.grant(wanted.node) {
+            Grant::Stands => observed,
+            Grant::Write(record) => Observed { record, ..observed },
+        };
+        let Settled {
+            record: settled,
+            due,
+        } = self.settle(wanted, &granted)?;
+        if settled != record {
+            self.write(&volume, &settled).await?;
         }
         Ok(Granted {
             first_used: noted(annotation::FIRST_USED),
             format_override: noted(annotation::FORMAT_OVERRIDE),
+            due,
         })
+    }
+
+    /// What is to be written once the volume is granted, and what is due before it is used.
+    fn settle(
+        &self,
+        wanted: &Wanted<'_>,
+        granted: &Observed<'_>,
+    ) -> Result<Settled, ControllerError> {
+        let fence = granted.fence(wanted.node);
+        if self.fencing != Fencing::Enforce {
+            if let (Fencing::Record, Some(lost)) = (self.fencing, fence.lost()) {
+                let volume = granted.persistent_volume;
+                self.reports.fence_recorded(volume, wanted.node, lost);
+            }
+            return Ok(Settled::now(granted.pruned()));
+        }
+        Ok(match fence {
+            Fence::Clear => Settled::now(granted.record.clone()),
+            Fence::Clean(record) => Settled::now(record),
+            Fence::Due {
+                epoch,
+                record,
+                lost,
+            } if wanted.renewed == Some(&epoch) => {
+                let volume = granted.persistent_volume;
+                self.reports.fenced(volume, wanted.node, &lost);
+                Settled::now(record)
+            }
+            Fence::Due { epoch, .. } => Settled {
+                record: granted.record.clone(),
+                due: Some(epoch),
+            },
+            Fence::InUse { lost } => {
+                self.reports.not_fenced(granted.persistent_volume, &lost);
+                Settled::now(granted.record.clone())
+            }
+            Fence::Underway { node } => {
+                let id = wanted.id.clone();
+                return Err(ControllerError::FenceUnderway { id, node });
+            }
+        })
+    }
+
+    async fn write(&self, volume: &PersistentVolume, record: &Record) -> Result<(), ClusterError> {
+        let key = self.driver.annotation(annotation::GRANTED);
+        let record = record.to_string();
+        self.cluster.annotate(volume, &key, &record).await
     }
 
     async fn judge(
@@ -144,7 +214,13 @@ impl InCluster {
             let (id, node) = (id.clone(), node.to_owned());
             match released {
                 Release::LetGo(why) => {
-                    tracing::info!(volume_id = %id, node, ?why, "the node has let go");
+                    info!(volume_id = %id, node, ?why, "the node has let go");
+                    if why.is_certain()
+                        && let Err(failed) = self.forget(&id, &node).await
+                    {
+                        // It is fenced off needlessly when the volume is next attached.
+                        warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
+                    }
                     Ok(())
                 }
                 Release::Keep(source) => {
@@ -158,23 +234,52 @@ impl InCluster {
         .await
     }
 
+    /// Takes an attachment out of the record, as its node has let go.
+    async fn forget(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
+        let mut outcome = Ok(());
+        for _ in 0..ATTEMPTS {
+            let Some((attachment, volume)) = self.attachment(id, node).await? else {
+                return Ok(());
+            };
+            let observed = observed(&self.driver, &volume, &[]);
+            let Some(record) = observed.record.without(&attachment.uid) else {
+                return Ok(());
+            };
+            outcome = self.write(&volume, &record).await;
+            if !matches!(outcome, Err(ClusterError::Changed { .. })) {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// The volume by its attachment to a node; nothing is known of one without.
     async fn attached(&self, id: &VolumeId, node: &str) -> Result<Volume, ClusterError> {
+        let found = self.attachment(id, node).await?;
+        Ok(found.map_or_else(Volume::default, |(_, volume)| {
+            rds_csi_cluster::volume(&volume, &self.driver)
+        }))
+    }
+
+    /// The attachment of a volume to a node, and the PersistentVolume that it names.
+    async fn attachment(
+        &self,
+        id: &VolumeId,
+        node: &str,
+    ) -> Result<Option<(VolumeAttachment, PersistentVolume)>, ClusterError> {
         let attachments = self.cluster.volume_attachments().await?;
         let found = attachments
-            .iter()
-            .find(|found| found.node == node && found.is_named_after(id, &self.driver));
+            .into_iter()
+            .find(|found| found.node == node && self.is_of(id, found));
         let Some(found) = found else {
-            return Ok(Volume::default());
+            return Ok(None);
         };
         let volume = self
             .cluster
             .persistent_volume(&found.persistent_volume)
             .await?;
         let volume = volume.filter(|volume| volume.is_of(id, &self.driver));
-        Ok(volume.map_or_else(Volume::default, |volume| {
-            rds_csi_cluster::volume(&volume, &self.driver)
-        }))
+        Ok(volume.map(|volume| (found, volume)))
     }
 
     /// For which live migration two nodes have the volume of this PersistentVolume, if for
@@ -218,13 +323,19 @@ impl InCluster {
         Ok(volume.await?.filter(is_it))
     }
 
+    /// Whether an attachment is of a volume, by its own name or by that of its
+    /// PersistentVolume.
+    fn is_of(&self, id: &VolumeId, attachment: &VolumeAttachment) -> bool {
+        attachment.is_named_after(id, &self.driver)
+            || VolumeId::for_name(&self.owner, &attachment.persistent_volume) == *id
+    }
+
     /// See [`super::Attachments::nodes`].
     pub(crate) async fn nodes(&self, id: &VolumeId) -> Result<Vec<String>, ControllerError> {
         let attachments = self.cluster.volume_attachments().await?;
-        let of_it = attachments.into_iter().filter(|attachment| {
-            attachment.is_named_after(id, &self.driver)
-                || VolumeId::for_name(&self.owner, &attachment.persistent_volume) == *id
-        });
+        let of_it = attachments
+            .into_iter()
+            .filter(|attachment| self.is_of(id, attachment));
         Ok(of_it.map(|attachment| attachment.node).collect())
     }
 }

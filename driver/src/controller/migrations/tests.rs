@@ -39,6 +39,7 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
         driver: "rds.csi.srvlab.io".parse().unwrap(),
         owner: "lab".parse().unwrap(),
         modes: Modes::default(),
+        fencing: rds_csi_core::attachment::Fencing::default(),
         reports,
     };
     (cluster, driver, events)

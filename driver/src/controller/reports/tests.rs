@@ -1,6 +1,7 @@
 //! Refusals and migrations, as people and monitoring learn of them.
 
 use rds_csi_cluster::fake::FakeCluster;
+use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::{Mode, Object};
 use rds_csi_core::names::event::OF_CONTROLLER;
 
@@ -90,6 +91,13 @@ async fn every_event_is_posted_and_every_number_moves() {
         reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
         reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
         reports.kept(&denial(Rule::NodeLoss));
+        let lost = [Lost {
+            attachment: "uid-a".to_owned(),
+            node: Some("a".to_owned()),
+        }];
+        reports.fenced("pv", "b", &lost);
+        reports.fence_recorded("pv", "b", &lost);
+        reports.not_fenced("pv", &lost);
         for change in [
             Change::Started,
             Change::TakesLong { after },
@@ -109,7 +117,7 @@ async fn every_event_is_posted_and_every_number_moves() {
     }
     assert_eq!(
         posted.len(),
-        6,
+        8,
         "an audited rule is only counted: {posted:?}"
     );
     for line in [
@@ -118,6 +126,9 @@ async fn every_event_is_posted_and_every_number_moves() {
         "attachment_rules_relaxed_total{rule=\"same-machine\",mode=\"warn\"} 1",
         "attachment_rules_relaxed_total{rule=\"same-machine\",mode=\"audit\"} 1",
         "attachment_detach_refused_total{rule=\"node-loss\"} 1",
+        "attachment_fences_total{result=\"done\"} 1",
+        "attachment_fences_total{result=\"recorded\"} 1",
+        "attachment_fences_total{result=\"in_use\"} 1",
         "migration_migrations_total{result=\"started\"} 1",
         "migration_migrations_total{result=\"long\"} 1",
         "migration_migrations_total{result=\"completed\"} 1",

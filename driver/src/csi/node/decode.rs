@@ -9,6 +9,8 @@ use csi_proto::v1::{
 use rds_csi_core::context::{ContextError, PublishContext, VolumeContext};
 use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::names::parameter::KUBERNETES_PREFIX;
+use rds_csi_core::names::publish::NQN;
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
 
 use crate::csi::convert::{FieldError, access, capacity_range, ordered, required};
@@ -82,14 +84,36 @@ pub(super) fn path(field: &'static str, text: &str) -> Result<PathBuf, FieldErro
 }
 
 pub(super) fn stage(request: &NodeStageVolumeRequest) -> Result<StageRequest, RequestError> {
+    let id = required("volume_id", &request.volume_id)?;
+    let staging = path("staging_target_path", &request.staging_target_path)?;
+    let access = access(request.volume_capability.as_ref())?;
+    let mut context = VolumeContext::parse(&ordered(&request.volume_context))?;
+    let publish = PublishContext::parse(&ordered(&request.publish_context))?;
+    context.nqn = current(&id, context.nqn, publish.nqn.as_ref())?;
     Ok(StageRequest {
-        id: required("volume_id", &request.volume_id)?,
-        staging: path("staging_target_path", &request.staging_target_path)?,
-        access: access(request.volume_capability.as_ref())?,
-        context: VolumeContext::parse(&ordered(&request.volume_context))?,
-        publish: PublishContext::parse(&ordered(&request.publish_context))?,
+        id,
+        staging,
+        access,
+        context,
+        publish,
         again: false,
     })
+}
+
+/// The name under which the volume is offered now: that of the attachment, if it is one of
+/// the volume that was made under the other.
+fn current(id: &VolumeId, made: Nqn, now: Option<&Nqn>) -> Result<Nqn, RequestError> {
+    let Some(now) = now else {
+        return Ok(made);
+    };
+    if now.without_epoch(id) != made.without_epoch(id) {
+        return Err(FieldError::Invalid {
+            field: "publish_context",
+            reason: format!("{NQN} is {now}, which is no name of the volume {made}"),
+        }
+        .into());
+    }
+    Ok(now.clone())
 }
 
 pub(super) fn publish(request: &NodePublishVolumeRequest) -> Result<PublishRequest, RequestError> {
@@ -105,7 +129,9 @@ pub(super) fn publish(request: &NodePublishVolumeRequest) -> Result<PublishReque
     let nqn = if context.is_empty() {
         None
     } else {
-        Some(VolumeContext::parse(&context)?.nqn)
+        let made = VolumeContext::parse(&context)?.nqn;
+        let publish = PublishContext::parse(&ordered(&request.publish_context))?;
+        Some(current(&id, made, publish.nqn.as_ref())?)
     };
     Ok(PublishRequest {
         id,

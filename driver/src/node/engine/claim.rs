@@ -21,7 +21,13 @@ pub(super) const TAKEN: &str = "the cluster has no VolumeAttachment of it to thi
 pub(super) async fn holding(cluster: &dyn NodeCluster, session: &Session) -> Holding {
     match cluster.attachment(&session.volume).await {
         Ok(None) => Holding::Gone,
-        Ok(Some(attachment)) if attachment.attached && !attachment.leaving => Holding::Ours,
+        Ok(Some(held)) if held.attachment.attached && !held.attachment.leaving => {
+            if held.is_of(&session.volume, &session.nqn) {
+                Holding::Ours
+            } else {
+                Holding::Gone
+            }
+        }
         // On its way: nobody else has it before it is gone, or the other way round.
         Ok(Some(_)) | Err(_) => Holding::Unknown,
     }

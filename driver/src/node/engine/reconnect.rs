@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rds_csi_cluster::NodeCluster;
+use rds_csi_cluster::{Held, NodeCluster};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nvme::Target;
 use rds_csi_host::nvme::ConnectError;
@@ -98,7 +98,10 @@ pub(super) async fn entitled(
     let Some(cluster) = cluster else {
         return Ok(());
     };
-    match cluster.attachment(&session.volume).await {
+    let held = cluster.attachment(&session.volume).await;
+    let is_of_another = |held: &Held| !held.is_of(&session.volume, &session.nqn);
+    let is_renewed = matches!(&held, Ok(Some(held)) if is_of_another(held));
+    match held.map(|held| held.map(|held| held.attachment)) {
         Ok(Some(attachment)) if attachment.leaving => Err(format!(
             "VolumeAttachment {} is being deleted, so the volume is left alone",
             attachment.name
@@ -106,6 +109,10 @@ pub(super) async fn entitled(
         // A wish alone: the volume was taken from this node, and another one may have it.
         Ok(Some(attachment)) if !attachment.attached => Err(format!(
             "VolumeAttachment {} is not attached, so another node may have the volume; it is left alone",
+            attachment.name
+        )),
+        Ok(Some(attachment)) if is_renewed => Err(format!(
+            "another node had the volume since, and VolumeAttachment {} has it offered anew under another name; this session of before is left alone",
             attachment.name
         )),
         Ok(Some(_)) => Ok(()),

@@ -255,6 +255,7 @@ impl<'a> Volume<'a> {
                 size: Some(self.staging.size),
                 first_used: Some(since.to_string()),
                 format_override: None,
+                nqn: None,
             },
             again: true,
         };

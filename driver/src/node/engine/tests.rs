@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rds_csi_cluster::{ClusterError, Notice};
+use rds_csi_cluster::{ClusterError, Held, Notice};
 use rds_csi_core::attachment::grant::VolumeAttachment;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::FsType;
@@ -31,6 +31,8 @@ mod unseen;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Says {
     Attached,
+    /// Attached, and offered anew since it was staged.
+    Renewed,
     Wished,
     Leaving,
     Absent,
@@ -80,12 +82,12 @@ impl Told {
     }
 }
 
+/// What the name of a volume starts with that was offered anew.
+const RENEWED: &str = "nqn.2000-02.com.mikrotik:epoch-0123456789ab:";
+
 #[async_trait]
 impl NodeCluster for Told {
-    async fn attachment(
-        &self,
-        volume: &VolumeId,
-    ) -> Result<Option<VolumeAttachment>, ClusterError> {
+    async fn attachment(&self, volume: &VolumeId) -> Result<Option<Held>, ClusterError> {
         {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             *asked = (asked.0 + 1, true);
@@ -100,7 +102,10 @@ impl NodeCluster for Told {
             leaving: says == Says::Leaving,
         };
         match says {
-            Says::Attached | Says::Wished | Says::Leaving => Ok(Some(attachment)),
+            Says::Attached | Says::Renewed | Says::Wished | Says::Leaving => Ok(Some(Held {
+                attachment,
+                nqn: (says == Says::Renewed).then(|| format!("{RENEWED}{volume}")),
+            })),
             Says::Absent => Ok(None),
             Says::Nothing => Err(ClusterError::Failed {
                 call: "get volumeattachments",

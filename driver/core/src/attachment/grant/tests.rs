@@ -1,6 +1,8 @@
 //! The rule for every cluster that a test can think of, and the protocol around it for
 //! every order of reads, writes, crashes and deletions.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -97,9 +99,9 @@ fn write(record: &str) -> Result<Grant, No> {
 #[test]
 fn of_two_wishes_that_nobody_answered_yet_the_first_asked_wins_whichever_it_is() {
     let both = [wish("a"), wish("b")];
-    assert_eq!(ask(&both, "", false, "a"), write("uid-a"));
-    assert_eq!(ask(&both, "", false, "b"), write("uid-b"));
-    let denial = denied(ask(&both, "uid-b", false, "a"));
+    assert_eq!(ask(&both, "", false, "a"), write("uid-a@a"));
+    assert_eq!(ask(&both, "", false, "b"), write("uid-b@b"));
+    let denial = denied(ask(&both, "uid-b@b", false, "a"));
     assert_eq!(denial.rule, Rule::SingleNode);
     assert_eq!(denial.object.name, "va-b");
     assert_eq!(ask(&both, "uid-b", false, "b"), Ok(Grant::Stands));
@@ -115,20 +117,21 @@ fn an_attachment_that_came_true_counts_without_a_record() {
 }
 
 #[test]
-fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_cleaned() {
-    assert_eq!(ask(&[wish("b")], "uid-a,old", false, "b"), write("uid-b"));
+fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_kept() {
+    let asked = ask(&[wish("b")], "uid-a@a,old", false, "b");
+    assert_eq!(asked, write("uid-a@a,old,uid-b@b"));
     let another_of_the_same_name = VolumeAttachment {
         uid: "uid-2".into(),
         ..wish("b")
     };
     let asked = ask(&[another_of_the_same_name], "uid-b", false, "b");
-    assert_eq!(asked, write("uid-2"));
+    assert_eq!(asked, write("uid-b,uid-2@b"));
 }
 
 #[test]
 fn a_shared_block_volume_goes_to_two_and_no_third() {
     let all = [wish("a"), wish("b"), wish("c")];
-    assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a,uid-b"));
+    assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a,uid-b@b"));
     let denial = denied(ask(&all, "uid-a,uid-b", true, "c"));
     assert_eq!(denial.rule, Rule::TwoNodes);
     assert!(denial.why.contains("nodes a and b"), "{denial}");
@@ -158,7 +161,7 @@ fn a_node_without_a_lasting_wish_gets_nothing() {
             ..wish("a")
         },
     ];
-    assert_eq!(ask(&remade, "uid-a", false, "a"), write("uid-2,uid-a"));
+    assert_eq!(ask(&remade, "uid-a", false, "a"), write("uid-2@a,uid-a"));
 }
 
 #[test]
@@ -354,8 +357,14 @@ proptest! {
     }
 
     #[test]
-    fn a_record_reads_back(uids in proptest::collection::btree_set("[0-9a-f-]{1,36}", 0..4)) {
-        let record = Record(uids);
+    fn a_record_reads_back(
+        entries in proptest::collection::btree_map(
+            "[0-9a-f-]{1,36}",
+            proptest::option::of("[a-z0-9.-]{0,20}"),
+            0..4,
+        ),
+    ) {
+        let record = Record(entries);
         prop_assert_eq!(Record::parse(&record.to_string()), record);
     }
 }

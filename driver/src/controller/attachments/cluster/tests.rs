@@ -49,6 +49,7 @@ fn process(cluster: &Arc<FakeCluster>) -> InCluster {
         driver: DriverName::default(),
         owner: "lab".parse().unwrap(),
         modes: Modes::default(),
+        fencing: Fencing::Enforce,
         reports: Reports::new(Metrics::new("controller", Vec::new())).0,
     }
 }
@@ -67,6 +68,7 @@ async fn ask_as(
             node,
             access: &Access::block(mode).unwrap(),
             read_only: false,
+            renewed: None,
         })
         .await
 }
@@ -75,6 +77,7 @@ async fn ask(process: &InCluster, node: &str) -> Result<Granted, ControllerError
     ask_as(process, Some(PV), node, AccessMode::SingleNodeWriter).await
 }
 
+mod fence;
 mod release;
 mod second;
 

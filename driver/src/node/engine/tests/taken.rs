@@ -30,6 +30,25 @@ async fn what_was_taken_while_the_kernel_connects_it_is_given_up() {
     }
 }
 
+/// This node has it, but another one had it in between and may have written.
+#[tokio::test(start_paused = true)]
+async fn a_session_of_before_the_volume_was_offered_anew_is_given_up() {
+    let lab = published(EXT4).await;
+    let cluster = Told::new(Says::Attached);
+    beside(&lab, &cluster, async {
+        seconds(5).await;
+        cluster.say(Says::Renewed);
+        lab.host.set_state(&lab.nqn, &ControllerState::Connecting);
+        seconds(45).await;
+        assert!(!lab.host.connected().contains(lab.nqn.as_str()));
+        seconds(600).await;
+        assert!(!lab.host.connected().contains(lab.nqn.as_str()));
+        let told = cluster.message(event::RECOVERY_FAILED);
+        assert!(told.contains("offered anew"), "{told}");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_answer_and_no_certain_one_gives_anything_up() {
     for says in [Says::Nothing, Says::Leaving, Says::Wished, Says::Attached] {

@@ -1,0 +1,194 @@
+//! Fencing at the array: how a node that may still write loses a volume for good.
+//!
+//! A VolumeAttachment may go although nobody knows that its node has let go: a person said
+//! that its machine is off, or removed the node, or the attachment itself. If the machine
+//! runs on all the same, its kernel has a session, or waits for the device to open one again.
+//! So before the next node gets the volume, the export is ended and offered anew under a name
+//! of another [`Epoch`]: every session ends with the old export, and whoever was not told the
+//! new name cannot connect.
+//!
+//! That needs nothing but what is documented of RouterOS, and the device's own order of
+//! events. It is never done while another node has the volume, as its session would end, too:
+//! a live migration goes on, and what is left of the lost node is settled when the volume is
+//! next attached to one node alone. And it is never done to the node itself that the entry
+//! is of: its kernel is one, and a pod may be running on the session.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::grant::{Observed, Record};
+use crate::kind::{Failure, Kind};
+use crate::nqn::Epoch;
+
+/// Whether the array fences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fencing {
+    /// Nothing is done.
+    Off,
+    /// What would be done is told and counted.
+    Record,
+    /// A volume is not attached to the next node before the lost one is shut out.
+    #[default]
+    Enforce,
+}
+
+impl Fencing {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Record, Self::Enforce];
+
+    /// Its name in flags.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Record => "record",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+impl fmt::Display for Fencing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no mode of fencing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("fencing {0:?} is unknown: off, record or enforce")]
+pub struct FencingError(String);
+
+impl Failure for FencingError {
+    fn kind(&self) -> Kind {
+        Kind::Invalid
+    }
+}
+
+impl FromStr for Fencing {
+    type Err = FencingError;
+
+    fn from_str(text: &str) -> Result<Self, FencingError> {
+        let found = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
+        found.ok_or_else(|| FencingError(text.chars().take(32).collect()))
+    }
+}
+
+/// What is to be done about nodes that a volume was taken from and that may still write,
+/// before another one may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fence {
+    /// Nothing: there are none.
+    Clear,
+    /// The record is to be cleaned of what needs no fence: entries of the node itself.
+    Clean(Record),
+    /// The export is to begin this epoch; then this record is to be written.
+    Due {
+        /// The epoch.
+        epoch: Epoch,
+        /// The record without the lost nodes.
+        record: Record,
+        /// Who is shut out.
+        lost: Vec<Lost>,
+    },
+    /// Another node is on the export, which therefore cannot be ended.
+    InUse {
+        /// Who would be shut out.
+        lost: Vec<Lost>,
+    },
+    /// Another node was granted the volume and is to be waited for: shutting the lost one
+    /// out is on its way.
+    Underway {
+        /// The other node.
+        node: String,
+    },
+}
+
+impl Fence {
+    /// Who would be shut out, where somebody would.
+    #[must_use]
+    pub fn lost(&self) -> Option<&[Lost]> {
+        match self {
+            Self::Due { lost, .. } | Self::InUse { lost } => Some(lost),
+            Self::Clear | Self::Clean(_) | Self::Underway { .. } => None,
+        }
+    }
+}
+
+/// Who had a volume and was never known to let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The UID of the VolumeAttachment that is gone.
+    pub attachment: String,
+    /// The node, where the record says it.
+    pub node: Option<String>,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "node {node}"),
+            None => write!(f, "the node of VolumeAttachment {}", self.attachment),
+        }
+    }
+}
+
+impl Observed<'_> {
+    /// What is due before `node`, to which the volume was granted in this record, may use it.
+    /// Once it is done and its record written, nothing is due any more.
+    #[must_use]
+    pub fn fence(&self, node: &str) -> Fence {
+        let gone = self.gone();
+        let is_elsewhere = |lost: &&Lost| lost.node.as_deref() != Some(node);
+        let lost: Vec<Lost> = gone.iter().filter(is_elsewhere).cloned().collect();
+        if gone.is_empty() {
+            return Fence::Clear;
+        }
+        let record = self.without(&gone);
+        if lost.is_empty() {
+            return Fence::Clean(record);
+        }
+        let standing = self.standing();
+        let mut others = standing
+            .iter()
+            .filter(|found| found.attachment.node != node && found.holds());
+        if let Some(other) = others.find(|other| !other.attachment.attached) {
+            let node = other.attachment.node.clone();
+            return Fence::Underway { node };
+        }
+        let is_used = standing.iter().any(|found| found.attachment.attached);
+        match self.attachments_of(node).next() {
+            Some(own) if !is_used => Fence::Due {
+                epoch: Epoch::of(&own.uid),
+                record,
+                lost,
+            },
+            Some(_) | None => Fence::InUse { lost },
+        }
+    }
+
+    /// The record without what is of no attachment any more.
+    #[must_use]
+    pub fn pruned(&self) -> Record {
+        self.without(&self.gone())
+    }
+
+    fn gone(&self) -> Vec<Lost> {
+        let is_gone = |uid: &str| self.attachments.iter().all(|found| found.uid != uid);
+        let entries = self.record.entries();
+        let gone = entries.filter(|(uid, _)| is_gone(uid));
+        gone.map(|(uid, node)| Lost {
+            attachment: uid.to_owned(),
+            node: node.map(str::to_owned),
+        })
+        .collect()
+    }
+
+    fn without(&self, gone: &[Lost]) -> Record {
+        gone.iter().fold(self.record.clone(), |record, lost| {
+            record.without(&lost.attachment).unwrap_or(record)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

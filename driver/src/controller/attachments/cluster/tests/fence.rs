@@ -1,0 +1,134 @@
+//! Who went without letting go, as the record and the attachments show it.
+
+use rds_csi_core::attachment::grant::attachment_name;
+use rds_csi_core::attachment::observation::Node;
+use rds_csi_core::names::event;
+use rstest::rstest;
+
+use super::*;
+
+/// A volume that node `a` has had granted.
+async fn granted() -> (Arc<FakeCluster>, InCluster) {
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.put(volume(PV));
+    let driver = process(&cluster);
+    wish(&cluster, "a");
+    assert_eq!(ask(&driver, "a").await.unwrap().due, None);
+    cluster.attach("a");
+    (cluster, driver)
+}
+
+fn wish(cluster: &FakeCluster, node: &str) {
+    let name = attachment_name(&id(), &DriverName::default(), node);
+    cluster.wish(&name, node, PV);
+}
+
+fn node(ready: bool, out_of_service: bool) -> Option<Node> {
+    Some(Node {
+        ready,
+        out_of_service,
+        ..Node::default()
+    })
+}
+
+fn record(cluster: &FakeCluster) -> Record {
+    Record::parse(&cluster.annotation(PV, GRANTED).unwrap())
+}
+
+async fn ask_renewed(driver: &InCluster, node: &str, epoch: &Epoch) -> Granted {
+    let wanted = Wanted {
+        id: &id(),
+        made_for: Some(&PV.parse().unwrap()),
+        node,
+        access: &Access::block(AccessMode::SingleNodeWriter).unwrap(),
+        read_only: false,
+        renewed: Some(epoch),
+    };
+    driver.attach(&wanted).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_was_seen_to_let_go_is_not_shut_out() {
+    let (cluster, driver) = granted().await;
+    cluster.node_is("a", node(true, false));
+    driver.release(&id(), "a").await.unwrap();
+    assert_eq!(record(&cluster), Record::default());
+    cluster.delete("a");
+    wish(&cluster, "b");
+    assert_eq!(ask(&driver, "b").await.unwrap().due, None);
+}
+
+#[rstest]
+#[case::its_machine_was_said_to_be_off(node(false, true))]
+#[case::its_node_was_removed(None)]
+#[tokio::test]
+async fn who_was_not_is_shut_out_before_the_next_one_and_once(#[case] lost: Option<Node>) {
+    let (cluster, driver) = granted().await;
+    cluster.node_is("a", lost);
+    driver.release(&id(), "a").await.unwrap();
+    cluster.delete("a");
+    wish(&cluster, "b");
+    let due = ask(&driver, "b").await.unwrap().due.unwrap();
+    // Whoever asks again, in whichever process, is told the same until it is done.
+    assert_eq!(
+        ask(&process(&cluster), "b").await.unwrap().due.as_ref(),
+        Some(&due)
+    );
+    assert_eq!(ask_renewed(&driver, "b", &due).await.due, None);
+    assert_eq!(ask(&driver, "b").await.unwrap().due, None);
+    assert_eq!(record(&cluster).entries().count(), 1);
+}
+
+/// Nobody asked to release it: the attachment was removed by hand.
+#[tokio::test]
+async fn an_attachment_that_only_vanished_is_one_that_did_not_let_go() {
+    let (cluster, driver) = granted().await;
+    cluster.delete("a");
+    wish(&cluster, "b");
+    assert!(ask(&driver, "b").await.unwrap().due.is_some());
+    // The node itself has nothing to fear, and a pod may be running there.
+    cluster.delete("b");
+    let (cluster, driver) = granted().await;
+    cluster.delete("a");
+    wish(&cluster, "a");
+    assert_eq!(ask(&driver, "a").await.unwrap().due, None);
+}
+
+#[tokio::test]
+async fn what_is_only_recorded_is_told_and_what_is_off_is_not() {
+    for fencing in [Fencing::Record, Fencing::Off] {
+        let (cluster, driver) = granted().await;
+        let (reports, mut events) = Reports::new(Metrics::new("controller", Vec::new()));
+        let driver = InCluster {
+            fencing,
+            reports,
+            ..driver
+        };
+        cluster.delete("a");
+        wish(&cluster, "b");
+        for _ in 0..2 {
+            assert_eq!(ask(&driver, "b").await.unwrap().due, None);
+        }
+        assert_eq!(record(&cluster).entries().count(), 1);
+        drop(driver);
+        let told = events.next().await.map(|(_, notice)| notice);
+        match fencing {
+            Fencing::Record => {
+                let notice = told.unwrap();
+                assert_eq!(notice.reason, event::ATTACHMENT_FENCED);
+                assert!(notice.message.contains("node a had"), "{}", notice.message);
+                assert!(events.next().await.is_none(), "told once");
+            }
+            _ => assert!(told.is_none(), "{told:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_noted_is_one_all_the_same() {
+    let (cluster, driver) = granted().await;
+    cluster.node_is("a", node(true, false));
+    cluster.overtake(10);
+    driver.release(&id(), "a").await.unwrap();
+    assert_eq!(record(&cluster).entries().count(), 1);
+}

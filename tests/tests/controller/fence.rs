@@ -1,0 +1,175 @@
+//! A node that was never known to let go of a volume is shut out at the device before
+//! another one gets it.
+
+use csi_proto::v1::volume_capability::access_mode::Mode;
+use rds_csi_core::attachment::Fencing;
+use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::volume::{Claim, PublishContext, Volume};
+use rds_sim::Fault;
+use rds_sim::fault::{Harm, Moment};
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::cluster::{node, provision, setup, start, wish};
+use crate::harness::{World, code};
+use crate::migration::{launch, machine, migration};
+
+const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
+const TAINT: &str = "node.kubernetes.io/out-of-service";
+
+/// What the device offers the one volume as, if it does.
+fn offered(world: &World) -> Option<String> {
+    let items = world.items();
+    let file = items[0].file().unwrap();
+    file.export.then(|| items[0].nqn().unwrap())
+}
+
+/// The attach-detach controller wants the volume on a node, and what comes of it is saved.
+async fn attach(
+    api: &FakeApiServer,
+    world: &World,
+    volume: &Volume,
+    node: &str,
+) -> Result<PublishContext, Status> {
+    let name = format!("va-{node}");
+    if api.get("volumeattachments", &name).is_none() {
+        wish(api, NAME, &name, node);
+    }
+    let context = volume.attach(&world.plugin, node).await?;
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": name},
+        "status": {"attached": true}}),
+    );
+    Ok(context)
+}
+
+/// A volume that `node-a` has, of which a person then says that its machine is off.
+async fn lost(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
+    let volume = provision(api, world, claim).await;
+    node(api, "node-a", true);
+    node(api, "node-b", true);
+    let context = attach(api, world, &volume, "node-a").await.unwrap();
+    assert_eq!(
+        context.get("nqn"),
+        None,
+        "it is what the volume context says"
+    );
+    give_up(api, world, &volume, "node-a").await;
+    volume
+}
+
+async fn give_up(api: &FakeApiServer, world: &World, volume: &Volume, name: &str) {
+    node(api, name, false);
+    api.put(&json!({"kind": "Node", "metadata": {"name": name},
+        "spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}));
+    volume.detach(&world.plugin, name).await.unwrap();
+    api.delete("volumeattachments", &format!("va-{name}"));
+}
+
+#[tokio::test]
+async fn the_next_node_finds_the_volume_under_a_name_that_the_lost_one_does_not_know() {
+    let (api, world) = start().await;
+    let volume = lost(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
+    let made = offered(&world).unwrap();
+    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+    let now = offered(&world).unwrap();
+    assert_ne!(now, made);
+    assert_eq!(context.get("nqn"), Some(&now));
+    // Asked again it stays, and so it does for whoever gets it in good order.
+    let again = attach(&api, &world, &volume, "node-b").await.unwrap();
+    assert_eq!((again, offered(&world).as_ref()), (context, Some(&now)));
+    volume.detach(&world.plugin, "node-b").await.unwrap();
+    api.delete("volumeattachments", "va-node-b");
+    node(&api, "node-c", true);
+    let context = attach(&api, &world, &volume, "node-c").await.unwrap();
+    assert_eq!(context.get("nqn"), Some(&now));
+    // CreateVolume finds it made.
+    let found = world.create(&volume.claim).await.unwrap();
+    assert_eq!(found.volume.volume_context, volume.volume.volume_context);
+    volume.detach(&world.plugin, "node-c").await.unwrap();
+    api.delete("volumeattachments", "va-node-c");
+    volume.delete(&world.plugin).await.unwrap();
+    world.assert_empty();
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_answer_gives_the_volume_to_nobody_until_it_does() {
+    let (api, mut world) = start().await;
+    let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
+    let mut nodes = ["node-b", "node-a"].iter().cycle();
+    let mut harms = vec![
+        Harm::Cut(Moment::Before),
+        Harm::Cut(Moment::MidAnswer),
+        Harm::Cut(Moment::After),
+        Harm::Garbage,
+    ];
+    harms.extend((0..6).map(|count| Harm::Cut(Moment::AfterStatements(count))));
+    let mut ended = 0;
+    for harm in harms {
+        println!("{harm:?}");
+        let next = nodes.next().unwrap();
+        node(&api, next, true);
+        let before = offered(&world).unwrap();
+        world.inject(Fault::on("nvme-tcp-export=no", harm));
+        let refused = attach(&api, &world, &volume, next).await;
+        assert_eq!(code(refused), Code::Unavailable);
+        ended += usize::from(offered(&world).is_none());
+        // Another process goes on from wherever this one was cut off.
+        world.restart().await;
+        let context = attach(&api, &world, &volume, next).await.unwrap();
+        let now = offered(&world).unwrap();
+        assert_ne!(now, before);
+        assert_eq!(context.get("nqn"), Some(&now));
+        give_up(&api, &world, &volume, next).await;
+    }
+    assert!(ended >= 1, "no cut met an export that had ended");
+}
+
+/// The source of a migration is lost after the hand-over: the target keeps the export that
+/// it is on, and the lost node is shut out when the volume next goes to one node alone.
+#[tokio::test]
+async fn an_export_that_another_node_is_on_is_left_until_it_is_free() {
+    let (api, world) = start().await;
+    api.know_kubevirt(&[
+        "virtualmachineinstances",
+        "virtualmachineinstancemigrations",
+    ]);
+    let claim = Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter);
+    let volume = provision(&api, &world, claim).await;
+    for name in ["node-a", "node-b", "node-c"] {
+        node(&api, name, true);
+    }
+    machine(&api, "vm");
+    launch(&api, "node-a", ("vm", "data"), None);
+    attach(&api, &world, &volume, "node-a").await.unwrap();
+    let made = offered(&world).unwrap();
+    migration(&api, "move", "vm", "Scheduling");
+    launch(&api, "node-b", ("vm", "data"), Some("move-uid"));
+    attach(&api, &world, &volume, "node-b").await.unwrap();
+    migration(&api, "move", "vm", "Succeeded");
+    api.delete("pods", "ns/virt-launcher-vm-node-a");
+    give_up(&api, &world, &volume, "node-a").await;
+    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+    assert_eq!(context.get("nqn"), None);
+    assert_eq!(offered(&world).unwrap(), made, "the target is on it");
+    volume.detach(&world.plugin, "node-b").await.unwrap();
+    api.delete("volumeattachments", "va-node-b");
+    let context = attach(&api, &world, &volume, "node-c").await.unwrap();
+    let now = offered(&world).unwrap();
+    assert_ne!(now, made);
+    assert_eq!(context.get("nqn"), Some(&now));
+}
+
+#[tokio::test]
+async fn without_fencing_the_export_stays_as_it_is() {
+    for fencing in [Fencing::Off, Fencing::Record] {
+        let api = FakeApiServer::start().await.unwrap();
+        let setup = setup(&api).config(move |config| config.fencing = fencing);
+        let world = setup.connected().await;
+        let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
+        let made = offered(&world);
+        let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+        assert_eq!(context.get("nqn"), None);
+        assert_eq!(offered(&world), made);
+    }
+}
