@@ -71,15 +71,20 @@ impl Plugin {
 }
 
 /// The arguments with which `rds-csi-driver` is a controller of the appliance, wherever it
-/// runs: `key` and `socket` are paths there.
+/// runs, that asks a cluster or `none`: `key` and `socket` are paths there.
 #[must_use]
-pub fn controller_arguments(appliance: &Appliance, key: &Path, socket: &Path) -> Vec<String> {
+pub fn controller_arguments(
+    appliance: &Appliance,
+    key: &Path,
+    socket: &Path,
+    cluster: &str,
+) -> Vec<String> {
     let (rds, key) = (appliance.ssh().to_string(), key.display().to_string());
     let endpoint = socket.display().to_string();
     let words = [
         "controller",
         "--cluster",
-        "none",
+        cluster,
         "--cluster-id",
         CLUSTER,
         "--admin-listen",
@@ -114,14 +119,46 @@ impl ControllerProcess {
         appliance: &Appliance,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
-        let socket = lab.directory().join("controller.sock");
-        let mut words = controller_arguments(appliance, appliance.key(), &socket);
+        Self::start_in(lab, appliance, "none", arguments, &[]).await
+    }
+
+    /// [`ControllerProcess::start`] in a cluster that has an API server, of which this is the
+    /// kubeconfig.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn start_asking(
+        lab: &Lab,
+        appliance: &Appliance,
+        kubeconfig: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let path = lab.directory().join("controller.kubeconfig");
+        std::fs::write(&path, kubeconfig)?;
+        let environment = [format!("KUBECONFIG={}", path.display())];
+        Self::start_in(lab, appliance, "kubernetes", arguments, &environment).await
+    }
+
+    async fn start_in(
+        lab: &Lab,
+        appliance: &Appliance,
+        cluster: &str,
+        arguments: &[&str],
+        environment: &[String],
+    ) -> anyhow::Result<Self> {
+        let socket = lab.directory().join(format!("controller-{cluster}.sock"));
+        let mut words = environment.to_vec();
+        words.push(program("rds-csi-driver")?.display().to_string());
+        words.extend(controller_arguments(
+            appliance,
+            appliance.key(),
+            &socket,
+            cluster,
+        ));
         words.extend(arguments.iter().map(|word| (*word).to_owned()));
-        let child = ChildProcess::start(
-            "rds-csi-driver",
-            &words,
-            &lab.directory().join("controller.log"),
-        )?;
+        let log = lab.directory().join("controller.log");
+        let child =
+            ChildProcess::start_at("rds-csi-driver", Path::new("/usr/bin/env"), &words, &log)?;
         let plugin = Plugin::at(&socket);
         child
             .ready("the controller answers", async || {

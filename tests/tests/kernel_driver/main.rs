@@ -17,6 +17,7 @@ mod cycles;
 mod dead;
 mod entitled;
 mod faults;
+mod fenced;
 mod grow;
 mod life;
 mod lookalike;

@@ -158,6 +158,7 @@ async fn start_controller(node: &Guest, appliance: &Appliance) {
         appliance,
         &key,
         Path::new(CONTROLLER_SOCKET),
+        "none",
     ));
     words.extend(["--nodes".to_owned(), NODE.to_owned()]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
