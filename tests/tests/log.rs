@@ -98,6 +98,7 @@ async fn serve(sim: &Sim, directory: &Path, key: &str) -> Controller {
         nvme_address: sim.address().ip(),
         nvme_port: 4420,
         modes: rds_csi_core::attachment::Modes::default(),
+        fencing: rds_csi_core::attachment::Fencing::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     };

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use rds_csi_cluster::{NodeApiServer, NodeCluster as _, Notice, Severity};
+use rds_csi_cluster::{Held, NodeApiServer, NodeCluster as _, Notice, Severity};
 use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_core::names::{DriverName, event};
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use serde_json::json;

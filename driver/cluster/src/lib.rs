@@ -12,12 +12,12 @@
 //!
 //! | API group | resource | verbs | for |
 //! |---|---|---|---|
-//! | core | `persistentvolumes` | `get` | each ControllerPublishVolume |
+//! | core | `persistentvolumes` | `get` | each ControllerPublishVolume and ControllerUnpublishVolume |
 //! | core | `persistentvolumes` | `patch` | the annotations of [`rds_csi_core::names::annotation`] |
 //! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
 //! | core | `pods` | `list`, `watch` | seeing the first use; who uses a volume that two nodes want |
 //! | core | `nodes` | `get` | whether a node may still write: each ControllerUnpublishVolume, and a second attachment |
-//! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume and DeleteVolume, readiness |
+//! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume, ControllerUnpublishVolume and DeleteVolume, readiness |
 //! | `kubevirt.io` | `virtualmachineinstances` | `list` | a second attachment, where KubeVirt is installed |
 //! | `kubevirt.io` | `virtualmachineinstancemigrations` | `list` | the same |
 //! | `events.k8s.io` | `events` | `create` | telling the owner of a claim |

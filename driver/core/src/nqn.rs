@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::cluster_id::ClusterId;
 use crate::kind::{Failure, Kind};
 use crate::volume_id::VolumeId;
+
+mod epoch;
+
+pub use epoch::Epoch;
 
 /// The prefix of volume NQNs where nothing else is set.
 pub const DEFAULT_NQN_PREFIX: &str = "nqn.2000-02.com.mikrotik:";
@@ -87,59 +90,6 @@ impl Nqn {
     }
 }
 
-/// A part of a volume's NQN that no session of before knows: what is exported under a name
-/// of another epoch, a node that was not told cannot connect.
-///
-/// It follows from the VolumeAttachment that it begins with, so that whoever asks again for
-/// that attachment comes to the same name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Epoch(String);
-
-/// What an epoch starts with.
-const EPOCH: &str = "epoch-";
-/// How many hexadecimal digits follow: as good as never the same twice.
-const EPOCH_DIGITS: usize = 12;
-/// What an epoch adds to a name, with its colon.
-const EPOCH_LENGTH: usize = EPOCH.len() + EPOCH_DIGITS + 1;
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Epoch {
-    /// The epoch that begins with the VolumeAttachment of this UID.
-    #[must_use]
-    pub fn of(attachment_uid: &str) -> Self {
-        let digest = format!("{:x}", Sha256::digest(attachment_uid));
-        Self(format!("{EPOCH}{}", &digest[..EPOCH_DIGITS]))
-    }
-
-    /// A prefix, which ends in a colon, without the epoch at its end.
-    fn strip(prefix: &str) -> &str {
-        let Some(start) = prefix.len().checked_sub(EPOCH_LENGTH) else {
-            return prefix;
-        };
-        let (Some(base), Some(last)) = (prefix.get(..start), prefix.get(start..)) else {
-            return prefix;
-        };
-        let digits = last
-            .strip_prefix(EPOCH)
-            .and_then(|rest| rest.strip_suffix(':'));
-        let is_epoch = digits.is_some_and(|digits| {
-            digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        });
-        if is_epoch && base.ends_with(':') {
-            base
-        } else {
-            prefix
-        }
-    }
-}
-
 /// What volume NQNs start with: everything up to and including the last colon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NqnPrefix(String);
@@ -155,7 +105,7 @@ impl FromStr for NqnPrefix {
 
     /// A valid prefix leaves room for an epoch and the longest volume id, and has no epoch.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let longest = MAX_LENGTH - EPOCH_LENGTH - 40;
+        let longest = MAX_LENGTH - epoch::LENGTH - 40;
         let has_room = text.len() <= longest && Epoch::strip(text) == text;
         if is_nqn(text) && text.ends_with(':') && has_room {
             Ok(Self(text.to_owned()))

@@ -4,6 +4,8 @@
 //! VolumeAttachments, then one write over the version that was read. Nothing is kept
 //! between calls, so several processes decide as one; see [`grant`].
 
+mod release;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +13,15 @@ use rds_csi_cluster::{
     Cluster, ClusterError, Look, PersistentVolume, Reader, attachments_of, now, observed,
 };
 use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
-use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
+use rds_csi_core::attachment::observation::{Unread, VolumeAttachment};
 use rds_csi_core::attachment::{
-    Fence, Fencing, HandOver, Judgement, Modes, Release, Request, Seat, Verdict, release,
+    Fence, Fencing, HandOver, Judgement, Modes, Request, Seat, Verdict,
 };
 use rds_csi_core::cluster_id::ClusterId;
-use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, annotation};
 use rds_csi_core::nqn::Epoch;
 use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 use super::{Granted, Wanted};
 use crate::controller::error::ControllerError;
@@ -193,93 +193,6 @@ impl InCluster {
             }
             Verdict::Unknown(source) => Err(ControllerError::Unjudged { id, node, source }),
         }
-    }
-
-    /// Whether a node may be taken to have let go of a volume: the VolumeAttachment goes
-    /// when this is answered, and another node gets the volume.
-    pub(crate) async fn release(&self, id: &VolumeId, node: &str) -> Result<(), ControllerError> {
-        within_deadline(async {
-            let mut look = Look::new(self.reader(), id, Volume::default(), Vec::new());
-            let released = loop {
-                let released = release(Some(node), &self.modes, look.seen());
-                let Release::Unknown(Unread { part, why: None }) = &released else {
-                    break released;
-                };
-                // Whose pods may be waiting for it matters only where the node works.
-                if *part == Part::Pods {
-                    look.is(self.attached(id, node).await?);
-                }
-                look.read(part).await;
-            };
-            let (id, node) = (id.clone(), node.to_owned());
-            match released {
-                Release::LetGo(why) => {
-                    info!(volume_id = %id, node, ?why, "the node has let go");
-                    if why.is_certain()
-                        && let Err(failed) = self.forget(&id, &node).await
-                    {
-                        // It is fenced off needlessly when the volume is next attached.
-                        warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
-                    }
-                    Ok(())
-                }
-                Release::Keep(source) => {
-                    self.reports.kept(&source);
-                    let source = Box::new(source);
-                    Err(ControllerError::StillUsed { id, node, source })
-                }
-                Release::Unknown(source) => Err(ControllerError::Unjudged { id, node, source }),
-            }
-        })
-        .await
-    }
-
-    /// Takes an attachment out of the record, as its node has let go.
-    async fn forget(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
-        let mut outcome = Ok(());
-        for _ in 0..ATTEMPTS {
-            let Some((attachment, volume)) = self.attachment(id, node).await? else {
-                return Ok(());
-            };
-            let observed = observed(&self.driver, &volume, &[]);
-            let Some(record) = observed.record.without(&attachment.uid) else {
-                return Ok(());
-            };
-            outcome = self.write(&volume, &record).await;
-            if !matches!(outcome, Err(ClusterError::Changed { .. })) {
-                break;
-            }
-        }
-        outcome
-    }
-
-    /// The volume by its attachment to a node; nothing is known of one without.
-    async fn attached(&self, id: &VolumeId, node: &str) -> Result<Volume, ClusterError> {
-        let found = self.attachment(id, node).await?;
-        Ok(found.map_or_else(Volume::default, |(_, volume)| {
-            rds_csi_cluster::volume(&volume, &self.driver)
-        }))
-    }
-
-    /// The attachment of a volume to a node, and the PersistentVolume that it names.
-    async fn attachment(
-        &self,
-        id: &VolumeId,
-        node: &str,
-    ) -> Result<Option<(VolumeAttachment, PersistentVolume)>, ClusterError> {
-        let attachments = self.cluster.volume_attachments().await?;
-        let found = attachments
-            .into_iter()
-            .find(|found| found.node == node && self.is_of(id, found));
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        let volume = self
-            .cluster
-            .persistent_volume(&found.persistent_volume)
-            .await?;
-        let volume = volume.filter(|volume| volume.is_of(id, &self.driver));
-        Ok(volume.map(|volume| (found, volume)))
     }
 
     /// For which live migration two nodes have the volume of this PersistentVolume, if for

@@ -77,6 +77,16 @@ async fn a_refusal_that_comes_again_is_counted_each_time_and_told_once_in_a_whil
     );
 }
 
+fn fences(reports: &Reports) {
+    let lost = [Lost {
+        attachment: "uid-a".to_owned(),
+        node: Some("a".to_owned()),
+    }];
+    reports.fenced("pv", "b", &lost);
+    reports.fence_recorded("pv", "b", &lost);
+    reports.not_fenced("pv", &lost);
+}
+
 #[tokio::test]
 async fn every_event_is_posted_and_every_number_moves() {
     let after = Duration::from_secs(20);
@@ -91,13 +101,7 @@ async fn every_event_is_posted_and_every_number_moves() {
         reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
         reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
         reports.kept(&denial(Rule::NodeLoss));
-        let lost = [Lost {
-            attachment: "uid-a".to_owned(),
-            node: Some("a".to_owned()),
-        }];
-        reports.fenced("pv", "b", &lost);
-        reports.fence_recorded("pv", "b", &lost);
-        reports.not_fenced("pv", &lost);
+        fences(reports);
         for change in [
             Change::Started,
             Change::TakesLong { after },

@@ -1,0 +1,100 @@
+//! Letting go of a volume, and what is noted of that.
+
+use rds_csi_cluster::{ClusterError, Look, PersistentVolume, observed};
+use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
+use rds_csi_core::attachment::{Release, release};
+use rds_csi_core::kind::Chain;
+use rds_csi_core::volume_id::VolumeId;
+use tracing::{info, warn};
+
+use super::{ATTEMPTS, InCluster, within_deadline};
+use crate::controller::error::ControllerError;
+
+impl InCluster {
+    /// Whether a node may be taken to have let go of a volume: the VolumeAttachment goes
+    /// when this is answered, and another node gets the volume.
+    pub(crate) async fn release(&self, id: &VolumeId, node: &str) -> Result<(), ControllerError> {
+        within_deadline(async {
+            let mut look = Look::new(self.reader(), id, Volume::default(), Vec::new());
+            let released = loop {
+                let released = release(Some(node), &self.modes, look.seen());
+                let Release::Unknown(Unread { part, why: None }) = &released else {
+                    break released;
+                };
+                // Whose pods may be waiting for it matters only where the node works.
+                if *part == Part::Pods {
+                    look.is(self.attached(id, node).await?);
+                }
+                look.read(part).await;
+            };
+            let (id, node) = (id.clone(), node.to_owned());
+            match released {
+                Release::LetGo(why) => {
+                    info!(volume_id = %id, node, ?why, "the node has let go");
+                    if why.is_certain()
+                        && let Err(failed) = self.forget(&id, &node).await
+                    {
+                        // It is fenced off needlessly when the volume is next attached.
+                        warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
+                    }
+                    Ok(())
+                }
+                Release::Keep(source) => {
+                    self.reports.kept(&source);
+                    let source = Box::new(source);
+                    Err(ControllerError::StillUsed { id, node, source })
+                }
+                Release::Unknown(source) => Err(ControllerError::Unjudged { id, node, source }),
+            }
+        })
+        .await
+    }
+
+    /// Takes an attachment out of the record, as its node has let go.
+    async fn forget(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
+        let mut outcome = Ok(());
+        for _ in 0..ATTEMPTS {
+            let Some((attachment, volume)) = self.attachment(id, node).await? else {
+                return Ok(());
+            };
+            let observed = observed(&self.driver, &volume, &[]);
+            let Some(record) = observed.record.without(&attachment.uid) else {
+                return Ok(());
+            };
+            outcome = self.write(&volume, &record).await;
+            if !matches!(outcome, Err(ClusterError::Changed { .. })) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// The volume by its attachment to a node; nothing is known of one without.
+    async fn attached(&self, id: &VolumeId, node: &str) -> Result<Volume, ClusterError> {
+        let found = self.attachment(id, node).await?;
+        Ok(found.map_or_else(Volume::default, |(_, volume)| {
+            rds_csi_cluster::volume(&volume, &self.driver)
+        }))
+    }
+
+    /// The attachment of a volume to a node, and the PersistentVolume that it names.
+    async fn attachment(
+        &self,
+        id: &VolumeId,
+        node: &str,
+    ) -> Result<Option<(VolumeAttachment, PersistentVolume)>, ClusterError> {
+        let attachments = self.cluster.volume_attachments().await?;
+        let found = attachments
+            .into_iter()
+            .find(|found| found.node == node && self.is_of(id, found));
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let volume = self
+            .cluster
+            .persistent_volume(&found.persistent_volume)
+            .await?;
+        let volume = volume.filter(|volume| volume.is_of(id, &self.driver));
+        Ok(volume.map(|volume| (found, volume)))
+    }
+}
