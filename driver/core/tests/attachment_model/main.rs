@@ -18,12 +18,15 @@
 //!   is switched off and a person says so or removes the node;
 //! - one lost node of which the pod is deleted by force while its machine runs on, also of a
 //!   volume for one node, with one call at a time;
+//! - the same, and a person says that it is off or removes it while it runs on, and the array
+//!   shuts it out;
 //! - a stranger that names the claim, also of a volume for one node.
 //!
 //! The webhook is absent, or behind and lets everything pass; in a test of its own it is
 //! there and never behind.
 //!
-//! Taken for granted: a person says that a machine is off only when it is; libvirt lets one
+//! Taken for granted: a person says that a machine is off only when it is, but where that
+//! mistake is what is searched; libvirt lets one
 //! side write during a hand-over; kubelet reports a volume in use before it connects, and
 //! connects only what is attached and not on its way out; and a node that comes back gets no
 //! new pod before its kubelet has ended what the cluster had forgotten there. What happens
@@ -76,6 +79,10 @@ struct Rules {
     /// Whether a pod may be deleted by force while the machine of its lost node runs on.
     forced: bool,
     strangers: u8,
+    /// Whether a person may say that a machine is off which runs on.
+    mistaken: bool,
+    /// Whether the array shuts lost nodes out.
+    fencing: bool,
     /// Whether a node may get a new pod while it still has what the cluster has forgotten.
     returns_dirty: bool,
     broken: Option<Broken>,
@@ -90,6 +97,8 @@ const MIGRATIONS: Rules = Rules {
     losses: 0,
     forced: false,
     strangers: 0,
+    mistaken: false,
+    fencing: false,
     returns_dirty: false,
     broken: None,
 };
@@ -105,6 +114,15 @@ const FORCED: Rules = Rules {
     losses: 1,
     forced: true,
     ..MIGRATIONS
+};
+const MISTAKEN: Rules = Rules {
+    mistaken: true,
+    fencing: true,
+    ..FORCED
+};
+const ONE_NODE_MISTAKEN: Rules = Rules {
+    for_many: false,
+    ..MISTAKEN
 };
 const TORN: Rules = Rules {
     torn: true,
@@ -167,7 +185,10 @@ impl Model for Rules {
                 world.holders() <= 1 + usize::from(rules.for_many)
             }),
             Property::always(COVERED, |_, world: &World| {
-                world.sites.iter().all(|site| !site.session || site.holds())
+                world
+                    .sites
+                    .iter()
+                    .all(|site| !site.session || site.holds() || site.lost)
             }),
         ]
     }
@@ -175,7 +196,7 @@ impl Model for Rules {
 
 const ONE_WRITER: &str = "one writes, or one machine is handed over";
 const ROOM: &str = "one node has a volume for one, and two any other";
-const COVERED: &str = "a node that may write has an attachment";
+const COVERED: &str = "a node that may write has an attachment, or is known to be lost";
 
 fn one_writer(world: &World) -> bool {
     let ours = |site: &&Site| site.guest == Guest::Writes(Whose::Ours);
@@ -277,6 +298,15 @@ fn a_pod_deleted_by_force() {
     check("a pod deleted by force, one node", ONE_NODE_FORCED);
 }
 
+/// A person is wrong that a machine is off, and the array keeps it from the data.
+#[test]
+fn a_mistake() {
+    check("a mistake", MISTAKEN);
+    let graph = check("a mistake, one node", ONE_NODE_MISTAKEN);
+    let lost_writes = |site: &Site| site.lost && site.writes();
+    assert!(graph.some(|world| world.sites.iter().any(lost_writes)));
+}
+
 #[test]
 fn a_stranger() {
     check("a stranger", STRANGER);
@@ -323,6 +353,9 @@ fn a_broken_rule_is_found(#[case] broken: Broken, #[case] rules: Rules, #[case] 
 #[rstest::rstest]
 #[case::a_node_returns_and_gets_a_new_pod_before_it_is_clean(Rules { returns_dirty: true, ..FORCED })]
 #[case::a_pod_deleted_by_force_during_a_migration(Rules { forced: true, ..LOSS })]
+#[case::a_mistake_without_fencing(Rules { fencing: false, ..MISTAKEN })]
+#[case::a_mistake_without_fencing_one_node(Rules { fencing: false, ..ONE_NODE_MISTAKEN })]
+#[case::a_mistake_during_a_migration(Rules { migrations: 1, ..MISTAKEN })]
 #[case::a_stranger_on_the_target_of_a_migration(Rules { migrations: 1, ..STRANGER })]
 fn what_the_rules_cannot_see(#[case] rules: Rules) {
     let found = search("what the rules cannot see", rules);

@@ -95,6 +95,8 @@ pub(crate) struct Site {
     pub(crate) call: Call,
     /// Its attachment as the call that is [`Call::Listed`] has read it.
     pub(crate) listed: Option<Attachment>,
+    /// Whether it had an attachment that went although nobody knew that it had let go.
+    pub(crate) lost: bool,
 }
 
 impl Site {
@@ -107,6 +109,7 @@ impl Site {
         guest: Guest::None,
         call: Call::None,
         listed: None,
+        lost: false,
     };
 
     /// Another number for every other site.
@@ -137,7 +140,7 @@ impl Site {
             (pod, 5),
             (guest, 3),
             (calls, 2),
-            (bits(&[self.in_use, self.session]), 2),
+            (bits(&[self.in_use, self.session, self.lost]), 3),
         ];
         let parts = parts.into_iter();
         parts.fold(0, |sum, (part, wide)| sum << wide | part)

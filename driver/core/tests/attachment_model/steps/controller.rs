@@ -6,7 +6,7 @@ use rds_csi_core::attachment::{
 
 use super::{By, NAMES, Steps};
 use crate::Broken;
-use crate::world::{Attachment, Call, Health, World};
+use crate::world::{Attachment, Call, Guest, Health, World};
 
 impl Steps<'_> {
     /// It wishes for an attachment where a pod is, and takes the wish back where none is and
@@ -107,10 +107,13 @@ impl Steps<'_> {
         if site.call != Call::None {
             self.step(By::System, "a call dies", n, |world| world.end_call(n));
         }
-        if attachment.leaving && self.lets_go(n) {
+        if attachment.leaving
+            && let Some(certain) = self.lets_go(n)
+        {
             self.step(By::System, "the attachment goes", n, |world| {
                 world.end_call(n);
                 world.sites[n].attachment = None;
+                world.sites[n].lost |= attachment.holds() && !certain;
             });
         }
     }
@@ -142,6 +145,13 @@ impl Steps<'_> {
             self.step(By::System, "a node is refused", n, |world| {
                 world.end_call(n);
             });
+        } else if granted && self.is_fence_due(n) {
+            self.step(By::System, "the export ends and begins anew", n, |world| {
+                world.end_call(n);
+                for site in &mut world.sites {
+                    (site.session, site.guest, site.lost) = (false, Guest::None, false);
+                }
+            });
         } else if granted {
             self.step(By::System, "what was granted is attached", n, |world| {
                 world.end_call(n);
@@ -157,10 +167,24 @@ impl Steps<'_> {
         }
     }
 
+    /// Whether a lost node is to be shut out before this one uses the volume. Not while another
+    /// one is on the same export.
+    fn is_fence_due(&self, n: usize) -> bool {
+        let others = || (0..3).filter(|other| *other != n);
+        let sites = &self.from.sites;
+        let attached = |found: Attachment| found.attached;
+        self.rules.fencing
+            && others().any(|other| sites[other].lost)
+            && !sites
+                .iter()
+                .any(|site| site.attachment.is_some_and(attached))
+    }
+
     /// The record is written over the version that was read, so every other call that is
     /// under way has read another one and begins anew. The answer arrives, or is lost.
     fn write(&mut self, n: usize) {
         let no_record = self.rules.broken == Some(Broken::NoRecord);
+        let waits = self.is_fence_due(n);
         for (what, answered) in [
             ("it is granted", true),
             ("it is granted and the answer lost", false),
@@ -174,21 +198,22 @@ impl Steps<'_> {
                 world.end_call(n);
                 if let Some(attachment) = &mut world.sites[n].attachment {
                     attachment.granted = true;
-                    attachment.attached |= answered;
+                    attachment.attached |= answered && !waits;
                 }
             });
         }
     }
 
-    fn lets_go(&self, n: usize) -> bool {
+    /// Whether a node is taken to have let go, and whether it is known to have.
+    fn lets_go(&self, n: usize) -> Option<bool> {
         let site = self.from.sites[n];
         if self.rules.broken == Some(Broken::InUseIsGone) && site.seems_ready() {
-            return true;
+            return Some(true);
         }
         let seen = self.from.seen(self.rules.for_many);
         match release(Some(NAMES[n]), &self.modes(), &seen) {
-            Release::LetGo(_) => true,
-            Release::Keep(_) => false,
+            Release::LetGo(why) => Some(why.is_certain()),
+            Release::Keep(_) => None,
             Release::Unknown(unread) => panic!("{unread}"),
         }
     }

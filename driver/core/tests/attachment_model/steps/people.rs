@@ -28,6 +28,14 @@ impl Steps<'_> {
                 if self.rules.forced {
                     self.force_delete(n);
                 }
+                if self.rules.mistaken {
+                    self.at(By::User, "a person is wrong that it is off", n, |site| {
+                        site.health = Health::Tainted;
+                    });
+                    self.at(By::User, "a person removes a node that runs", n, |site| {
+                        site.health = Health::Vanished;
+                    });
+                }
             }
             Health::Off => {
                 self.at(By::Repair, "a person says that it is off", n, |site| {
