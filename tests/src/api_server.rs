@@ -6,6 +6,7 @@
 //! was asked is written down, for tests to compare.
 
 mod http;
+pub mod objects;
 mod store;
 
 use std::io;

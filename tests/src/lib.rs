@@ -11,6 +11,7 @@ pub mod appliance;
 mod child;
 pub mod cluster;
 pub mod console;
+pub mod evacuation;
 pub mod guest;
 pub mod lab;
 pub mod plugin;

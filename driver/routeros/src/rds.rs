@@ -32,7 +32,8 @@ pub trait Rds: Send + Sync + std::fmt::Debug {
     /// does; callers that wait at the same time share one reading.
     async fn inventory(&self) -> Result<Reading, RdsError>;
 
-    /// One volume's item and file, in one round trip.
+    /// One volume's item and file, in one round trip; callers that crowd at the same time
+    /// share one.
     async fn volume(&self, id: &VolumeId, file: &BackingFile) -> Result<VolumeState, RdsError>;
 
     /// Takes the steps in order and reads the volume back, in one round trip where all

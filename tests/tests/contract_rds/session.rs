@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rds_csi_core::bytes::Bytes;
 use rds_csi_core::kind::{Chain, Failure, Kind};
 use rds_csi_routeros::client::RdsClient;
 use rds_csi_routeros::{LinkState, Rds, RdsConfig};
@@ -64,11 +65,50 @@ async fn commands_run_one_at_a_time() {
         let rds = Arc::clone(&front.rds);
         calls.spawn(async move {
             let volume = Volume::new(&format!("pvc-{number}"));
-            rds.volume(&volume.id, &volume.file).await.unwrap();
+            let creation = volume.creation(Bytes::mib(4));
+            let owner = Some(&volume.owner);
+            let made = rds.apply(&volume.id, &volume.file, owner, &creation);
+            made.await.unwrap();
         });
     }
     calls.join_all().await;
     assert_eq!(front.sim.counters().logins, 1);
+}
+
+#[tokio::test]
+async fn a_crowd_that_reads_volumes_shares_its_round_trips_and_sees_what_one_alone_sees() {
+    let front = ssh(variants(&["exec-latency-ms=30"])).await;
+    let volumes: Vec<Volume> = (0..100)
+        .map(|number| Volume::new(&format!("pvc-{number}")))
+        .collect();
+    // Every other one is there.
+    for volume in volumes.iter().step_by(2) {
+        let (owner, creation) = (Some(&volume.owner), volume.creation(Bytes::mib(4)));
+        let made = front.rds.apply(&volume.id, &volume.file, owner, &creation);
+        made.await.unwrap();
+    }
+    let before = front.sim.counters().executions;
+    let mut calls = JoinSet::new();
+    for (number, volume) in volumes.iter().cloned().enumerate() {
+        let rds = Arc::clone(&front.rds);
+        calls.spawn(async move {
+            let state = rds.volume(&volume.id, &volume.file).await.unwrap();
+            (number, state)
+        });
+    }
+    let mut states = calls.join_all().await;
+    let executions = front.sim.counters().executions - before;
+    assert!(executions <= 8, "{executions}");
+    states.sort_by_key(|(number, _)| *number);
+    for (number, state) in states {
+        let volume = &volumes[number];
+        let alone = front.rds.volume(&volume.id, &volume.file).await.unwrap();
+        assert_eq!(state, alone);
+        assert_eq!(
+            (state.item.is_some(), state.file_exists),
+            (number % 2 == 0, number % 2 == 0)
+        );
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_cluster::{Cluster as _, ClusterError, Reader as _};
+use rds_csi_tests::api_server::objects::bind;
+pub(crate) use rds_csi_tests::api_server::objects::{node, wish};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
@@ -38,46 +39,8 @@ pub(crate) async fn start() -> (FakeApiServer, World) {
 /// Provisions a volume, and the PersistentVolume that external-provisioner then makes.
 pub(crate) async fn provision(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
     let volume = world.create(&claim).await.unwrap();
-    let mode = match claim.mode {
-        Mode::MultiNodeMultiWriter => "ReadWriteMany",
-        _ => "ReadWriteOnce",
-    };
-    let volume_mode = if claim.filesystem.is_some() {
-        "Filesystem"
-    } else {
-        "Block"
-    };
-    api.put(&json!({
-        "kind": "PersistentVolume",
-        "metadata": {"name": claim.name},
-        "spec": {
-            "csi": {"driver": "rds.csi.srvlab.io", "volumeHandle": volume.id()},
-            "accessModes": [mode], "volumeMode": volume_mode,
-            "claimRef": {"namespace": "ns", "name": "data"},
-        },
-        "status": {"phase": "Bound"},
-    }));
+    bind(api, &volume, "data");
     volume
-}
-
-/// A VolumeAttachment of a PersistentVolume.
-pub(crate) fn wish(api: &FakeApiServer, volume: &str, name: &str, node: &str) {
-    api.put(&json!({
-        "kind": "VolumeAttachment",
-        "metadata": {"name": name},
-        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
-            "source": {"persistentVolumeName": volume}},
-    }));
-}
-
-/// A node that kubelet was heard of lately, or not.
-pub(crate) fn node(api: &FakeApiServer, name: &str, ready: bool) {
-    let ready = if ready { "True" } else { "Unknown" };
-    api.put(&json!({
-        "kind": "Node",
-        "metadata": {"name": name},
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
-    }));
 }
 
 fn noted(api: &FakeApiServer, pointer: &str) -> Option<Value> {

@@ -3,8 +3,8 @@
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_tests::api_server::FakeApiServer;
+pub(crate) use rds_csi_tests::api_server::objects::{launch, machine, migration};
 use rds_csi_tests::volume::{Claim, Volume};
-use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::cluster::{node, provision, start, wish};
@@ -15,44 +15,6 @@ const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
 /// The pod of a machine with the disk of [`NAME`] on a node; for a migration, if one is named.
 fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
     launch(api, node, (machine, "data"), migration);
-}
-
-/// The pod of a machine with a disk, by its claim, on a node; for a migration, if one is named.
-pub(crate) fn launch(
-    api: &FakeApiServer,
-    node: &str,
-    (machine, claim): (&str, &str),
-    migration: Option<&str>,
-) {
-    api.put(&json!({
-        "kind": "Pod",
-        "metadata": {
-            "name": format!("virt-launcher-{machine}-{node}"), "namespace": "ns",
-            "labels": {"kubevirt.io": "virt-launcher", "kubevirt.io/migrationJobUID": migration},
-            "ownerReferences": [{"apiVersion": "kubevirt.io/v1", "controller": true,
-                "kind": "VirtualMachineInstance", "name": machine, "uid": format!("{machine}-uid")}],
-        },
-        "spec": {"nodeName": node, "containers": [{"name": "compute"}],
-            "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": claim}}]},
-        "status": {"phase": "Pending"},
-    }));
-}
-
-pub(crate) fn machine(api: &FakeApiServer, name: &str) {
-    api.put(&json!({
-        "kind": "VirtualMachineInstance", "apiVersion": "kubevirt.io/v1",
-        "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
-        "status": {"phase": "Running"},
-    }));
-}
-
-pub(crate) fn migration(api: &FakeApiServer, name: &str, machine: &str, phase: &str) {
-    api.put(&json!({
-        "kind": "VirtualMachineInstanceMigration", "apiVersion": "kubevirt.io/v1",
-        "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid")},
-        "spec": {"vmiName": machine},
-        "status": {"phase": phase},
-    }));
 }
 
 /// A volume that `node-a` has, with the pod of a machine there. Every node wants it.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{Bench, Figures, NODE};
 
 const BURST: u32 = 100;
-const LATENCY_MS: u32 = 50;
+pub(crate) const LATENCY_MS: u32 = 50;
 const PUBLISHES: usize = 200;
 
 pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> {
@@ -74,7 +74,7 @@ async fn burst(bench: &Bench) -> Result<Vec<Volume>> {
     Ok(volumes)
 }
 
-async fn latency(bench: &Bench, ms: u32) -> Result<()> {
+pub(crate) async fn latency(bench: &Bench, ms: u32) -> Result<()> {
     bench
         .appliance
         .control(&json!({ "op": "inject", "fault": "latency", "ms": ms }))

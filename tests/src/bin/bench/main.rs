@@ -8,6 +8,7 @@
 mod calls;
 mod controller;
 mod engine;
+mod evacuation;
 mod memory;
 mod node;
 mod outage;
@@ -53,7 +54,14 @@ struct Bench {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode> {
     let parts: Vec<String> = std::env::args().skip(1).collect();
-    let known = ["memory", "controller", "node", "outage", "engine"];
+    let known = [
+        "memory",
+        "controller",
+        "evacuation",
+        "node",
+        "outage",
+        "engine",
+    ];
     if let Some(unknown) = parts.iter().find(|part| !known.contains(&part.as_str())) {
         bail!("no part {unknown:?}; there are: {}", known.join(", "));
     }
@@ -87,6 +95,9 @@ async fn main() -> Result<ExitCode> {
     }
     if is_wanted("controller") {
         controller::measure(&mut figures, &bench).await?;
+    }
+    if is_wanted("evacuation") {
+        evacuation::measure(&mut figures, &bench).await?;
     }
     if is_wanted("node") {
         node::measure(&mut figures, &bench).await?;
