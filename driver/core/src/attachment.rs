@@ -7,13 +7,15 @@
 //!
 //! [`judge()`] is the whole rule, over everything that a cluster shows, and [`release()`] its
 //! counterpart for letting go; [`preflight()`] says early which migration cannot arrive.
-//! [`grant`] is the record that makes a yes hold between the answer and its trace, and
-//! [`fence`] says when the array must shut out a node that nobody knows to have let go.
+//! [`grant`] is the record that makes a yes hold between the answer and its trace,
+//! [`fence`] says when the array must shut out a node that nobody knows to have let go, and
+//! [`leftovers`] finds what stands although its node is gone.
 
 pub mod exception;
 pub mod fence;
 pub mod grant;
 mod judge;
+pub mod leftovers;
 mod migrations;
 mod mode;
 pub mod observation;
