@@ -6,7 +6,7 @@
 //! moment if one of them hangs: what is done under a lease must bear being done twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,19 +33,32 @@ const CREATE: &str = "create leases";
 const PATCH: &str = "patch leases";
 
 /// Whether this process does what is to be done once. Clones share it; at first it does not.
+/// Inside is how often that has changed: it does where the number is odd.
 #[derive(Debug, Clone, Default)]
-pub struct Leadership(Arc<AtomicBool>);
+pub struct Leadership(Arc<AtomicU64>);
 
 impl Leadership {
     /// Whether it does now.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.term().is_some()
+    }
+
+    /// For which time it does now, if it does. Whoever lost it in between, however briefly, has
+    /// another one than before.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        let changes = self.0.load(Ordering::Acquire);
+        (changes % 2 == 1).then_some(changes)
     }
 
     /// Says so, or not. For tests, and for a process that is alone.
     pub fn set(&self, held: bool) {
-        if self.0.swap(held, Ordering::AcqRel) != held {
+        let change = |changes| ((changes % 2 == 1) != held).then_some(changes + 1);
+        let changed = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        if changed.is_ok() {
             tracing::info!(held, "leadership");
         }
     }
@@ -242,6 +255,23 @@ mod tests {
         assert_eq!(next(Some(&LeaseSpec::default()), "me", soon), Step::Take);
         assert_eq!(next(Some(&held_by("you")), "me", soon), Step::Wait);
         assert_eq!(next(Some(&held_by("you")), "me", DURATION), Step::Take);
+    }
+
+    #[test]
+    fn whoever_lost_it_for_a_moment_has_another_term() {
+        let leadership = Leadership::default();
+        assert_eq!(leadership.term(), None);
+        leadership.set(false);
+        leadership.set(true);
+        let first = leadership.term();
+        leadership.set(true);
+        assert!(leadership.is_held() && first.is_some());
+        assert_eq!(leadership.term(), first);
+        leadership.set(false);
+        assert!(!leadership.is_held());
+        leadership.set(true);
+        assert!(leadership.is_held());
+        assert_ne!(leadership.term(), first);
     }
 
     #[test]
