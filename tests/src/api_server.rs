@@ -1,8 +1,8 @@
 //! A Kubernetes API server in memory, behind real HTTP: what the driver asks of one.
 //!
 //! Objects have versions and a log of changes, lists have pages of one version, a watch
-//! begins where its version says, and a patch over an old version is refused, as
-//! Kubernetes' API concepts describe them. It checks no schema and no permission: what
+//! begins where its version says, and a patch or a deletion over an old version is refused,
+//! as Kubernetes' API concepts describe them. It checks no schema and no permission: what
 //! was asked is written down, for tests to compare.
 
 mod http;

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::calls::{Calls, present};
+use super::clearing::Clearing as _;
 use super::client::client;
 use super::lease::{Election, Leadership};
 use super::notice::{GET_VOLUME, Notice, Teller};
@@ -29,17 +30,18 @@ use super::{
 
 /// How many objects one answer may hold: a bound of memory, here and there.
 pub(super) const PAGE: u32 = 500;
-/// The same of a watch's listings: a pod is tens of kilobytes on the wire.
-const WATCHED_PAGE: u32 = 50;
+/// The same of a watch's listings and of whatever is large: a pod is tens of kilobytes on the
+/// wire.
+pub(super) const WATCHED_PAGE: u32 = 50;
 /// How often an idle controller looks whether the API server answers.
 const PROBE: Duration = Duration::from_secs(15);
 /// The owner of what is patched.
 const MANAGER: &str = "rds-csi-driver";
 
 const PATCH_VOLUME: &str = "patch persistentvolumes";
-const LIST_ATTACHMENTS: &str = "list volumeattachments";
+pub(super) const LIST_ATTACHMENTS: &str = "list volumeattachments";
 const GET_NODE: &str = "get nodes";
-const LIST_PODS: &str = "list pods";
+pub(super) const LIST_PODS: &str = "list pods";
 const GET_CLAIM: &str = "get persistentvolumeclaims";
 
 /// An API server.
@@ -144,7 +146,7 @@ impl ApiServer {
 
     /// Lists objects page by page. The pages of one list are of one version of the store,
     /// the newest at the first.
-    async fn list<S: Spec>(
+    pub(super) async fn list<S: Spec>(
         &self,
         call: &'static str,
         api: Api<Object<S>>,
@@ -179,16 +181,8 @@ impl Reader for ApiServer {
     }
 
     async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError> {
-        let mut attachments = Vec::new();
-        let ours = |object: Object<AttachmentSpec>| {
-            if object.spec.attacher == self.driver.as_str() {
-                attachments.push(object.into());
-            }
-        };
-        let api = Api::all(self.client.clone());
-        let all = ListParams::default().limit(PAGE);
-        self.list(LIST_ATTACHMENTS, api, all, ours).await?;
-        Ok(attachments)
+        let read = self.read_attachments().await?;
+        Ok(read.into_iter().map(|read| read.attachment).collect())
     }
 
     async fn node(&self, name: &str, volume: &VolumeId) -> Result<Option<Node>, ClusterError> {

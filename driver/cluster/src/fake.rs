@@ -3,18 +3,15 @@
 //! effect, so that a test may put anything in between, and may be made to fail there,
 //! before the effect or after it.
 
+mod answers;
 pub mod machine;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
-use rds_csi_core::volume_id::VolumeId;
+use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
 
-use super::{
-    Cluster, ClusterError, ClusterLink, Leadership, MachineDisk, Notice, PersistentVolume, Reader,
-};
+use super::{ClusterError, Leadership, MachineDisk, Notice, PersistentVolume, ReadAttachment};
 
 /// Where a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +24,28 @@ pub enum Fault {
     Hang,
 }
 
-/// The cluster; see the module.
-#[derive(Debug, Default)]
-pub struct FakeCluster(Mutex<State>);
+/// The cluster; see the module. Whoever asks leads.
+#[derive(Debug)]
+pub struct FakeCluster {
+    state: Mutex<State>,
+    led: Leadership,
+}
+
+impl Default for FakeCluster {
+    fn default() -> Self {
+        let led = Leadership::default();
+        led.set(true);
+        Self {
+            state: Mutex::default(),
+            led,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
     volumes: BTreeMap<String, PersistentVolume>,
-    attachments: Vec<VolumeAttachment>,
+    attachments: Vec<ReadAttachment>,
     /// Nodes that are not simply ready.
     nodes: BTreeMap<String, Option<Node>>,
     pods: Vec<Pod>,
@@ -53,7 +64,7 @@ struct State {
 
 impl FakeCluster {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a PersistentVolume or changes one.
@@ -72,22 +83,33 @@ impl FakeCluster {
     pub fn wish(&self, name: &str, node: &str, persistent_volume: &str) {
         let mut state = self.state();
         state.made += 1;
-        let uid = format!("uid-{}", state.made);
-        state.attachments.push(VolumeAttachment {
+        let (uid, resource_version) = (format!("uid-{}", state.made), state.made.to_string());
+        let attachment = VolumeAttachment {
             name: name.to_owned(),
             uid,
             node: node.to_owned(),
             persistent_volume: persistent_volume.to_owned(),
             attached: false,
             leaving: false,
+        };
+        state.attachments.push(ReadAttachment {
+            attachment,
+            resource_version,
         });
+    }
+
+    /// The VolumeAttachments as they are now.
+    pub fn attachments(&self) -> Vec<VolumeAttachment> {
+        let state = self.state();
+        let all = state.attachments.iter();
+        all.map(|read| read.attachment.clone()).collect()
     }
 
     /// Removes the VolumeAttachments of a node.
     pub fn delete(&self, node: &str) {
         self.state()
             .attachments
-            .retain(|attachment| attachment.node != node);
+            .retain(|read| read.attachment.node != node);
     }
 
     /// Changes a node, or removes it. Every other is there and ready.
@@ -98,6 +120,21 @@ impl FakeCluster {
     /// Adds a pod.
     pub fn run(&self, pod: Pod) {
         self.state().pods.push(pod);
+    }
+
+    /// Removes the pods of a node.
+    pub fn end_pods(&self, node: &str) {
+        self.state().pods.retain(|pod| pod.node != node);
+    }
+
+    /// Removes a PersistentVolume.
+    pub fn remove(&self, volume: &str) {
+        self.state().volumes.remove(volume);
+    }
+
+    /// Lets whoever asks lead, or not.
+    pub fn lead(&self, held: bool) {
+        self.led.set(held);
     }
 
     /// Installs KubeVirt, with these objects.
@@ -124,8 +161,13 @@ impl FakeCluster {
 
     /// Lets an attachment come true.
     pub fn attach(&self, node: &str) {
-        for attachment in &mut self.state().attachments {
-            attachment.attached |= attachment.node == node;
+        let mut state = self.state();
+        state.made += 1;
+        let resource_version = state.made.to_string();
+        let all = state.attachments.iter_mut();
+        for read in all.filter(|read| read.attachment.node == node) {
+            read.attachment.attached = true;
+            read.resource_version.clone_from(&resource_version);
         }
     }
 
@@ -167,107 +209,6 @@ impl FakeCluster {
                 Err(failed)
             }
             Some(Fault::Hang) => std::future::pending().await,
-        }
-    }
-}
-
-#[async_trait]
-impl Reader for FakeCluster {
-    async fn persistent_volume(
-        &self,
-        name: &str,
-    ) -> Result<Option<PersistentVolume>, ClusterError> {
-        self.call(|state| Ok(state.volumes.get(name).cloned()))
-            .await
-    }
-
-    async fn volume_attachments(&self) -> Result<Vec<VolumeAttachment>, ClusterError> {
-        self.call(|state| Ok(state.attachments.clone())).await
-    }
-
-    async fn node(&self, name: &str, _: &VolumeId) -> Result<Option<Node>, ClusterError> {
-        let ready = Node {
-            ready: true,
-            ..Node::default()
-        };
-        self.call(|state| Ok(state.nodes.get(name).copied().unwrap_or(Some(ready))))
-            .await
-    }
-
-    async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError> {
-        let there = |pod: &&Pod| pod.namespace == namespace && pod.node == node;
-        self.call(|state| Ok(state.pods.iter().filter(there).cloned().collect()))
-            .await
-    }
-
-    async fn kubevirt(&self, _: &str) -> Result<KubeVirt, ClusterError> {
-        self.call(|state| Ok(state.kubevirt.clone().unwrap_or(KubeVirt::Absent)))
-            .await
-    }
-
-    async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {
-        let is_of = |volume: &&PersistentVolume| volume.claim.as_ref() == Some(claim);
-        let name = |volume: &PersistentVolume| volume.name.clone();
-        self.call(|state| Ok(state.volumes.values().find(is_of).map(name)))
-            .await
-    }
-
-    async fn disks(
-        &self,
-        namespace: &str,
-        machine: &str,
-    ) -> Result<Option<Vec<MachineDisk>>, ClusterError> {
-        let key = (namespace.to_owned(), machine.to_owned());
-        self.call(|state| Ok(state.disks.get(&key).cloned())).await
-    }
-}
-
-#[async_trait]
-impl Cluster for FakeCluster {
-    async fn annotate(
-        &self,
-        volume: &PersistentVolume,
-        key: &str,
-        value: &str,
-    ) -> Result<(), ClusterError> {
-        self.call(|state| {
-            state.made += 1;
-            let version = state.made.to_string();
-            let found = state.volumes.get_mut(&volume.name);
-            let found = found.filter(|found| found.resource_version == volume.resource_version);
-            let overtaken = state.overtaken > 0;
-            state.overtaken = state.overtaken.saturating_sub(1);
-            let Some(found) = found.filter(|_| !overtaken) else {
-                return Err(ClusterError::Changed {
-                    name: format!("PersistentVolume {}", volume.name),
-                });
-            };
-            found.annotations.insert(key.to_owned(), value.to_owned());
-            found.resource_version = version;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn post(&self, volume: &str, notice: &Notice) -> Result<(), ClusterError> {
-        let posted = (volume.to_owned(), notice.clone());
-        self.call(|state| {
-            state.posted.push(posted);
-            Ok(())
-        })
-        .await
-    }
-
-    fn leadership(&self) -> Leadership {
-        let leadership = Leadership::default();
-        leadership.set(true);
-        leadership
-    }
-
-    fn link(&self) -> ClusterLink {
-        ClusterLink {
-            trouble: None,
-            requests: [(("list volumeattachments", "ok"), 3)].into(),
         }
     }
 }

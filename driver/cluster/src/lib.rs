@@ -28,6 +28,7 @@
 
 mod api_server;
 mod calls;
+mod clearing;
 mod client;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -52,6 +53,7 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 pub use api_server::ApiServer;
+pub use clearing::{Clearing, ReadAttachment};
 pub use lease::Leadership;
 pub use look::{Look, attachments_of, now, observed, volume};
 pub use node::{Held, NodeApiServer, NodeCluster};
@@ -91,7 +93,7 @@ pub trait Reader: Send + Sync + fmt::Debug {
 
 /// A Kubernetes cluster, as the controller needs it.
 #[async_trait]
-pub trait Cluster: Reader {
+pub trait Cluster: Reader + Clearing {
     /// Sets an annotation, if nobody has changed the PersistentVolume since it was read.
     ///
     /// [`ClusterError::Changed`] if somebody has, or removed it; after every other error

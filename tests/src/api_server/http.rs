@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::store::Refused;
+use super::store::{Refused, Store};
 use super::{Fault, Shared};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -112,6 +112,7 @@ async fn answer(
         ("GET", None) if watches => "watch",
         ("GET", None) => "list",
         ("PATCH", Some(_)) => "patch",
+        ("DELETE", Some(_)) => "delete",
         ("POST", None) => "create",
         _ => return status(405, "not offered here"),
     };
@@ -128,6 +129,7 @@ async fn answer(
     let response = match (verb, key) {
         ("get", Some(key)) => get(&shared, &resource, &key),
         ("patch", Some(key)) => patch(&shared, &resource, &key, &body),
+        ("delete", Some(key)) => delete(&shared, &resource, &key, &body),
         ("create", _) => create(&shared, &target, &body),
         ("watch", _) => watch(shared, resource, &parameters),
         _ => list(&shared, &target, &parameters),
@@ -186,12 +188,25 @@ fn patch(shared: &Shared, resource: &str, key: &str, body: &[u8]) -> Response {
     let Ok(patch) = serde_json::from_slice::<Value>(body) else {
         return status(400, "no JSON");
     };
+    change(shared, |store| store.patch(resource, key, &patch))
+}
+
+fn delete(shared: &Shared, resource: &str, key: &str, body: &[u8]) -> Response {
+    let Ok(options) = serde_json::from_slice::<Value>(body) else {
+        return status(400, "no JSON");
+    };
+    change(shared, |store| {
+        store.remove(resource, key, &options["preconditions"])
+    })
+}
+
+fn change(shared: &Shared, change: impl FnOnce(&mut Store) -> Result<Value, Refused>) -> Response {
     let mut state = shared.state();
-    let patched = state.store.patch(resource, key, &patch);
+    let changed = change(&mut state.store);
     let version = state.store.version();
     drop(state);
     shared.changed.send_replace(version);
-    match patched {
+    match changed {
         Ok(object) => Json(object).into_response(),
         Err(Refused::NotFound) => status(404, "no such object"),
         Err(Refused::Conflict) => status(409, "the object has been modified"),

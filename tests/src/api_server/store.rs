@@ -18,7 +18,7 @@ pub(super) struct Store {
     pages: Vec<Option<(u64, Vec<Value>)>>,
 }
 
-/// Why a patch is refused.
+/// Why a patch or a deletion is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     NotFound,
@@ -91,6 +91,32 @@ impl Store {
                 .push((self.version, resource.to_owned(), "DELETED", object));
         }
         self.version
+    }
+
+    /// As a client deletes: one that still is what the preconditions say. What has finalizers
+    /// stays, marked, until they are gone.
+    pub(super) fn remove(
+        &mut self,
+        resource: &str,
+        key: &str,
+        still: &Value,
+    ) -> Result<Value, Refused> {
+        let found = self.get(resource, key).ok_or(Refused::NotFound)?.clone();
+        for field in ["uid", "resourceVersion"] {
+            let wanted = text(still, &format!("/{field}"));
+            if !wanted.is_empty() && wanted != text(&found, &format!("/metadata/{field}")) {
+                return Err(Refused::Conflict);
+            }
+        }
+        let finalizers = found.pointer("/metadata/finalizers");
+        let is_held =
+            finalizers.is_some_and(|all| all.as_array().is_some_and(|all| !all.is_empty()));
+        if is_held {
+            let mark = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+            return self.patch(resource, key, &mark);
+        }
+        self.delete(resource, key);
+        Ok(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 
     pub(super) fn get(&self, resource: &str, key: &str) -> Option<&Value> {

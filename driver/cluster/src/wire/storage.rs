@@ -7,7 +7,7 @@ use rds_csi_core::attachment::observation::{Claim, VolumeAttachment};
 use serde::Deserialize;
 
 use super::{Object, Spec};
-use crate::PersistentVolume;
+use crate::{PersistentVolume, ReadAttachment};
 
 /// A PersistentVolume's.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -136,6 +136,15 @@ impl From<Object<AttachmentSpec>> for VolumeAttachment {
             persistent_volume: spec.source.persistent_volume_name.unwrap_or_default(),
             attached: status.attached,
             leaving: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl From<Object<AttachmentSpec>> for ReadAttachment {
+    fn from(object: Object<AttachmentSpec>) -> Self {
+        Self {
+            resource_version: object.meta.resource_version.clone(),
+            attachment: object.into(),
         }
     }
 }
