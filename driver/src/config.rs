@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rds_csi_core::attachment::leftovers::Pace;
 use rds_csi_core::attachment::{Fencing, Modes};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::cluster_id::ClusterId;
@@ -64,6 +65,9 @@ pub struct ControllerConfig {
     pub modes: Modes,
     /// Whether the array shuts out who may still write.
     pub fencing: Fencing,
+    /// How patiently is looked for attachments to nodes that exist no more. Nobody is asked:
+    /// only tests are less patient.
+    pub leftovers: Pace,
     /// The device.
     pub rds: RdsConfig,
     /// Where backing files lie where a StorageClass does not say it.
@@ -89,6 +93,7 @@ impl ControllerConfig {
             nodes: self.nodes.clone(),
             modes: self.modes.clone(),
             fencing: self.fencing,
+            leftovers: self.leftovers,
             volume_directory: self.volume_directory.clone(),
             nqn_prefix: self.nqn_prefix.clone(),
             rds_address: controller::ip_of(&self.rds.address),

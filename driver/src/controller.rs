@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rds_csi_cluster::Cluster;
+use rds_csi_core::attachment::leftovers::Pace;
 use rds_csi_core::attachment::{Fencing, Modes};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
@@ -26,6 +27,7 @@ mod delete;
 pub(crate) mod error;
 mod expand;
 mod ledger;
+mod leftovers;
 mod list;
 mod migrations;
 mod publish;
@@ -54,6 +56,8 @@ pub(crate) struct ControllerSettings {
     pub(crate) modes: Modes,
     /// Whether the array shuts out who may still write.
     pub(crate) fencing: Fencing,
+    /// How patiently is looked for attachments to nodes that exist no more.
+    pub(crate) leftovers: Pace,
     /// Where backing files lie where a StorageClass does not say it.
     pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.
@@ -83,15 +87,17 @@ pub(crate) struct Controller {
 pub(crate) struct Beside {
     cluster: InCluster,
     events: Events,
+    leftovers: Pace,
 }
 
 impl Beside {
-    /// Follows migrations and posts events, for ever.
+    /// Follows migrations, clears what vanished nodes have left and posts events, for ever.
     pub(crate) async fn run(self) {
         let cluster = self.cluster.cluster.clone();
         tokio::join!(
             reports::post(self.events, &*cluster),
-            migrations::follow(&self.cluster)
+            migrations::follow(&self.cluster),
+            leftovers::clear(&self.cluster, self.leftovers)
         );
     }
 }
@@ -115,7 +121,11 @@ impl Controller {
                 fencing: settings.fencing,
                 reports,
             };
-            Beside { cluster, events }
+            Beside {
+                cluster,
+                events,
+                leftovers: settings.leftovers,
+            }
         });
         let attachments = beside.as_ref().map_or_else(
             || Attachments::Process(InProcess::default()),

@@ -99,6 +99,7 @@ async fn serve(sim: &Sim, directory: &Path, key: &str) -> Controller {
         nvme_port: 4420,
         modes: rds_csi_core::attachment::Modes::default(),
         fencing: rds_csi_core::attachment::Fencing::default(),
+        leftovers: Default::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     };

@@ -17,7 +17,9 @@
 //! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
 //! | core | `pods` | `list`, `watch` | seeing the first use; who uses a volume that two nodes want |
 //! | core | `nodes` | `get` | whether a node may still write: each ControllerUnpublishVolume, and a second attachment |
+//! | core | `nodes` | `list` | which attachments are of nodes that exist no more |
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume, ControllerUnpublishVolume and DeleteVolume, readiness |
+//! | `storage.k8s.io` | `volumeattachments` | `delete` | clearing those of nodes that exist no more |
 //! | `kubevirt.io` | `virtualmachineinstances` | `list` | a second attachment, where KubeVirt is installed |
 //! | `kubevirt.io` | `virtualmachineinstancemigrations` | `list` | the same |
 //! | `events.k8s.io` | `events` | `create` | telling the owner of a claim |

@@ -121,6 +121,10 @@ pub mod event {
     pub const MIGRATION_FAILED: &str = "MigrationFailed";
     /// The migration takes longer than `migrationTimeoutSeconds`; nothing is done about it.
     pub const MIGRATION_TAKES_LONG: &str = "MigrationTakesLong";
+    /// The attachment to a node that exists no more was asked to leave.
+    pub const STALE_ATTACHMENT_CLEARED: &str = "StaleAttachmentCleared";
+    /// The attachment to a node that exists no more does not leave, and why.
+    pub const STALE_ATTACHMENT_STAYS: &str = "StaleAttachmentStays";
 
     /// All that nodes post, for documents and tests.
     pub const ALL: [&str; 4] = [
@@ -130,13 +134,15 @@ pub mod event {
         RECOVERY_FAILED,
     ];
     /// All that the controller posts.
-    pub const OF_CONTROLLER: [&str; 6] = [
+    pub const OF_CONTROLLER: [&str; 8] = [
         ATTACHMENT_CONFLICT,
         ATTACHMENT_FENCED,
         MIGRATION_STARTED,
         MIGRATION_COMPLETED,
         MIGRATION_FAILED,
         MIGRATION_TAKES_LONG,
+        STALE_ATTACHMENT_CLEARED,
+        STALE_ATTACHMENT_STAYS,
     ];
 }
 

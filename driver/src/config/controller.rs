@@ -57,6 +57,7 @@ pub(super) fn read(
         nodes: nodes.cloned().collect(),
         modes: modes.ok()?,
         fencing: fencing?,
+        leftovers: Default::default(),
         rds: device.config(args, volume_directory.clone())?,
         volume_directory,
         nqn_prefix: common.nqn_prefix,

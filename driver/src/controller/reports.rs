@@ -1,5 +1,5 @@
-//! What people and monitoring learn of attachments and migrations: numbers, and events on
-//! the claim.
+//! What people and monitoring learn of attachments, migrations and leftovers: numbers, and
+//! events on the claim.
 //!
 //! A refusal that comes again, as they do until their cause is gone, is told once in a
 //! while.
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rds_csi_cluster::{Cluster, Severity};
 use rds_csi_core::attachment::fence::Lost;
+use rds_csi_core::attachment::leftovers::Leftover;
+use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
 use rds_csi_core::attachment::{
     Change, Denial, Finding, HandOver, Noted, Reason, Rule, Told, Verdict,
 };
@@ -213,6 +215,58 @@ impl Reports {
     /// How many migrations there are.
     pub(crate) fn migrations(&self, active: usize) {
         self.0.metrics.active_migrations(active);
+    }
+
+    /// The attachment to a node that exists no more was asked to leave.
+    pub(crate) fn cleared(&self, leftover: &Leftover) {
+        self.0.metrics.stale_attachment_cleared();
+        let VolumeAttachment { name, node, .. } = &leftover.attachment;
+        let (since, minutes) = (&leftover.since, leftover.after.as_secs() / 60);
+        let message = format!(
+            "VolumeAttachment {name} was deleted: there has been no node {node} since {since}, for {minutes} min, and no pod of the claim stands there. Once it is gone another node gets the volume: switch off every machine that still runs under the name {node}, or it writes to the volume too"
+        );
+        self.leftover(leftover, event::STALE_ATTACHMENT_CLEARED, message);
+    }
+
+    /// One is leaving and does not go.
+    pub(crate) fn hangs(&self, leftover: &Leftover) {
+        let name = &leftover.attachment.name;
+        let why = format!(
+            "it is being deleted and does not go. external-attacher takes it away where it runs and finds the PersistentVolume. To see it: kubectl describe volumeattachment {name}"
+        );
+        self.stays(leftover, &why);
+    }
+
+    /// One is not asked to leave, for a pod.
+    pub(crate) fn stays_for(&self, leftover: &Leftover, pod: &Pod) {
+        let Pod {
+            namespace, name, ..
+        } = pod;
+        let why = format!(
+            "pod {namespace}/{name} may use the volume there. To see it: kubectl describe pod -n {namespace} {name}"
+        );
+        self.stays(leftover, &why);
+    }
+
+    fn stays(&self, leftover: &Leftover, why: &str) {
+        let VolumeAttachment { name, node, .. } = &leftover.attachment;
+        let since = &leftover.since;
+        let message = format!(
+            "VolumeAttachment {name} stays although there has been no node {node} since {since}: {why}"
+        );
+        self.leftover(leftover, event::STALE_ATTACHMENT_STAYS, message);
+    }
+
+    /// To the log too: the PersistentVolume may be gone, and nobody be told by it.
+    fn leftover(&self, leftover: &Leftover, reason: &'static str, message: String) {
+        let volume = &leftover.attachment.persistent_volume;
+        warn!(volume, reason, "{message}");
+        self.post(volume, Severity::Warning, reason, message);
+    }
+
+    /// How many attachments there are to nodes that exist no more.
+    pub(crate) fn leftovers(&self, count: usize) {
+        self.0.metrics.stale_attachments(count);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the controller counts of attachments and migrations.
+//! What the controller counts of attachments, migrations and leftovers.
 
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct Attachments {
     migrations: Family<Outcome, Counter>,
     durations: Histogram,
     active: Gauge,
+    stale: Gauge,
+    cleared: Counter,
 }
 
 impl Default for Attachments {
@@ -36,6 +38,8 @@ impl Default for Attachments {
             migrations: Family::default(),
             durations: Histogram::new(MIGRATIONS),
             active: Gauge::default(),
+            stale: Gauge::default(),
+            cleared: Counter::default(),
         }
     }
 }
@@ -81,6 +85,16 @@ impl Attachments {
             "migration_active_migrations",
             "Volumes that two nodes have for a live migration, as the controller sees it that leads",
             self.active.clone(),
+        );
+        registry.register(
+            "attachment_stale",
+            "VolumeAttachments of nodes that exist no more, as the controller sees it that leads",
+            self.stale.clone(),
+        );
+        registry.register(
+            "attachment_stale_cleared",
+            "VolumeAttachments of nodes that exist no more that were asked to leave",
+            self.cleared.clone(),
         );
     }
 }
@@ -129,5 +143,16 @@ impl Metrics {
     pub(crate) fn active_migrations(&self, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.attachments.active.set(count);
+    }
+
+    /// Shows how many attachments there are to nodes that exist no more.
+    pub(crate) fn stale_attachments(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.attachments.stale.set(count);
+    }
+
+    /// Counts one that was asked to leave.
+    pub(crate) fn stale_attachment_cleared(&self) {
+        self.attachments.cleared.inc();
     }
 }

@@ -80,6 +80,8 @@ fn the_page_of_a_controller() {
     metrics.migration("completed");
     metrics.migration_took(Duration::from_secs(20));
     metrics.active_migrations(1);
+    metrics.stale_attachments(2);
+    metrics.stale_attachment_cleared();
     metrics.event("MigrationCompleted", true);
     insta::assert_snapshot!(page(&metrics));
 }

@@ -18,7 +18,7 @@ type Grant = (&'static str, &'static str, &'static str, &'static str);
 const CONTROLLER: &[Grant] = &[
     // The driver.
     ("controller", "cluster", "pods", "list watch"),
-    ("controller", "cluster", "nodes", "get"),
+    ("controller", "cluster", "nodes", "get list"),
     (
         "controller",
         "cluster",
@@ -41,7 +41,7 @@ const CONTROLLER: &[Grant] = &[
         "controller",
         "cluster",
         "volumeattachments.storage.k8s.io",
-        "list",
+        "list delete",
     ),
     ("controller", "cluster", "events.events.k8s.io", "create"),
     (

@@ -32,6 +32,12 @@ const LONG: Duration = Duration::from_secs(300);
 /// the same.
 const RARE: &[(&str, &str, &str, &str)] = &[
     (
+        "rds-csi-driver",
+        "volumeattachments.storage.k8s.io",
+        "delete",
+        "an attachment whose node has not existed for ten minutes and that nobody else deletes",
+    ),
+    (
         "rds-csi-provisioner",
         "persistentvolumeclaims",
         "update",

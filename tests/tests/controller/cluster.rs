@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
 use crate::harness::{NAME, PATIENCE, Setup, World, code};
-use crate::migration;
+use crate::{leftovers, migration};
 
 const GRANTED: &str = "/metadata/annotations/rds.csi.srvlab.io~1granted-attachments";
 const FIRST_USED: &str = "/metadata/annotations/rds.csi.srvlab.io~1first-used";
@@ -71,7 +71,7 @@ async fn page(world: &World, path: &str) -> String {
 }
 
 /// Waits until a page of the admin port has a text.
-async fn shows(world: &World, path: &str, text: &str) {
+pub(crate) async fn shows(world: &World, path: &str, text: &str) {
     let found = async || Ok(page(world, path).await.contains(text).then_some(()));
     until(text, PATIENCE, found).await.unwrap();
 }
@@ -280,7 +280,8 @@ async fn a_list_of_many_pages_is_whole_and_a_stale_write_is_refused() {
 /// The chart grants exactly what the table of the port's documentation lists.
 #[tokio::test]
 async fn what_is_asked_is_what_the_table_of_permissions_says() {
-    let (api, world) = start().await;
+    let (api, world) = leftovers::start().await;
+    node(&api, "node-a", true);
     let volume = provision(&api, &world, Claim::filesystem(NAME, 64, "ext4")).await;
     wish(&api, NAME, "va-a", "node-a");
     volume.attach(&world.plugin, "node-a").await.unwrap();
@@ -291,6 +292,8 @@ async fn what_is_asked_is_what_the_table_of_permissions_says() {
     volume.detach(&world.plugin, "node-a").await.unwrap();
     api.delete("volumeattachments", "va-a");
     world.delete(volume.id()).await.unwrap();
+    leftovers::a_node_vanishes(&api, &world).await;
+    api.delete("volumeattachments", "va-b");
     migration::machine_moves(&api, &world).await;
     // A controller looks after its lease every three seconds, and after migrations then.
     let asked = async || {

@@ -179,6 +179,7 @@ fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
         nvme_port: 4420,
         modes: rds_csi_core::attachment::Modes::default(),
         fencing: rds_csi_core::attachment::Fencing::default(),
+        leftovers: Default::default(),
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     }

@@ -16,6 +16,7 @@ mod fence;
 mod fields;
 mod foreign;
 mod harness;
+mod leftovers;
 mod life;
 mod listing;
 mod migration;

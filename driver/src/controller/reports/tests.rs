@@ -1,6 +1,7 @@
 //! Refusals and migrations, as people and monitoring learn of them.
 
 use rds_csi_cluster::fake::FakeCluster;
+use rds_csi_cluster::fake::machine::launcher;
 use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::{Mode, Object};
 use rds_csi_core::names::event::OF_CONTROLLER;
@@ -33,6 +34,21 @@ fn told(change: Change) -> Told {
             timeout: None,
         },
         change,
+    }
+}
+
+fn leftover() -> Leftover {
+    Leftover {
+        attachment: VolumeAttachment {
+            name: "va".to_owned(),
+            uid: "uid".to_owned(),
+            node: "a".to_owned(),
+            persistent_volume: "pv".to_owned(),
+            attached: true,
+            leaving: false,
+        },
+        since: "2026-10-01T00:00:00Z".parse().unwrap(),
+        after: Duration::from_secs(600),
     }
 }
 
@@ -111,6 +127,10 @@ async fn every_event_is_posted_and_every_number_moves() {
             reports.migration(&told(change));
         }
         reports.migrations(1);
+        reports.leftovers(2);
+        reports.cleared(&leftover());
+        reports.hangs(&leftover());
+        reports.stays_for(&leftover(), &launcher("web", "a", None));
     })
     .await;
     for reason in OF_CONTROLLER {
@@ -121,7 +141,7 @@ async fn every_event_is_posted_and_every_number_moves() {
     }
     assert_eq!(
         posted.len(),
-        8,
+        11,
         "an audited rule is only counted: {posted:?}"
     );
     for line in [
@@ -139,6 +159,8 @@ async fn every_event_is_posted_and_every_number_moves() {
         "migration_migrations_total{result=\"failed\"} 1",
         "migration_duration_seconds_count 2",
         "migration_active_migrations 1",
+        "attachment_stale 2",
+        "attachment_stale_cleared_total 1",
         "events_posted_total{reason=\"MigrationStarted\",result=\"ok\"} 1",
     ] {
         assert!(
