@@ -42,10 +42,30 @@ impl Node {
     /// change of the prefix, else from the id. A record of another volume's NQN is not
     /// believed.
     pub(super) async fn nqn(&self, id: &VolumeId) -> Result<Nqn, NodeError> {
-        match self.registry.get(id).await? {
-            Some(session) => self.recorded_nqn(&session),
-            None => Ok(self.settings.nqn_prefix.nqn(id)),
+        let record = self.registry.get(id).await?;
+        self.nqn_by(id, record.as_ref()).await
+    }
+
+    /// The same by a record that was read. Without one the kernel is asked whether it knows
+    /// the volume by the name of an epoch.
+    pub(super) async fn nqn_by(
+        &self,
+        id: &VolumeId,
+        record: Option<&Session>,
+    ) -> Result<Nqn, NodeError> {
+        if let Some(session) = record {
+            return self.recorded_nqn(session);
         }
+        let made = self.settings.nqn_prefix.nqn(id);
+        if self.host.subsystem(&made).await?.is_some() {
+            return Ok(made);
+        }
+        let known = self.host.others(&[]).await?;
+        let mut names = known
+            .iter()
+            .filter_map(|found| found.nqn.parse::<Nqn>().ok());
+        let renewed = names.find(|nqn| nqn.without_epoch(id).as_ref() == Some(&made));
+        Ok(renewed.unwrap_or(made))
     }
 
     /// The NQN of a record, verified against the id.

@@ -1,8 +1,8 @@
 //! NodeUnstageVolume: nothing of the volume is left on this node, or it is an error.
 //!
 //! It needs no memory and no file from before: mounts and sessions are the kernel's,
-//! the NQN follows from the id, and a session under this node's own identity is ours
-//! even where the record was lost.
+//! the NQN follows from the id and from what the kernel knows, and a session under this
+//! node's own identity is ours even where the record was lost.
 
 use std::path::Path;
 
@@ -28,10 +28,7 @@ impl Node {
         let mut changed = false;
         loop {
             let record = self.registry.get(id).await?;
-            let nqn = match &record {
-                Some(session) => self.recorded_nqn(session)?,
-                None => self.settings.nqn_prefix.nqn(id),
-            };
+            let nqn = self.nqn_by(id, record.as_ref()).await?;
             let staged = Staged {
                 mounts: self.mounts_at(staging).await?.len(),
                 subsystem: self.host.subsystem(&nqn).await?,

@@ -26,6 +26,7 @@ fn controller(cluster: &Arc<FakeCluster>) -> (InCluster, Events, Metrics) {
         driver: "rds.csi.srvlab.io".parse().unwrap(),
         owner: "lab".parse().unwrap(),
         modes: Modes::default(),
+        fencing: Default::default(),
         reports,
     };
     (driver, events, metrics)

@@ -90,6 +90,20 @@ async fn a_pod_that_the_cluster_has_forgotten_is_waited_for() {
 }
 
 #[tokio::test]
+async fn its_name_of_now_is_found_without_a_record() {
+    for used in Use::ALL {
+        let mut lab = Lab::new(Medium::Blank);
+        lab.stage(used).await.unwrap();
+        lab.unstage().await.unwrap();
+        renew(&mut lab, used);
+        lab.stage(used).await.unwrap();
+        lab.lose_record();
+        lab.unstage().await.unwrap();
+        lab.assert_gone().await;
+    }
+}
+
+#[tokio::test]
 async fn a_volume_of_another_boot_is_staged_under_its_name_of_now() {
     let mut lab = Lab::new(Medium::Blank);
     lab.stage(Use::Block).await.unwrap();
