@@ -93,6 +93,19 @@ async fn a_refusal_that_comes_again_is_counted_each_time_and_told_once_in_a_whil
     );
 }
 
+fn judgements(reports: &Reports) {
+    reports.judged("pv", "b", &Verdict::Deny(denial(Rule::SingleNode)), &[]);
+    let excepted = Verdict::Allow(Reason::Excepted {
+        reason: "cluster filesystem".to_owned(),
+        until: "2027-01-01T00:00:00Z".parse().unwrap(),
+    });
+    reports.judged("pv", "b", &excepted, &[]);
+    let relaxed = Verdict::Allow(Reason::Relaxed);
+    reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
+    reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
+    reports.kept(&denial(Rule::NodeLoss));
+}
+
 fn fences(reports: &Reports) {
     let lost = [Lost {
         attachment: "uid-a".to_owned(),
@@ -107,16 +120,7 @@ fn fences(reports: &Reports) {
 async fn every_event_is_posted_and_every_number_moves() {
     let after = Duration::from_secs(20);
     let (posted, page) = reported(|reports| {
-        reports.judged("pv", "b", &Verdict::Deny(denial(Rule::SingleNode)), &[]);
-        let excepted = Verdict::Allow(Reason::Excepted {
-            reason: "cluster filesystem".to_owned(),
-            until: "2027-01-01T00:00:00Z".parse().unwrap(),
-        });
-        reports.judged("pv", "b", &excepted, &[]);
-        let relaxed = Verdict::Allow(Reason::Relaxed);
-        reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
-        reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
-        reports.kept(&denial(Rule::NodeLoss));
+        judgements(reports);
         fences(reports);
         for change in [
             Change::Started,
