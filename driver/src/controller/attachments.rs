@@ -4,6 +4,7 @@ mod cluster;
 mod process;
 
 use rds_csi_core::access::Access;
+use rds_csi_core::attachment::Fencing;
 use rds_csi_core::nqn::Epoch;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
@@ -52,6 +53,14 @@ pub(crate) struct Granted {
 }
 
 impl Attachments {
+    /// Whether a volume may have to be offered anew before a node uses it.
+    pub(crate) fn may_renew(&self) -> bool {
+        match self {
+            Self::Cluster(cluster) => cluster.fencing == Fencing::Enforce,
+            Self::Process(_) => false,
+        }
+    }
+
     /// Lets a node have a volume, if the rules allow it. Asking again is granted again.
     pub(crate) async fn attach(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
         match self {

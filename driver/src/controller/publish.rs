@@ -2,7 +2,7 @@
 //! is there.
 
 use rds_csi_core::access::Access;
-use rds_csi_core::appliance::VolumeState;
+use rds_csi_core::appliance::{DiskItem, VolumeState};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::PublishContext;
@@ -45,9 +45,15 @@ impl Controller {
         } = request;
         self.known(&node)?;
         let mut state = self.state(&id, directory).await?;
-        let owner = provision::ours(&state, &id, &self.settings.cluster)
-            .map_err(ControllerError::Existing)?
-            .owner();
+        let cluster = &self.settings.cluster;
+        // One that is not exported may be one whose renewal was cut short.
+        let owner = if state.file_exists && self.attachments.may_renew() {
+            provision::ours(&state, &id, cluster).map(DiskItem::owner)
+        } else {
+            provision::usable(&state, &id, cluster)
+                .map(|_| state.item.as_ref().and_then(DiskItem::owner))
+        };
+        let owner = owner.map_err(ControllerError::Existing)?;
         let wanted = Wanted {
             id: &id,
             made_for: owner.as_ref().map(|owner| &owner.name),

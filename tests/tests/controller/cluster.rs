@@ -152,13 +152,10 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
     assert!(kept.message().contains("get nodes"), "{kept}");
     api.heal();
     volume.attach(&world.plugin, "node-a").await.unwrap();
-    assert_eq!(
-        noted(&api, GRANTED),
-        api.get("volumeattachments", "va-a")
-            .unwrap()
-            .pointer("/metadata/uid")
-            .cloned()
-    );
+    let attachment = api.get("volumeattachments", "va-a").unwrap();
+    let uid = attachment["metadata"]["uid"].as_str().unwrap();
+    let granted = Value::from(format!("{uid}@node-a"));
+    assert_eq!(noted(&api, GRANTED), Some(granted));
     let other = volume.attach(&world.plugin, "node-b").await;
     assert_eq!(code(other), Code::FailedPrecondition);
 }

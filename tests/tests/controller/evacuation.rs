@@ -13,8 +13,9 @@ use tonic::Code;
 
 use crate::cluster::{node, start};
 
-/// How long a request may take beside all others, in a program that is not optimised.
-const SLOWEST: Duration = Duration::from_secs(5);
+/// How long a request may take beside all others, in a program that is not optimised and on
+/// a busy machine; hack/bench holds the figure.
+const SLOWEST: Duration = Duration::from_secs(20);
 
 #[rstest]
 #[case::ten(10)]
@@ -49,7 +50,6 @@ async fn machines_of_a_node_that_is_emptied_all_arrive(#[case] count: usize) {
         assert!(arrived.is_ok(), "{}: {arrived:?}", machine.name);
         slowest = slowest.max(took);
     }
-    // On an idle machine it is a fifth of that.
     assert!(slowest < SLOWEST, "the slowest of {count} took {slowest:?}");
     println!("the slowest of {count} took {slowest:?}");
     let thirds = join_all(

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::grant::{Observed, Record};
+use super::grant::{Entry, Observed, Record};
 use crate::kind::{Failure, Kind};
 use crate::nqn::Epoch;
 
@@ -79,7 +79,8 @@ impl FromStr for Fencing {
 pub enum Fence {
     /// Nothing: there are none.
     Clear,
-    /// The record is to be cleaned of what needs no fence: entries of the node itself.
+    /// The record is to be cleaned of what needs no fence: entries of nodes that have let go,
+    /// and of the node itself.
     Clean(Record),
     /// The export is to begin this epoch; then this record is to be written.
     Due {
@@ -138,12 +139,18 @@ impl Observed<'_> {
     #[must_use]
     pub fn fence(&self, node: &str) -> Fence {
         let gone = self.gone();
-        let is_elsewhere = |lost: &&Lost| lost.node.as_deref() != Some(node);
-        let lost: Vec<Lost> = gone.iter().filter(is_elsewhere).cloned().collect();
         if gone.is_empty() {
             return Fence::Clear;
         }
-        let record = self.without(&gone);
+        let record = self.pruned();
+        let lost: Vec<Lost> = gone
+            .into_iter()
+            .filter(|(_, entry)| !entry.released && entry.node.as_deref() != Some(node))
+            .map(|(uid, entry)| Lost {
+                attachment: uid.to_owned(),
+                node: entry.node.clone(),
+            })
+            .collect();
         if lost.is_empty() {
             return Fence::Clean(record);
         }
@@ -169,24 +176,14 @@ impl Observed<'_> {
     /// The record without what is of no attachment any more.
     #[must_use]
     pub fn pruned(&self) -> Record {
-        self.without(&self.gone())
+        self.record
+            .without(self.gone().into_iter().map(|(uid, _)| uid))
     }
 
-    fn gone(&self) -> Vec<Lost> {
+    fn gone(&self) -> Vec<(&str, &Entry)> {
         let is_gone = |uid: &str| self.attachments.iter().all(|found| found.uid != uid);
         let entries = self.record.entries();
-        let gone = entries.filter(|(uid, _)| is_gone(uid));
-        gone.map(|(uid, node)| Lost {
-            attachment: uid.to_owned(),
-            node: node.map(str::to_owned),
-        })
-        .collect()
-    }
-
-    fn without(&self, gone: &[Lost]) -> Record {
-        gone.iter().fold(self.record.clone(), |record, lost| {
-            record.without(&lost.attachment).unwrap_or(record)
-        })
+        entries.filter(|(uid, _)| is_gone(uid)).collect()
     }
 }
 

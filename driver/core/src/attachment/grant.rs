@@ -14,7 +14,7 @@
 //! has, nor does it bring an attachment back. A wish that was neither granted nor came true
 //! holds nothing.
 //!
-//! An entry goes when its node is known to have let go. One whose VolumeAttachment went
+//! An entry is marked when its node is known to have let go. One whose VolumeAttachment went
 //! without that is of a node that may still write: what follows is for [`super::fence`].
 
 use std::collections::BTreeMap;
@@ -72,20 +72,39 @@ pub fn name_on_nodes(id: &VolumeId, driver: &DriverName) -> String {
     format!("kubernetes.io/csi/{driver}^{id}")
 }
 
-/// The VolumeAttachments that were granted and not released: their UIDs, and the node of each
-/// where the record says it. Earlier releases wrote UIDs alone.
+/// The VolumeAttachments that were granted, by their UIDs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Record(BTreeMap<String, Option<String>>);
+pub struct Record(BTreeMap<String, Entry>);
+
+/// What is recorded of a VolumeAttachment that was granted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// Its node. Earlier releases wrote UIDs alone.
+    pub node: Option<String>,
+    /// Whether the node is known to have let go since. It holds the volume all the same
+    /// while the VolumeAttachment exists.
+    pub released: bool,
+}
+
+/// What an entry ends in whose node has let go.
+const RELEASED: &str = "=released";
 
 impl Record {
-    /// Reads the annotation: `UID@NODE`, with commas between. Whatever is no UID of a
-    /// VolumeAttachment counts for nothing, so every text is a record.
+    /// Reads the annotation: `UID@NODE` or `UID@NODE=released`, with commas between. Whatever
+    /// is no UID of a VolumeAttachment counts for nothing, so every text is a record.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let entries = text.split(',').filter(|entry| !entry.is_empty());
-        let entry = |entry: &str| match entry.split_once('@') {
-            Some((uid, node)) => (uid.to_owned(), Some(node.to_owned())),
-            None => (entry.to_owned(), None),
+        let entry = |text: &str| {
+            let (text, released) = match text.strip_suffix(RELEASED) {
+                Some(text) => (text, true),
+                None => (text, false),
+            };
+            let (uid, node) = match text.split_once('@') {
+                Some((uid, node)) => (uid, Some(node.to_owned())),
+                None => (text, None),
+            };
+            (uid.to_owned(), Entry { node, released })
         };
         Self(entries.map(entry).collect())
     }
@@ -96,36 +115,55 @@ impl Record {
         self.0.contains_key(uid)
     }
 
-    /// Every entry: the UID, and the node where it is known.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0
-            .iter()
-            .map(|(uid, node)| (uid.as_str(), node.as_deref()))
+    /// Every entry, by its UID.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.0.iter().map(|(uid, entry)| (uid.as_str(), entry))
     }
 
-    /// The record without the VolumeAttachment of this UID; `None` if it has none.
+    /// The record once the node of this UID has let go; `None` if nothing is to be changed.
     #[must_use]
-    pub fn without(&self, uid: &str) -> Option<Self> {
+    pub fn released(&self, uid: &str) -> Option<Self> {
         let mut record = self.clone();
-        record.0.remove(uid)?;
+        let entry = record.0.get_mut(uid).filter(|entry| !entry.released)?;
+        entry.released = true;
         Some(record)
     }
-}
 
-impl<'a> FromIterator<&'a VolumeAttachment> for Record {
-    fn from_iter<T: IntoIterator<Item = &'a VolumeAttachment>>(attachments: T) -> Self {
-        let entry = |found: &VolumeAttachment| (found.uid.clone(), Some(found.node.clone()));
-        Self(attachments.into_iter().map(entry).collect())
+    /// The record without the VolumeAttachments of these UIDs.
+    #[must_use]
+    pub(super) fn without<'a>(&self, uids: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut record = self.clone();
+        for uid in uids {
+            record.0.remove(uid);
+        }
+        record
+    }
+
+    fn grant(&mut self, attachment: &VolumeAttachment) {
+        let entry = Entry {
+            node: Some(attachment.node.clone()),
+            released: false,
+        };
+        self.0.insert(attachment.uid.clone(), entry);
+    }
+
+    fn stands(&self, attachment: &VolumeAttachment) -> bool {
+        self.0
+            .get(&attachment.uid)
+            .is_some_and(|entry| !entry.released)
     }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (uid, node)) in self.entries().enumerate() {
+        for (number, (uid, entry)) in self.entries().enumerate() {
             let comma = if number == 0 { "" } else { "," };
-            match node {
-                Some(node) => write!(f, "{comma}{uid}@{node}")?,
-                None => write!(f, "{comma}{uid}")?,
+            write!(f, "{comma}{uid}")?;
+            if let Some(node) = &entry.node {
+                write!(f, "@{node}")?;
+            }
+            if entry.released {
+                f.write_str(RELEASED)?;
             }
         }
         Ok(())
@@ -186,16 +224,18 @@ impl Observed<'_> {
     }
 
     /// What makes a yes to `node` hold, once [`super::judge()`] has said it: its attachments
-    /// that stay, beside everything granted that was not released.
+    /// that stay, beside everything that was granted before.
     #[must_use]
     pub fn grant(&self, node: &str) -> Grant {
         let mut own = self.attachments_of(node);
-        if own.all(|own| self.record.has(&own.uid)) {
+        if own.all(|own| self.record.stands(own)) {
             return Grant::Stands;
         }
-        let Record(mut entries) = self.record.clone();
-        entries.extend(Record::from_iter(self.attachments_of(node)).0);
-        Grant::Write(Record(entries))
+        let mut record = self.record.clone();
+        for own in self.attachments_of(node) {
+            record.grant(own);
+        }
+        Grant::Write(record)
     }
 
     /// The attachments of a node that stay.

@@ -50,6 +50,9 @@ fn whoever_went_without_letting_go_is_shut_out_before_the_next_one() {
     // An entry of an earlier release names no node.
     let lost = fence("old,uid-b@b", &next, "b");
     assert_eq!(lost, due("uid-b@b", &[("old", None)]));
+    // Who is known to have let go is not.
+    let released = fence("uid-a@a=released,uid-b@b", &next, "b");
+    assert_eq!(released, Fence::Clean(Record::parse("uid-b@b")));
     // Of its own earlier attachment nothing is to be feared, and a pod may be running on it.
     let own = fence("uid-0@b,uid-b@b", &next, "b");
     assert_eq!(own, Fence::Clean(Record::parse("uid-b@b")));
@@ -180,7 +183,7 @@ impl World {
                 if let Some(own) = held.filter(|found| found.node == NODES[*n]).cloned() {
                     // Kubelet ended the session, which its kernel does not open again.
                     self.hosts[*n] = Host::default();
-                    if let Some(record) = self.record.without(&own.uid) {
+                    if let Some(record) = self.record.released(&own.uid) {
                         self.record = record;
                     }
                     self.attachments.clear();

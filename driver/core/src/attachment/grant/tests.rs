@@ -128,6 +128,16 @@ fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_kept() {
     assert_eq!(asked, write("uid-b,uid-2@b"));
 }
 
+/// Its attachment may come true still, as far as anybody knows.
+#[test]
+fn who_has_let_go_holds_the_volume_until_its_attachment_is_gone() {
+    let both = [wish("a"), wish("b")];
+    let denial = denied(ask(&both, "uid-a@a=released", false, "b"));
+    assert_eq!(denial.rule, Rule::SingleNode);
+    let again = ask(&both, "uid-a@a=released", false, "a");
+    assert_eq!(again, write("uid-a@a"));
+}
+
 #[test]
 fn a_shared_block_volume_goes_to_two_and_no_third() {
     let all = [wish("a"), wish("b"), wish("c")];
@@ -360,11 +370,12 @@ proptest! {
     fn a_record_reads_back(
         entries in proptest::collection::btree_map(
             "[0-9a-f-]{1,36}",
-            proptest::option::of("[a-z0-9.-]{0,20}"),
+            (proptest::option::of("[a-z0-9.-]{0,20}"), any::<bool>()),
             0..4,
         ),
     ) {
-        let record = Record(entries);
+        let entry = |(uid, (node, released))| (uid, Entry { node, released });
+        let record = Record(entries.into_iter().map(entry).collect());
         prop_assert_eq!(Record::parse(&record.to_string()), record);
     }
 }

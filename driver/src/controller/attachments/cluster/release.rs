@@ -32,7 +32,7 @@ impl InCluster {
                 Release::LetGo(why) => {
                     info!(volume_id = %id, node, ?why, "the node has let go");
                     if why.is_certain()
-                        && let Err(failed) = self.forget(&id, &node).await
+                        && let Err(failed) = self.note(&id, &node).await
                     {
                         // It is fenced off needlessly when the volume is next attached.
                         warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
@@ -50,15 +50,15 @@ impl InCluster {
         .await
     }
 
-    /// Takes an attachment out of the record, as its node has let go.
-    async fn forget(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
+    /// Notes that the node of an attachment has let go.
+    async fn note(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
         let mut outcome = Ok(());
         for _ in 0..ATTEMPTS {
             let Some((attachment, volume)) = self.attachment(id, node).await? else {
                 return Ok(());
             };
             let observed = observed(&self.driver, &volume, &[]);
-            let Some(record) = observed.record.without(&attachment.uid) else {
+            let Some(record) = observed.record.released(&attachment.uid) else {
                 return Ok(());
             };
             outcome = self.write(&volume, &record).await;
