@@ -181,6 +181,13 @@ pub enum Step {
         /// The TCP port.
         port: u16,
     },
+    /// `nvme-tcp-server-allow-host-name=`: the hosts that may connect, with commas between;
+    /// any, where none is named. Whether the device heeds it is for
+    /// [`device_access`](crate::device_access).
+    Allow {
+        /// The hosts.
+        hosts: Vec<crate::nqn::Nqn>,
+    },
     /// `nvme-tcp-export=yes`.
     Export,
     /// `nvme-tcp-export=no`: every session ends.

@@ -13,6 +13,7 @@ pub mod backing_file;
 pub mod bytes;
 pub mod cluster_id;
 pub mod context;
+pub mod device_access;
 pub mod fabrics;
 pub mod filesystem;
 pub mod kind;

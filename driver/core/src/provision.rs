@@ -105,9 +105,9 @@ fn owned_file(
     id: &VolumeId,
     cluster: &ClusterId,
 ) -> Result<BackingFile, ProvisionError> {
-    let marked = item.owner().is_some_and(|owner| {
-        owner.cluster == *cluster && VolumeId::for_name(cluster, owner.name.as_str()) == *id
-    });
+    let marked = item
+        .owner()
+        .is_some_and(|owner| owner.cluster == *cluster && id.is_for(cluster, owner.name.as_str()));
     let taken_over = id.form() == Form::Long && item.comment.is_empty();
     let file = item
         .file()

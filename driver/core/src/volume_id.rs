@@ -15,6 +15,9 @@ use crate::cluster_id::ClusterId;
 use crate::kind::{Failure, Kind};
 
 const PREFIX: &str = "pvc-";
+const PROBE_PREFIX: &str = "rds-csi-probe-";
+/// What the marker of [`VolumeId::probe`] calls it.
+pub const PROBE_NAME: &str = "probe";
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// 16 bytes in base32 without padding.
 const DIGITS: usize = 26;
@@ -36,6 +39,10 @@ pub enum Form {
     /// `pvc-<uuid>`: 40 characters, as made by the older Go driver for this hardware.
     /// Accepted so that its volumes can be taken over; never made.
     Long,
+    /// `rds-csi-probe-` and 12 hexadecimal digits of the cluster: a volume that is made to see
+    /// what the device does, and removed again. No text is read as one, so no call can mean
+    /// it and no list has it.
+    Probe,
 }
 
 /// A string that is no volume id.
@@ -69,6 +76,28 @@ impl VolumeId {
             text: format!("{PREFIX}{}", encode(bytes)),
             bytes,
             form: Form::Short,
+        }
+    }
+
+    /// The one volume with which a cluster tries the device.
+    #[must_use]
+    pub fn probe(cluster: &ClusterId) -> Self {
+        let digest = Sha256::digest(cluster.as_str());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self {
+            text: format!("{PROBE_PREFIX}{}", &format!("{digest:x}")[..12]),
+            bytes,
+            form: Form::Probe,
+        }
+    }
+
+    /// Whether this is what a volume of a cluster is called whose marker has this name.
+    #[must_use]
+    pub fn is_for(&self, cluster: &ClusterId, name: &str) -> bool {
+        match self.form {
+            Form::Probe => name == PROBE_NAME && *self == Self::probe(cluster),
+            Form::Short | Form::Long => *self == Self::for_name(cluster, name),
         }
     }
 
@@ -177,6 +206,21 @@ mod tests {
         assert_eq!(id.as_str(), "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy");
         assert_eq!(id.filesystem_uuid().hyphenated().to_string(), &name[4..]);
         assert_eq!(id, VolumeId::for_name(&cluster("b"), name));
+    }
+
+    #[test]
+    fn the_probe_of_a_cluster_is_no_volume_that_a_call_can_mean() {
+        let probe = VolumeId::probe(&cluster("a"));
+        // printf '%s' a | sha256sum
+        assert_eq!(probe.as_str(), "rds-csi-probe-ca978112ca1b");
+        assert_ne!(probe, VolumeId::probe(&cluster("b")));
+        assert!(probe.as_str().parse::<VolumeId>().is_err());
+        assert!(probe.is_for(&cluster("a"), PROBE_NAME));
+        assert!(!probe.is_for(&cluster("b"), PROBE_NAME));
+        assert!(!probe.is_for(&cluster("a"), "pvc-1"));
+        let named = VolumeId::for_name(&cluster("a"), PROBE_NAME);
+        assert_ne!(named, probe, "nor has a volume of its name");
+        assert!(named.is_for(&cluster("a"), PROBE_NAME));
     }
 
     #[test]

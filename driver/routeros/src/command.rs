@@ -11,6 +11,7 @@ mod script;
 use rds_csi_core::appliance::Step;
 use rds_csi_core::backing_file::{BackingFile, VolumeDirectory};
 use rds_csi_core::bytes::Bytes;
+use rds_csi_core::nqn::Nqn;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::Owner;
 
@@ -88,6 +89,13 @@ pub enum Command {
         /// The TCP port.
         port: u16,
     },
+    /// `/disk set nvme-tcp-server-allow-host-name=`.
+    Allow {
+        /// Which item.
+        item: Selector,
+        /// Names of hosts, with commas between.
+        hosts: Quoted,
+    },
     /// `/disk set nvme-tcp-export=`.
     Export {
         /// Which item.
@@ -164,6 +172,11 @@ impl Command {
                 nqn: Quoted::new("nvme-tcp-server-nqn", nqn.as_str())?,
                 port: *port,
             },
+            Step::Allow { hosts } => {
+                let hosts: Vec<&str> = hosts.iter().map(Nqn::as_str).collect();
+                let hosts = Quoted::new("nvme-tcp-server-allow-host-name", &hosts.join(","))?;
+                Self::Allow { item, hosts }
+            }
             Step::Export => Self::Export { item, on: true },
             Step::Unexport => Self::Export { item, on: false },
             Step::Grow { size } => Self::Grow { item, size: *size },
@@ -191,6 +204,10 @@ impl Command {
             Self::Add { item, path, size } => add(item, path, *size),
             Self::Offer { item, nqn, port } => format!(
                 "/disk set [{}] mount-filesystem=no nvme-tcp-server-port={port} nvme-tcp-server-nqn={nqn} nvme-tcp-server-allow-host-name=\"\"",
+                item.find()
+            ),
+            Self::Allow { item, hosts } => format!(
+                "/disk set [{}] nvme-tcp-server-allow-host-name={hosts}",
                 item.find()
             ),
             Self::Export { item, on: true } => {

@@ -183,6 +183,7 @@ pub(crate) const fn word(step: &Step) -> &'static str {
     match step {
         Step::Add { .. } => "add",
         Step::Offer { .. } => "set the export properties of",
+        Step::Allow { .. } => "set the hosts of",
         Step::Export => "export",
         Step::Unexport => "stop exporting",
         Step::Grow { .. } => "grow",

@@ -7,7 +7,7 @@ use crate::appliance::{DiskKind, FileEntry, Step};
 use crate::backing_file::VolumeDirectory;
 use crate::bytes::CapacityRange;
 use crate::kind::{Failure, Kind};
-use crate::nqn::Epoch;
+use crate::nqn::{Epoch, Nqn};
 use crate::volume_name::Owner;
 
 fn cluster() -> ClusterId {
@@ -118,6 +118,10 @@ fn take(inventory: &mut Inventory, desired: &Desired, step: &Step) {
             (item.nqn, item.port, disk.mount_filesystem) =
                 (Some(nqn.to_string()), Some(*port), false);
             item.allowed_host = Some(String::new());
+        }
+        (Step::Allow { hosts }, _) => {
+            let hosts: Vec<_> = hosts.iter().map(Nqn::to_string).collect();
+            item.allowed_host = Some(hosts.join(","));
         }
         (Step::Export, _) => item.exported = true,
         (Step::Unexport, _) => item.exported = false,
@@ -624,4 +628,41 @@ fn only_a_volume_of_ours_that_is_there_is_offered_anew() {
         renewed(made().item(&desired().id).unwrap(), &desired().id),
         None
     );
+}
+
+#[test]
+fn a_probe_is_made_and_removed_like_a_volume_and_is_on_no_list() {
+    let id = VolumeId::probe(&cluster());
+    let probe = Desired {
+        nqn: crate::nqn::NqnPrefix::default().nqn(&id),
+        owner: Owner {
+            cluster: cluster(),
+            name: crate::volume_id::PROBE_NAME.parse().unwrap(),
+        },
+        id,
+        ..desired()
+    };
+    let mut inventory = empty();
+    for step in create(&inventory, &probe, SPACE).unwrap() {
+        take(&mut inventory, &probe, &step);
+    }
+    assert!(
+        inventory
+            .items
+            .iter()
+            .all(|item| marked(item, &cluster()).is_none())
+    );
+    let other: ClusterId = "home".parse().unwrap();
+    let remove = |cluster: &ClusterId, inventory: &Inventory| {
+        delete(inventory, &probe.id, &probe.directory, cluster, None)
+    };
+    assert_eq!(
+        remove(&other, &inventory).unwrap_err().kind(),
+        Kind::Exists,
+        "another cluster's"
+    );
+    for step in remove(&cluster(), &inventory).unwrap().steps {
+        take(&mut inventory, &probe, &step);
+    }
+    assert_eq!(inventory, empty());
 }

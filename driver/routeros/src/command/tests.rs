@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rds_csi_core::cluster_id::ClusterId;
-use rds_csi_core::nqn::NqnPrefix;
+use rds_csi_core::nqn::{HostIdentity, NqnPrefix};
 
 use super::*;
 
@@ -40,6 +40,14 @@ fn an_offer_sets_all_that_an_export_needs() {
         port: 4420,
     };
     insta::assert_snapshot!(text(&offer, Some(&owner())), @r#"/disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy" comment="rds-csi/lab/pvc-1"] mount-filesystem=no nvme-tcp-server-port=4420 nvme-tcp-server-nqn="nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy" nvme-tcp-server-allow-host-name="""#);
+}
+
+#[test]
+fn hosts_are_named_with_commas_between() {
+    let nqns = ["a", "b"].map(|name| format!("nqn.2014-08.org.nvmexpress:uuid:{name}"));
+    let hosts = nqns.iter().map(|nqn| nqn.parse().unwrap()).collect();
+    insta::assert_snapshot!(text(&Step::Allow { hosts }, Some(&owner())), @r#"/disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy" comment="rds-csi/lab/pvc-1"] nvme-tcp-server-allow-host-name="nqn.2014-08.org.nvmexpress:uuid:a,nqn.2014-08.org.nvmexpress:uuid:b""#);
+    insta::assert_snapshot!(text(&Step::Allow { hosts: vec![] }, Some(&owner())), @r#"/disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy" comment="rds-csi/lab/pvc-1"] nvme-tcp-server-allow-host-name="""#);
 }
 
 #[test]
@@ -144,6 +152,7 @@ proptest! {
         let steps = [
             Step::Add { size: Bytes::gib(3), owner: owner.clone() },
             Step::Offer { nqn: NqnPrefix::default().nqn(&id), port: 1 },
+            Step::Allow { hosts: vec![HostIdentity::of(&owner.cluster, &name).nqn; 2] },
             Step::Export,
             Step::Unexport,
             Step::Grow { size: Bytes::gib(4) },
