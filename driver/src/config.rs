@@ -68,6 +68,8 @@ pub struct ControllerConfig {
     /// How patiently is looked for attachments to nodes that exist no more. Nobody is asked:
     /// only tests are less patient.
     pub leftovers: Pace,
+    /// Whether the device is tried for what it does about hosts and sessions.
+    pub probe: bool,
     /// The device.
     pub rds: RdsConfig,
     /// Where backing files lie where a StorageClass does not say it.
@@ -94,6 +96,7 @@ impl ControllerConfig {
             modes: self.modes.clone(),
             fencing: self.fencing,
             leftovers: self.leftovers,
+            probe: self.probe,
             volume_directory: self.volume_directory.clone(),
             nqn_prefix: self.nqn_prefix.clone(),
             rds_address: controller::ip_of(&self.rds.address),

@@ -30,6 +30,7 @@ mod ledger;
 mod leftovers;
 mod list;
 mod migrations;
+mod probe;
 mod publish;
 mod reports;
 
@@ -41,6 +42,7 @@ use crate::metrics::Metrics;
 use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
+use probe::{Known, Probe};
 use reports::{Events, Reports};
 
 /// What the controller must be told.
@@ -58,6 +60,8 @@ pub(crate) struct ControllerSettings {
     pub(crate) fencing: Fencing,
     /// How patiently is looked for attachments to nodes that exist no more.
     pub(crate) leftovers: Pace,
+    /// Whether the device is tried for what it does about hosts and sessions.
+    pub(crate) probe: bool,
     /// Where backing files lie where a StorageClass does not say it.
     pub(crate) volume_directory: VolumeDirectory,
     /// What volume NQNs start with.
@@ -78,6 +82,8 @@ pub(crate) struct Controller {
     settings: ControllerSettings,
     rds: Arc<dyn Rds>,
     attachments: Attachments,
+    /// What the device was seen to do, where there is a cluster to say it in.
+    known: Option<Known>,
     ledger: Ledger,
     removals: Removals,
 }
@@ -88,16 +94,24 @@ pub(crate) struct Beside {
     cluster: InCluster,
     events: Events,
     leftovers: Pace,
+    probe: Option<Probe>,
 }
 
 impl Beside {
-    /// Follows migrations, clears what vanished nodes have left and posts events, for ever.
+    /// Follows migrations, clears what vanished nodes have left, tries the device and posts
+    /// events, for ever.
     pub(crate) async fn run(self) {
         let cluster = self.cluster.cluster.clone();
+        let probe = async {
+            if let Some(probe) = self.probe {
+                probe.follow().await;
+            }
+        };
         tokio::join!(
             reports::post(self.events, &*cluster),
             migrations::follow(&self.cluster),
-            leftovers::clear(&self.cluster, self.leftovers)
+            leftovers::clear(&self.cluster, self.leftovers),
+            probe
         );
     }
 }
@@ -111,7 +125,12 @@ impl Controller {
         cluster: Option<Arc<dyn Cluster>>,
         metrics: &Metrics,
     ) -> (Self, Option<Beside>) {
+        let known = cluster
+            .as_ref()
+            .map(|cluster| Known::new(cluster.leadership(), rds.clone(), &settings));
         let beside = cluster.map(|cluster| {
+            let probe = known.clone().filter(|_| settings.probe);
+            let probe = probe.map(|known| Probe::new(known, settings.clone(), metrics.clone()));
             let (reports, events) = Reports::new(metrics.clone());
             let cluster = InCluster {
                 cluster,
@@ -125,6 +144,7 @@ impl Controller {
                 cluster,
                 events,
                 leftovers: settings.leftovers,
+                probe,
             }
         });
         let attachments = beside.as_ref().map_or_else(
@@ -135,6 +155,7 @@ impl Controller {
             settings,
             rds,
             attachments,
+            known,
             ledger: Ledger::default(),
             removals: Removals::default(),
         };

@@ -12,6 +12,7 @@ mod child;
 pub mod cluster;
 pub mod console;
 pub mod evacuation;
+pub mod fabric;
 pub mod guest;
 pub mod lab;
 pub mod plugin;

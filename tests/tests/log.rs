@@ -100,6 +100,7 @@ async fn serve(sim: &Sim, directory: &Path, key: &str) -> Controller {
         modes: rds_csi_core::attachment::Modes::default(),
         fencing: rds_csi_core::attachment::Fencing::default(),
         leftovers: Default::default(),
+        probe: false,
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     };

@@ -5,8 +5,8 @@
 //! the version that was read, so two never hold it by the store. Two may believe so for a
 //! moment if one of them hangs: what is done under a lease must bear being done twice.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use rds_csi_core::kind::Chain;
-use rds_csi_core::names::DriverName;
+use rds_csi_core::names::{DriverName, annotation};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -33,9 +33,15 @@ const CREATE: &str = "create leases";
 const PATCH: &str = "patch leases";
 
 /// Whether this process does what is to be done once. Clones share it; at first it does not.
-/// Inside is how often that has changed: it does where the number is odd.
 #[derive(Debug, Clone, Default)]
-pub struct Leadership(Arc<AtomicU64>);
+pub struct Leadership(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// How often it has changed whether this one leads: it does where the number is odd.
+    changes: AtomicU64,
+    word: Mutex<Option<String>>,
+}
 
 impl Leadership {
     /// Whether it does now.
@@ -48,7 +54,7 @@ impl Leadership {
     /// another one than before.
     #[must_use]
     pub fn term(&self) -> Option<u64> {
-        let changes = self.0.load(Ordering::Acquire);
+        let changes = self.0.changes.load(Ordering::Acquire);
         (changes % 2 == 1).then_some(changes)
     }
 
@@ -57,10 +63,37 @@ impl Leadership {
         let change = |changes| ((changes % 2 == 1) != held).then_some(changes + 1);
         let changed = self
             .0
+            .changes
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
         if changed.is_ok() {
             tracing::info!(held, "leadership");
         }
+    }
+
+    /// What the one that leads has said last, or one that led before it: it stands in the
+    /// Lease, and is some seconds old.
+    #[must_use]
+    pub fn word(&self) -> Option<String> {
+        self.words().clone()
+    }
+
+    /// Says something that all should know, where this is the one that leads.
+    pub fn say(&self, word: &str) {
+        *self.words() = Some(word.to_owned());
+    }
+
+    /// Hears what the Lease says, and gives what it should say instead. Who leads has said
+    /// something newer, or knows nothing else.
+    fn hear(&self, said: Option<&str>, leads: bool) -> Option<String> {
+        let mut word = self.words();
+        if !leads || word.is_none() {
+            *word = said.map(str::to_owned);
+        }
+        word.clone().filter(|word| Some(word.as_str()) != said)
+    }
+
+    fn words(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,7 +128,15 @@ pub(super) struct Election<'a> {
     leases: Api<Lease>,
     calls: &'a Calls,
     name: String,
+    /// The annotation with the word of the one that leads.
+    word: String,
     me: String,
+}
+
+/// What a write is made over, and what is said with it.
+struct Over {
+    version: Option<String>,
+    word: Option<String>,
 }
 
 /// The lease as it was last seen to change.
@@ -111,6 +152,7 @@ impl<'a> Election<'a> {
             leases: Api::default_namespaced(client),
             calls,
             name: lease_name(driver),
+            word: driver.annotation(annotation::DEVICE_ACCESS),
             // A pod that starts again is another one: it has forgotten what it did.
             me: format!("{host}_{}", Timestamp::now().as_nanosecond()),
         }
@@ -125,7 +167,7 @@ impl<'a> Election<'a> {
         let mut renewed: Option<Instant> = None;
         let mut trouble = false;
         loop {
-            match self.look(&mut seen).await {
+            match self.look(&mut seen, leadership).await {
                 Ok(true) => renewed = Some(Instant::now()),
                 Ok(false) => renewed = None,
                 // Somebody was faster: the next look says who.
@@ -143,7 +185,7 @@ impl<'a> Election<'a> {
     }
 
     /// One look, and the step that it asks for: whether the lease is ours after it.
-    async fn look(&self, seen: &mut Seen) -> Result<bool, ClusterError> {
+    async fn look(&self, seen: &mut Seen, leadership: &Leadership) -> Result<bool, ClusterError> {
         let found = present(self.calls.run(GET, self.leases.get(&self.name)).await)?;
         let spec = found
             .as_ref()
@@ -154,11 +196,20 @@ impl<'a> Election<'a> {
                 since: Instant::now(),
             };
         }
-        let version = found.and_then(|lease| lease.metadata.resource_version);
-        match next(spec.as_ref(), &self.me, seen.since.elapsed()) {
+        let metadata = found.map(|lease| lease.metadata).unwrap_or_default();
+        let said = metadata
+            .annotations
+            .and_then(|mut all| all.remove(&self.word));
+        let step = next(spec.as_ref(), &self.me, seen.since.elapsed());
+        let word = leadership.hear(said.as_deref(), step != Step::Wait);
+        let over = Over {
+            version: metadata.resource_version,
+            word,
+        };
+        match step {
             Step::Wait => return Ok(false),
             Step::Create => self.create().await?,
-            Step::Renew => self.write(version, json!({})).await?,
+            Step::Renew => self.write(over, json!({})).await?,
             Step::Take => {
                 let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
                 let taken = json!({
@@ -166,7 +217,7 @@ impl<'a> Election<'a> {
                     "acquireTime": now(),
                     "leaseTransitions": transitions.saturating_add(1),
                 });
-                self.write(version, taken).await?;
+                self.write(over, taken).await?;
             }
         }
         Ok(true)
@@ -197,13 +248,14 @@ impl<'a> Election<'a> {
     }
 
     /// Writes over the version that was read.
-    async fn write(&self, version: Option<String>, mut spec: Value) -> Result<(), ClusterError> {
+    async fn write(&self, over: Over, mut spec: Value) -> Result<(), ClusterError> {
         spec["renewTime"] = json!(now());
         spec["leaseDurationSeconds"] = json!(DURATION.as_secs());
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": version},
-            "spec": spec,
-        }));
+        let mut metadata = json!({"resourceVersion": over.version});
+        if let Some(word) = over.word {
+            metadata["annotations"] = json!({&self.word: word});
+        }
+        let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
         let parameters = PatchParams::default();
         let patched = self.leases.patch(&self.name, &parameters, &patch);
         match self.calls.run(PATCH, patched).await {
@@ -272,6 +324,27 @@ mod tests {
         leadership.set(true);
         assert!(leadership.is_held());
         assert_ne!(leadership.term(), first);
+    }
+
+    #[test]
+    fn who_leads_is_heard_by_all_and_by_whoever_leads_next() {
+        let (first, second) = (Leadership::default(), Leadership::default());
+        assert_eq!(first.hear(None, true), None, "nothing to say");
+        first.say("new");
+        assert_eq!(first.hear(Some("old"), true).as_deref(), Some("new"));
+        assert_eq!(first.hear(Some("new"), true), None, "it stands there");
+        assert_eq!(second.hear(Some("old"), false), None);
+        assert_eq!(second.hear(Some("new"), false), None);
+        assert_eq!(second.word().as_deref(), Some("new"));
+        assert_eq!(second.hear(Some("new"), true), None, "its turn");
+        assert_eq!(second.word().as_deref(), Some("new"));
+        let third = Leadership::default();
+        assert_eq!(third.hear(Some("new"), true), None);
+        assert_eq!(third.word().as_deref(), Some("new"));
+        second.say("newer");
+        assert_eq!(second.hear(Some("new"), true).as_deref(), Some("newer"));
+        assert_eq!(first.hear(Some("newer"), false), None);
+        assert_eq!(first.word().as_deref(), Some("newer"), "it leads no more");
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub mod annotation {
     /// The VolumeAttachments that were granted: `attachment::grant::Record`. Written by
     /// the controller.
     pub const GRANTED: &str = "granted-attachments";
+    /// What the device was seen to do about hosts and sessions: `device_access::Proof`, on the
+    /// Lease. Written by the controller that leads.
+    pub const DEVICE_ACCESS: &str = "device-access";
     /// A person's word that several machines share the disk:
     /// `attachment::exception::Exception`. Read, never written.
     pub const SHARED_DISK: &str = "shared-disk";

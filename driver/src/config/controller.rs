@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rds_csi_core::attachment::{Modes, Seat};
+use rds_csi_core::attachment::{Fencing, Modes, Seat};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_routeros::{DeviceAddress, HostKey, RdsConfig};
 
@@ -58,6 +58,7 @@ pub(super) fn read(
         modes: modes.ok()?,
         fencing: fencing?,
         leftovers: Default::default(),
+        probe: fencing? != Fencing::Off,
         rds: device.config(args, volume_directory.clone())?,
         volume_directory,
         nqn_prefix: common.nqn_prefix,

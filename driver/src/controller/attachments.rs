@@ -47,9 +47,19 @@ pub(crate) struct Granted {
     pub(crate) first_used: Option<String>,
     /// A person's reason to format it all the same.
     pub(crate) format_override: Option<String>,
-    /// The epoch that the export must be of before the node may use it: it is to be asked
-    /// for again then.
-    pub(crate) due: Option<Epoch>,
+    /// What is to be done before the node may use it: it is to be asked for again then.
+    pub(crate) due: Option<Due>,
+}
+
+/// Nodes that may still write are to be shut out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The epoch that the export must be of.
+    pub(crate) epoch: Epoch,
+    /// Who they are, in words.
+    pub(crate) lost: String,
+    /// The PersistentVolume that has them in its record.
+    pub(crate) persistent_volume: String,
 }
 
 impl Attachments {

@@ -105,6 +105,20 @@ pub(crate) enum ControllerError {
         #[source]
         source: Box<RdsError>,
     },
+    /// A lost node may still write, and this device cannot shut it out.
+    #[error(
+        "volume {id} goes to no other node while {lost} may still write: this device was seen to keep sessions whose export ended, so nobody can be shut out by renewing it. Make sure that its machine is off, then say so: kubectl annotate pv {persistent_volume} {annotation}-"
+    )]
+    NotFenceable {
+        /// The volume.
+        id: VolumeId,
+        /// Who may write.
+        lost: String,
+        /// The PersistentVolume with the record of it.
+        persistent_volume: String,
+        /// The key of that record.
+        annotation: String,
+    },
     /// A node that is none of those that may have volumes.
     #[error("no node is called {node:?}: --nodes names {}", known.join(", "))]
     UnknownNode {
@@ -212,6 +226,8 @@ impl Failure for ControllerError {
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             // The export may have ended, and only the next call makes it whole.
             Self::FenceUnderway { .. } | Self::NotRenewed { .. } => Kind::Unreachable,
+            // And asked again it goes on, once somebody has said that it may.
+            Self::NotFenceable { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

@@ -6,14 +6,16 @@ use rds_csi_core::appliance::{DiskItem, VolumeState};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::PublishContext;
+use rds_csi_core::names::annotation;
 use rds_csi_core::nqn::Epoch;
 use rds_csi_core::provision::{self, ProvisionError};
 use rds_csi_core::volume_id::VolumeId;
 use tracing::info;
 
 use super::Controller;
-use super::attachments::Wanted;
+use super::attachments::{Due, Wanted};
 use super::error::ControllerError;
+use super::probe::Known;
 
 /// What ControllerPublishVolume asks for.
 #[derive(Debug)]
@@ -63,7 +65,21 @@ impl Controller {
             renewed: None,
         };
         let mut granted = self.attachments.attach(&wanted).await?;
-        if let Some(epoch) = granted.due.take() {
+        if let Some(Due {
+            epoch,
+            lost,
+            persistent_volume,
+        }) = granted.due.take()
+        {
+            let access = self.known.as_ref().and_then(Known::access);
+            if access.is_some_and(|access| !access.ends_sessions) {
+                return Err(ControllerError::NotFenceable {
+                    id,
+                    lost,
+                    persistent_volume,
+                    annotation: self.settings.driver_name.annotation(annotation::GRANTED),
+                });
+            }
             state = self.renew(&id, state, &epoch).await?;
             let renewed = Some(&epoch);
             granted = self

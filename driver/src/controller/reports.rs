@@ -270,7 +270,8 @@ impl Reports {
     }
 }
 
-fn names(lost: &[Lost]) -> String {
+/// Who was lost, in words.
+pub(crate) fn names(lost: &[Lost]) -> String {
     let names: Vec<String> = lost.iter().map(Lost::to_string).collect();
     names.join(" and ")
 }

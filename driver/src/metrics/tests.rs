@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_core::appliance::{Step, VolumeState};
 use rds_csi_core::backing_file::BackingFile;
+use rds_csi_core::device_access::{DeviceAccess, Rule};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::Owner;
 use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
@@ -46,15 +47,20 @@ impl Rds for Connected {
     }
 }
 
-/// The page, which holds one series a family, whose order is not fixed, but for one that
-/// always shows all.
+/// The page, which holds one series a family, whose order is not fixed, but for two that
+/// always show all.
 fn page(metrics: &Metrics) -> String {
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
     let page = metrics.encode().unwrap();
     let mut lines: Vec<&str> = page.lines().collect();
-    let is_session = |line: &&str| line.starts_with("rds_csi_nvme_sessions{");
-    if let Some(first) = lines.iter().position(is_session) {
-        lines[first..first + State::ALL.len()].sort_unstable();
+    for (family, count) in [
+        ("rds_csi_nvme_sessions{", State::ALL.len()),
+        ("rds_csi_device_access_rule{", Rule::ALL.len()),
+    ] {
+        let is_of_it = |line: &&str| line.starts_with(family);
+        if let Some(first) = lines.iter().position(is_of_it) {
+            lines[first..first + count].sort_unstable();
+        }
     }
     let page: String = lines.iter().map(|line| format!("{line}\n")).collect();
     page.replace(&version, "version=\"[version]\"")
@@ -82,6 +88,11 @@ fn the_page_of_a_controller() {
     metrics.active_migrations(1);
     metrics.stale_attachments(2);
     metrics.stale_attachment_cleared();
+    metrics.device_access(DeviceAccess {
+        rule: Rule::List,
+        keeps_sessions: true,
+        ends_sessions: false,
+    });
     metrics.event("MigrationCompleted", true);
     insta::assert_snapshot!(page(&metrics));
 }

@@ -61,7 +61,7 @@ fn pod() -> Value {
     })
 }
 
-async fn page(world: &World, path: &str) -> String {
+pub(crate) async fn page(world: &World, path: &str) -> String {
     let mut stream = TcpStream::connect(world.admin.unwrap()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

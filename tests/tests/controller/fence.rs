@@ -14,18 +14,18 @@ use crate::cluster::{node, provision, setup, start, wish};
 use crate::harness::{World, code};
 use crate::migration::{launch, machine, migration};
 
-const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
+pub(crate) const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
 const TAINT: &str = "node.kubernetes.io/out-of-service";
 
 /// What the device offers the one volume as, if it does.
-fn offered(world: &World) -> Option<String> {
+pub(crate) fn offered(world: &World) -> Option<String> {
     let items = world.items();
     let file = items[0].file().unwrap();
     file.export.then(|| items[0].nqn().unwrap())
 }
 
 /// The attach-detach controller wants the volume on a node, and what comes of it is saved.
-async fn attach(
+pub(crate) async fn attach(
     api: &FakeApiServer,
     world: &World,
     volume: &Volume,
@@ -44,7 +44,7 @@ async fn attach(
 }
 
 /// A volume that `node-a` has, of which a person then says that its machine is off.
-async fn lost(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
+pub(crate) async fn lost(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
     let volume = provision(api, world, claim).await;
     node(api, "node-a", true);
     node(api, "node-b", true);

@@ -66,7 +66,7 @@ impl Default for Setup {
 
 /// A controller and its device.
 pub(crate) struct World {
-    pub(crate) sim: Sim,
+    pub(crate) sim: Arc<Sim>,
     pub(crate) plugin: Plugin,
     pub(crate) config: ControllerConfig,
     pub(crate) rds: Arc<RdsClient>,
@@ -122,7 +122,7 @@ impl Setup {
 
     /// Starts both. The controller serves; unless the device is down, its link is up.
     pub(crate) async fn start(self) -> World {
-        let sim = Sim::start(self.device).await.unwrap();
+        let sim = Arc::new(Sim::start(self.device).await.unwrap());
         let down = self.down;
         sim.inject(Fault::RefuseConnections { refuse: down })
             .unwrap();
@@ -180,6 +180,8 @@ fn config(sim: &Sim, directory: &Path) -> ControllerConfig {
         modes: rds_csi_core::attachment::Modes::default(),
         fencing: rds_csi_core::attachment::Fencing::default(),
         leftovers: Default::default(),
+        // Nobody serves NVMe over TCP here, unless a test does.
+        probe: false,
         overcommit_percent: 100,
         shutdown_grace: Duration::from_secs(20),
     }

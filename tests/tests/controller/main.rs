@@ -22,5 +22,6 @@ mod listing;
 mod migration;
 mod outage;
 mod pool;
+mod probe;
 mod sizes;
 mod tasks;

@@ -109,7 +109,7 @@ impl Stand {
     }
 }
 
-async fn serve(cluster: &Cluster) -> FakeApiServer {
+pub(crate) async fn serve(cluster: &Cluster) -> FakeApiServer {
     let listener = TcpListener::bind((cluster.lab.address(), 0)).await;
     FakeApiServer::on(listener.unwrap()).unwrap()
 }

@@ -23,6 +23,7 @@ mod life;
 mod lookalike;
 mod outage;
 mod pod;
+mod probed;
 mod quiet;
 mod raw;
 mod readonly;

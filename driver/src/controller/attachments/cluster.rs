@@ -19,13 +19,12 @@ use rds_csi_core::attachment::{
 };
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::{DriverName, annotation};
-use rds_csi_core::nqn::Epoch;
 use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
 
-use super::{Granted, Wanted};
+use super::{Due, Granted, Wanted};
 use crate::controller::error::ControllerError;
-use crate::controller::reports::Reports;
+use crate::controller::reports::{Reports, names};
 
 /// How long a decision may take in all.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -50,8 +49,8 @@ pub(crate) struct InCluster {
 /// What a decision leaves to be written, and to be done.
 struct Settled {
     record: Record,
-    /// The epoch that the export must be of first.
-    due: Option<Epoch>,
+    /// What must be done first.
+    due: Option<Due>,
 }
 
 impl Settled {
@@ -145,9 +144,13 @@ impl InCluster {
                 self.reports.fenced(volume, wanted.node, &lost);
                 Settled::now(record)
             }
-            Fence::Due { epoch, .. } => Settled {
+            Fence::Due { epoch, lost, .. } => Settled {
                 record: granted.record.clone(),
-                due: Some(epoch),
+                due: Some(Due {
+                    epoch,
+                    lost: names(&lost),
+                    persistent_volume: granted.persistent_volume.to_owned(),
+                }),
             },
             Fence::InUse { lost } => {
                 self.reports.not_fenced(granted.persistent_volume, &lost);

@@ -35,14 +35,14 @@ fn record(cluster: &FakeCluster) -> Record {
     Record::parse(&cluster.annotation(PV, GRANTED).unwrap())
 }
 
-async fn ask_renewed(driver: &InCluster, node: &str, epoch: &Epoch) -> Granted {
+async fn ask_renewed(driver: &InCluster, node: &str, due: &Due) -> Granted {
     let wanted = Wanted {
         id: &id(),
         made_for: Some(&PV.parse().unwrap()),
         node,
         access: &Access::block(AccessMode::SingleNodeWriter).unwrap(),
         read_only: false,
-        renewed: Some(epoch),
+        renewed: Some(&due.epoch),
     };
     driver.attach(&wanted).await.unwrap()
 }
@@ -70,6 +70,10 @@ async fn who_was_not_is_shut_out_before_the_next_one_and_once(#[case] lost: Opti
     cluster.delete("a");
     wish(&cluster, "b");
     let due = ask(&driver, "b").await.unwrap().due.unwrap();
+    assert_eq!(
+        (due.lost.as_str(), due.persistent_volume.as_str()),
+        ("node a", PV)
+    );
     // Whoever asks again, in whichever process, is told the same until it is done.
     assert_eq!(
         ask(&process(&cluster), "b").await.unwrap().due.as_ref(),
