@@ -20,6 +20,7 @@ use rds_csi_core::provision::Space;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::rds::Rds;
 
+mod admit;
 pub(crate) mod attachments;
 mod capacity;
 mod create;
@@ -84,6 +85,7 @@ pub(crate) struct Controller {
     attachments: Attachments,
     /// What the device was seen to do, where there is a cluster to say it in.
     known: Option<Known>,
+    metrics: Metrics,
     ledger: Ledger,
     removals: Removals,
 }
@@ -156,6 +158,7 @@ impl Controller {
             rds,
             attachments,
             known,
+            metrics: metrics.clone(),
             ledger: Ledger::default(),
             removals: Removals::default(),
         };

@@ -14,12 +14,14 @@ use crate::bytes::Bytes;
 use crate::cluster_id::ClusterId;
 use crate::volume_id::{Form, VolumeId};
 
+mod admit;
 mod create;
 mod delete;
 mod error;
 mod expand;
 mod renew;
 
+pub use admit::{admit, enforceable};
 pub use create::{Desired, create, created};
 pub use delete::{Removal, delete};
 pub use error::ProvisionError;

@@ -3,6 +3,8 @@
 mod cluster;
 mod process;
 
+use std::collections::BTreeSet;
+
 use rds_csi_core::access::Access;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::nqn::Epoch;
@@ -47,6 +49,8 @@ pub(crate) struct Granted {
     pub(crate) first_used: Option<String>,
     /// A person's reason to format it all the same.
     pub(crate) format_override: Option<String>,
+    /// The nodes that have it or were granted it, this one included.
+    pub(crate) nodes: BTreeSet<String>,
     /// What is to be done before the node may use it: it is to be asked for again then.
     pub(crate) due: Option<Due>,
 }
@@ -87,7 +91,10 @@ impl Attachments {
                     node: wanted.node.to_owned(),
                     source: Box::new(source),
                 })?;
-                Ok(Granted::default())
+                Ok(Granted {
+                    nodes: process.nodes(wanted.id).into_iter().collect(),
+                    ..Granted::default()
+                })
             }
         }
     }
@@ -107,6 +114,14 @@ impl Attachments {
                 process.detach(id, node);
                 Ok(())
             }
+        }
+    }
+
+    /// The nodes that have a volume or were granted it, as it is now.
+    pub(crate) async fn holders(&self, id: &VolumeId) -> Result<BTreeSet<String>, ControllerError> {
+        match self {
+            Self::Cluster(cluster) => cluster.holders(id).await,
+            Self::Process(process) => Ok(process.nodes(id).into_iter().collect()),
         }
     }
 

@@ -105,6 +105,15 @@ pub(crate) enum ControllerError {
         #[source]
         source: Box<RdsError>,
     },
+    /// The device does not let the node in.
+    #[error("volume {id} is attached once the device lets its nodes in, and it did not do that")]
+    NotAdmitted {
+        /// The volume.
+        id: VolumeId,
+        /// Why not.
+        #[source]
+        source: Box<ControllerError>,
+    },
     /// A lost node may still write, and this device cannot shut it out.
     #[error(
         "volume {id} goes to no other node while {lost} may still write: this device was seen to keep sessions whose export ended, so nobody can be shut out by renewing it. Make sure that its machine is off, then say so: kubectl annotate pv {persistent_volume} {annotation}-"
@@ -227,7 +236,7 @@ impl Failure for ControllerError {
             // The export may have ended, and only the next call makes it whole.
             Self::FenceUnderway { .. } | Self::NotRenewed { .. } => Kind::Unreachable,
             // And asked again it goes on, once somebody has said that it may.
-            Self::NotFenceable { .. } => Kind::Unreachable,
+            Self::NotFenceable { .. } | Self::NotAdmitted { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

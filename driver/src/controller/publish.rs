@@ -90,6 +90,7 @@ impl Controller {
         let disk = provision::usable(&state, &id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
         let size = disk.size;
+        self.admit(&id, &state, &granted.nodes).await?;
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),
@@ -157,6 +158,9 @@ impl Controller {
     ) -> Result<(), ControllerError> {
         self.attachments.detach(id, node).await?;
         info!(volume_id = %id, node = node.unwrap_or("*"), "volume detached");
+        if let Some(node) = node {
+            self.close_behind(id, node).await;
+        }
         Ok(())
     }
 
@@ -172,7 +176,7 @@ impl Controller {
         Ok(disk.size)
     }
 
-    async fn state(
+    pub(super) async fn state(
         &self,
         id: &VolumeId,
         directory: Option<VolumeDirectory>,

@@ -36,6 +36,7 @@ pub(super) struct Attachments {
     active: Gauge,
     stale: Gauge,
     cleared: Counter,
+    access: Family<Outcome, Counter>,
     access_rule: Family<DeviceRule, Gauge>,
     ends_sessions: Family<NoLabels, Gauge>,
     keeps_sessions: Family<NoLabels, Gauge>,
@@ -54,6 +55,7 @@ impl Default for Attachments {
             active: Gauge::default(),
             stale: Gauge::default(),
             cleared: Counter::default(),
+            access: Family::default(),
             access_rule: Family::default(),
             ends_sessions: Family::default(),
             keeps_sessions: Family::default(),
@@ -114,6 +116,11 @@ impl Attachments {
             self.cleared.clone(),
         );
         registry.register(
+            "attachment_access_changes",
+            "Changes of the hosts that the device lets in to a volume: made (set), not made as fencing is only recorded (recorded), or not made after a detachment (failed)",
+            self.access.clone(),
+        );
+        registry.register(
             "device_access_rule",
             "How the device was seen to compare the name of the allowed host (ignored, exact, list or other): 1 for that one; absent until it was tried",
             self.access_rule.clone(),
@@ -169,6 +176,12 @@ impl Metrics {
     /// How long two nodes had a volume for a migration.
     pub(crate) fn migration_took(&self, time: Duration) {
         self.attachments.durations.observe(time.as_secs_f64());
+    }
+
+    /// Counts a change of who is let in. The result must come from a fixed set.
+    pub(crate) fn access(&self, result: &'static str) {
+        let access = &self.attachments.access;
+        access.get_or_create(&Outcome { result }).inc();
     }
 
     /// Shows what the device was seen to do.

@@ -88,6 +88,7 @@ fn the_page_of_a_controller() {
     metrics.active_migrations(1);
     metrics.stale_attachments(2);
     metrics.stale_attachment_cleared();
+    metrics.access("set");
     metrics.device_access(DeviceAccess {
         rule: Rule::List,
         keeps_sessions: true,

@@ -7,6 +7,7 @@
 )]
 
 mod absurd;
+mod access;
 mod attachments;
 mod cluster;
 mod cuts;

@@ -27,15 +27,15 @@ use crate::harness::{PATIENCE, World};
 const ENDS: &str = "rds_csi_device_export_ends_sessions{} 1";
 
 /// A world whose device has an NVMe/TCP port, of which the controller does not know yet.
-struct Fabric {
-    api: FakeApiServer,
-    world: World,
+pub(crate) struct Fabric {
+    pub(crate) api: FakeApiServer,
+    pub(crate) world: World,
     ways: Arc<Ways>,
     serving: JoinSet<()>,
     listener: Option<TcpListener>,
 }
 
-async fn fabric(switches: &[&str]) -> Fabric {
+pub(crate) async fn fabric(switches: &[&str]) -> Fabric {
     let api = FakeApiServer::start().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -61,7 +61,7 @@ async fn fabric(switches: &[&str]) -> Fabric {
 
 impl Fabric {
     /// The device is reached, and whatever was said of its ways counts.
-    async fn begin(&mut self) {
+    pub(crate) async fn begin(&mut self) {
         if let Some(listener) = self.listener.take() {
             let (sim, ways) = (Arc::clone(&self.world.sim), Arc::clone(&self.ways));
             self.serving.spawn(fabric::serve(sim, listener, ways));
@@ -72,7 +72,7 @@ impl Fabric {
     }
 
     /// What was seen, as all controllers hear it.
-    async fn seen(&self) -> String {
+    pub(crate) async fn seen(&self) -> String {
         let said = async || Ok(said(&self.api));
         until("the device is tried", PATIENCE, said).await.unwrap()
     }

@@ -1,5 +1,6 @@
 //! Making a volume, or completing one that a crash left half-made.
 
+use super::admit::is_open_or_ours;
 use super::{ProvisionError, Space, check_space, foreign, mounted_pool, usable};
 use crate::appliance::{DiskItem, Inventory, Step, VolumeState};
 use crate::backing_file::{BackingFile, VolumeDirectory};
@@ -117,9 +118,10 @@ fn complete(
     if !desired.range.admits(disk.size) {
         return different("size", disk.size.to_string(), desired.size.to_string());
     }
-    // An export for one host is no volume for whichever node it will be attached to.
+    // Closed to hosts of nodes it is made all the same: whoever attaches it lets its node in.
     let host = item.allowed_host.as_deref().unwrap_or_default();
-    let offered = is_named(item, desired) && item.port == Some(desired.port) && host.is_empty();
+    let offered =
+        is_named(item, desired) && item.port == Some(desired.port) && is_open_or_ours(item);
     match (item.exported, offered && !disk.mount_filesystem) {
         (true, true) => Ok(Vec::new()),
         (false, true) => Ok(vec![Step::Export]),

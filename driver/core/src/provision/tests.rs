@@ -666,3 +666,20 @@ fn a_probe_is_made_and_removed_like_a_volume_and_is_on_no_list() {
     }
     assert_eq!(inventory, empty());
 }
+
+/// What access control set is kept, and so is the name of an export that was renewed: a lost
+/// node knows the one before.
+#[test]
+fn a_volume_that_is_closed_to_one_node_is_made() {
+    let mut inventory = made();
+    let host = crate::nqn::HostIdentity::of(&cluster(), "node-a").nqn;
+    inventory.items[0].allowed_host = Some(host.to_string());
+    assert_eq!(create(&inventory, &desired(), SPACE), Ok(vec![]));
+    let renewed = desired().nqn.in_epoch(&desired().id, &Epoch::of("uid"));
+    inventory.items[0].nqn = renewed.map(|nqn| nqn.to_string());
+    inventory.items[0].exported = false;
+    assert_eq!(
+        create(&inventory, &desired(), SPACE),
+        Ok(vec![Step::Export])
+    );
+}

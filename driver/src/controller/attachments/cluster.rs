@@ -6,6 +6,7 @@
 
 mod release;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,11 @@ impl InCluster {
         if settled != record {
             self.write(&volume, &settled).await?;
         }
+        let standing = granted.standing();
+        let holding = standing.iter().filter(|found| found.holds());
+        let nodes = holding.map(|found| found.attachment.node.clone()).collect();
         Ok(Granted {
+            nodes,
             first_used: noted(annotation::FIRST_USED),
             format_override: noted(annotation::FORMAT_OVERRIDE),
             due,
@@ -244,6 +249,28 @@ impl InCluster {
     fn is_of(&self, id: &VolumeId, attachment: &VolumeAttachment) -> bool {
         attachment.is_named_after(id, &self.driver)
             || VolumeId::for_name(&self.owner, &attachment.persistent_volume) == *id
+    }
+
+    /// See [`super::Attachments::holders`].
+    pub(crate) async fn holders(&self, id: &VolumeId) -> Result<BTreeSet<String>, ControllerError> {
+        within_deadline(async {
+            let attachments = self.cluster.volume_attachments().await?;
+            let mut of_it = attachments.iter().filter(|found| self.is_of(id, found));
+            let Some(first) = of_it.next() else {
+                return Ok(BTreeSet::new());
+            };
+            // The record first: whoever is in it and not in what is read after it is gone.
+            let name = &first.persistent_volume;
+            let Some(volume) = self.cluster.persistent_volume(name).await? else {
+                return Ok(BTreeSet::new());
+            };
+            let all = self.cluster.volume_attachments().await?;
+            let attachments = attachments_of(&self.driver, id, &volume, &all);
+            let standing = observed(&self.driver, &volume, &attachments).standing();
+            let holding = standing.into_iter().filter(|found| found.holds());
+            Ok(holding.map(|found| found.attachment.node).collect())
+        })
+        .await
     }
 
     /// See [`super::Attachments::nodes`].

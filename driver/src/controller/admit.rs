@@ -1,0 +1,128 @@
+//! Keeps the volume at the device to the nodes that have it, where the device was seen to go by
+//! that.
+//!
+//! A node that gets the volume is let in before it is told so, and a failure of that is never
+//! final. A node that has let go is kept out as soon as the device can be reached: detaching
+//! needs no device and does not fail for that. What could not be closed is at the next
+//! attachment.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rds_csi_core::appliance::{DiskItem, Step, VolumeState};
+use rds_csi_core::attachment::Fencing;
+use rds_csi_core::backing_file::BackingFile;
+use rds_csi_core::device_access::Rule;
+use rds_csi_core::kind::Chain;
+use rds_csi_core::nqn::{HostIdentity, Nqn};
+use rds_csi_core::provision::{self, ProvisionError};
+use rds_csi_core::volume_id::VolumeId;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::Controller;
+use super::error::ControllerError;
+use super::probe::Known;
+
+/// How long a detachment waits for the device.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Controller {
+    /// Has the device let in the hosts of these nodes, and no other where that can be had.
+    pub(super) async fn admit(
+        &self,
+        id: &VolumeId,
+        state: &VolumeState,
+        nodes: &BTreeSet<String>,
+    ) -> Result<(), ControllerError> {
+        let cluster = &self.settings.cluster;
+        let item = provision::ours(state, id, cluster).map_err(ControllerError::Existing)?;
+        let names = nodes.iter().map(|node| HostIdentity::of(cluster, node).nqn);
+        let names: Vec<Nqn> = names.collect();
+        let rule = self.rule(id, item, &names);
+        let Some(hosts) = provision::admit(item, &names, rule) else {
+            return Ok(());
+        };
+        let not_admitted = |source| ControllerError::NotAdmitted {
+            id: id.clone(),
+            source: Box::new(source),
+        };
+        let file = item.file().and_then(|disk| disk.path.parse().ok());
+        let file: BackingFile = file.unwrap_or_else(|| self.settings.volume_directory.file(id));
+        let (owner, words) = (item.owner(), words(&hosts));
+        let steps = [Step::Allow { hosts }];
+        let state = self.rds.apply(id, &file, owner.as_ref(), &steps).await;
+        let state = state.map_err(|source| not_admitted(source.into()))?;
+        let now = provision::ours(&state, id, cluster).map_err(ControllerError::Existing)?;
+        if provision::admit(now, &names, rule).is_some() {
+            let source = ProvisionError::Different {
+                id: id.clone(),
+                property: "nvme-tcp-server-allow-host-name",
+                found: now.allowed_host.clone().unwrap_or_default(),
+                wanted: words,
+            };
+            return Err(not_admitted(ControllerError::Existing(source)));
+        }
+        self.metrics.access("set");
+        info!(volume_id = %id, hosts = words, ?nodes, "hosts let in");
+        Ok(())
+    }
+
+    /// The rule by which others are kept out, if they are.
+    fn rule(&self, id: &VolumeId, item: &DiskItem, hosts: &[Nqn]) -> Option<Rule> {
+        let access = self.known.as_ref().and_then(Known::access);
+        let rule = provision::enforceable(access, id)?;
+        match self.settings.fencing {
+            Fencing::Enforce => Some(rule),
+            Fencing::Record => {
+                if let Some(hosts) = provision::admit(item, hosts, Some(rule)) {
+                    self.metrics.access("recorded");
+                    info!(volume_id = %id, hosts = words(&hosts), "hosts would be let in, and no other");
+                }
+                None
+            }
+            Fencing::Off => None,
+        }
+    }
+
+    /// Keeps a node out that has let go, if the device can be reached now.
+    pub(super) async fn close_behind(&self, id: &VolumeId, node: &str) {
+        let access = self.known.as_ref().and_then(Known::access);
+        let is_kept = self.settings.fencing == Fencing::Enforce
+            && provision::enforceable(access, id).is_some();
+        if !is_kept || !self.rds.link().connected {
+            return;
+        }
+        let closed = async {
+            let mut nodes = self.attachments.holders(id).await?;
+            nodes.remove(node);
+            // Nobody is left for whom it would be opened; the next node is let in alone.
+            if nodes.is_empty() {
+                return Ok(());
+            }
+            let state = self.state(id, None).await?;
+            self.admit(id, &state, &nodes).await
+        };
+        match timeout(PATIENCE, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.metrics.access("failed");
+                warn!(volume_id = %id, node, "not kept out until the next attachment: {}", Chain(&error));
+            }
+            Err(_) => {
+                self.metrics.access("failed");
+                warn!(volume_id = %id, node, "not kept out until the next attachment: the device took longer than {PATIENCE:?}");
+            }
+        }
+    }
+}
+
+fn words(hosts: &[Nqn]) -> String {
+    match hosts {
+        [] => "any".to_owned(),
+        hosts => {
+            let hosts: Vec<&str> = hosts.iter().map(Nqn::as_str).collect();
+            hosts.join(",")
+        }
+    }
+}
