@@ -137,7 +137,9 @@ pub struct ControllerArgs {
     /// What is done before a volume is attached whose last node was never known to let go of it,
     /// as it was said to be off, or removed: "enforce" ends its sessions at the device and has the
     /// volume offered under a new name, which that node does not know; "record" only tells; "off"
-    /// does nothing
+    /// does nothing. Unless it is off, the device is tried on a volume of the driver's own for what
+    /// it does about hosts and sessions; where it goes by the name of the host, "enforce" also keeps
+    /// each volume to the nodes that have it
     #[arg(
         long,
         env = "RDS_CSI_FENCING",

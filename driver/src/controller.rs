@@ -40,6 +40,7 @@ pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
 use crate::metrics::Metrics;
+use admit::Admission;
 use attachments::{Attachments, InCluster, InProcess};
 use delete::Removals;
 use ledger::Ledger;
@@ -83,9 +84,7 @@ pub(crate) struct Controller {
     settings: ControllerSettings,
     rds: Arc<dyn Rds>,
     attachments: Attachments,
-    /// What the device was seen to do, where there is a cluster to say it in.
-    known: Option<Known>,
-    metrics: Metrics,
+    admission: Admission,
     ledger: Ledger,
     removals: Removals,
 }
@@ -97,11 +96,12 @@ pub(crate) struct Beside {
     events: Events,
     leftovers: Pace,
     probe: Option<Probe>,
+    admission: Admission,
 }
 
 impl Beside {
-    /// Follows migrations, clears what vanished nodes have left, tries the device and posts
-    /// events, for ever.
+    /// Follows migrations, clears what vanished nodes have left, tries the device, looks whom
+    /// volumes let in and posts events, for ever.
     pub(crate) async fn run(self) {
         let cluster = self.cluster.cluster.clone();
         let probe = async {
@@ -113,6 +113,7 @@ impl Beside {
             reports::post(self.events, &*cluster),
             migrations::follow(&self.cluster),
             leftovers::clear(&self.cluster, self.leftovers),
+            admit::look::follow(&self.admission, &self.cluster),
             probe
         );
     }
@@ -130,6 +131,12 @@ impl Controller {
         let known = cluster
             .as_ref()
             .map(|cluster| Known::new(cluster.leadership(), rds.clone(), &settings));
+        let admission = Admission {
+            settings: settings.clone(),
+            rds: rds.clone(),
+            known: known.clone(),
+            metrics: metrics.clone(),
+        };
         let beside = cluster.map(|cluster| {
             let probe = known.clone().filter(|_| settings.probe);
             let probe = probe.map(|known| Probe::new(known, settings.clone(), metrics.clone()));
@@ -147,6 +154,7 @@ impl Controller {
                 events,
                 leftovers: settings.leftovers,
                 probe,
+                admission: admission.clone(),
             }
         });
         let attachments = beside.as_ref().map_or_else(
@@ -157,8 +165,7 @@ impl Controller {
             settings,
             rds,
             attachments,
-            known,
-            metrics: metrics.clone(),
+            admission,
             ledger: Ledger::default(),
             removals: Removals::default(),
         };

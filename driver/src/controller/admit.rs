@@ -3,10 +3,11 @@
 //!
 //! A node that gets the volume is let in before it is told so, and a failure of that is never
 //! final. A node that has let go is kept out as soon as the device can be reached: detaching
-//! needs no device and does not fail for that. What could not be closed is at the next
-//! attachment.
+//! needs no device and does not fail for that. What could not be closed is closed at the next
+//! attachment, or by the next looks.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rds_csi_core::appliance::{DiskItem, Step, VolumeState};
@@ -17,17 +18,31 @@ use rds_csi_core::kind::Chain;
 use rds_csi_core::nqn::{HostIdentity, Nqn};
 use rds_csi_core::provision::{self, ProvisionError};
 use rds_csi_core::volume_id::VolumeId;
+use rds_csi_routeros::Rds;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::Controller;
 use super::error::ControllerError;
 use super::probe::Known;
+use super::{Controller, ControllerSettings};
+use crate::metrics::Metrics;
+
+pub(super) mod look;
 
 /// How long a detachment waits for the device.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Controller {
+/// Whoever lets nodes in. Clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    pub(super) settings: ControllerSettings,
+    pub(super) rds: Arc<dyn Rds>,
+    /// What the device was seen to do, where there is a cluster to say it in.
+    pub(super) known: Option<Known>,
+    pub(super) metrics: Metrics,
+}
+
+impl Admission {
     /// Has the device let in the hosts of these nodes, and no other where that can be had.
     pub(super) async fn admit(
         &self,
@@ -37,10 +52,7 @@ impl Controller {
     ) -> Result<(), ControllerError> {
         let cluster = &self.settings.cluster;
         let item = provision::ours(state, id, cluster).map_err(ControllerError::Existing)?;
-        let names = nodes.iter().map(|node| HostIdentity::of(cluster, node).nqn);
-        let names: Vec<Nqn> = names.collect();
-        let rule = self.rule(id, item, &names);
-        let Some(hosts) = provision::admit(item, &names, rule) else {
+        let Some(hosts) = self.plan(id, item, nodes) else {
             return Ok(());
         };
         let not_admitted = |source| ControllerError::NotAdmitted {
@@ -54,7 +66,7 @@ impl Controller {
         let state = self.rds.apply(id, &file, owner.as_ref(), &steps).await;
         let state = state.map_err(|source| not_admitted(source.into()))?;
         let now = provision::ours(&state, id, cluster).map_err(ControllerError::Existing)?;
-        if provision::admit(now, &names, rule).is_some() {
+        if self.plan(id, now, nodes).is_some() {
             let source = ProvisionError::Different {
                 id: id.clone(),
                 property: "nvme-tcp-server-allow-host-name",
@@ -66,6 +78,14 @@ impl Controller {
         self.metrics.access("set");
         info!(volume_id = %id, hosts = words, ?nodes, "hosts let in");
         Ok(())
+    }
+
+    /// The hosts that are to be let in now, where the item says otherwise.
+    fn plan(&self, id: &VolumeId, item: &DiskItem, nodes: &BTreeSet<String>) -> Option<Vec<Nqn>> {
+        let cluster = &self.settings.cluster;
+        let hosts = nodes.iter().map(|node| HostIdentity::of(cluster, node).nqn);
+        let hosts: Vec<Nqn> = hosts.collect();
+        provision::admit(item, &hosts, self.rule(id, item, &hosts))
     }
 
     /// The rule by which others are kept out, if they are.
@@ -85,12 +105,17 @@ impl Controller {
         }
     }
 
+    /// Whether a volume is closed to who does not have it.
+    fn is_kept(&self, id: &VolumeId) -> bool {
+        let access = self.known.as_ref().and_then(Known::access);
+        self.settings.fencing == Fencing::Enforce && provision::enforceable(access, id).is_some()
+    }
+}
+
+impl Controller {
     /// Keeps a node out that has let go, if the device can be reached now.
     pub(super) async fn close_behind(&self, id: &VolumeId, node: &str) {
-        let access = self.known.as_ref().and_then(Known::access);
-        let is_kept = self.settings.fencing == Fencing::Enforce
-            && provision::enforceable(access, id).is_some();
-        if !is_kept || !self.rds.link().connected {
+        if !self.admission.is_kept(id) || !self.rds.link().connected {
             return;
         }
         let closed = async {
@@ -101,17 +126,17 @@ impl Controller {
                 return Ok(());
             }
             let state = self.state(id, None).await?;
-            self.admit(id, &state, &nodes).await
+            self.admission.admit(id, &state, &nodes).await
         };
         match timeout(PATIENCE, closed).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                self.metrics.access("failed");
-                warn!(volume_id = %id, node, "not kept out until the next attachment: {}", Chain(&error));
+                self.admission.metrics.access("failed");
+                warn!(volume_id = %id, node, "not kept out yet: {}", Chain(&error));
             }
             Err(_) => {
-                self.metrics.access("failed");
-                warn!(volume_id = %id, node, "not kept out until the next attachment: the device took longer than {PATIENCE:?}");
+                self.admission.metrics.access("failed");
+                warn!(volume_id = %id, node, "not kept out yet: the device took longer than {PATIENCE:?}");
             }
         }
     }

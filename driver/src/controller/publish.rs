@@ -71,7 +71,7 @@ impl Controller {
             persistent_volume,
         }) = granted.due.take()
         {
-            let access = self.known.as_ref().and_then(Known::access);
+            let access = self.admission.known.as_ref().and_then(Known::access);
             if access.is_some_and(|access| !access.ends_sessions) {
                 return Err(ControllerError::NotFenceable {
                     id,
@@ -90,7 +90,7 @@ impl Controller {
         let disk = provision::usable(&state, &id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
         let size = disk.size;
-        self.admit(&id, &state, &granted.nodes).await?;
+        self.admission.admit(&id, &state, &granted.nodes).await?;
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),

@@ -60,14 +60,33 @@ fn the_controller_reaches_the_device_and_nothing_else_of_its_network() {
             [expected.1],
             "{address}"
         );
+        // Its exports, to see what it does about hosts.
+        assert_eq!(addresses(&egress[1]).len(), 1, "{address}");
+        assert_eq!(numbers(egress[1].ports.as_deref()).len(), 1, "{address}");
         assert_eq!(
-            numbers(egress[1].ports.as_deref()),
+            numbers(egress[2].ports.as_deref()),
             [6443],
             "the API server"
         );
-        assert_eq!(numbers(egress[2].ports.as_deref()), [53, 53]);
-        assert_eq!(egress.len(), 3);
+        assert_eq!(numbers(egress[3].ports.as_deref()), [53, 53]);
+        assert_eq!(egress.len(), 4);
     }
+}
+
+#[test]
+fn exports_are_reached_where_hosts_are_kept_out() {
+    let exports = |more: &[&str]| {
+        let address = ["--set-string", "device.nvmeAddress=10.0.1.2"];
+        let egress = policy(&[&address[..], more].concat(), "-controller").egress;
+        let rules: Vec<_> = egress.unwrap().iter().map(addresses).collect();
+        rules.contains(&vec!["10.0.1.2/32".to_owned()])
+    };
+    assert!(exports(&[]));
+    assert!(exports(&["--set", "attachments.fencing=record"]));
+    assert!(!exports(&["--set-string", "attachments.fencing=off"]));
+    let address = ["--set-string", "device.nvmeAddress=fd00::9"];
+    let egress = policy(&address, "-controller").egress.unwrap();
+    assert_eq!(addresses(&egress[1]), ["fd00::9/128"]);
 }
 
 #[test]

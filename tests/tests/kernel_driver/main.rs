@@ -9,6 +9,7 @@
     reason = "functions that only tests call panic where the tests do"
 )]
 
+mod admitted;
 mod calls;
 mod cluster;
 mod content;

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, DEADLINE};
 use crate::fenced::serve;
 
 /// What the controllers of this API server tell each other of the device.
-async fn seen(api: &FakeApiServer) -> String {
+pub(crate) async fn seen(api: &FakeApiServer) -> String {
     until("the device is tried", DEADLINE, async || {
         let leases = api.list("leases");
         let key = "/metadata/annotations/rds.csi.srvlab.io~1device-access";

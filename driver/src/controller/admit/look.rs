@@ -1,0 +1,119 @@
+//! Looks from time to time whether each volume lets in the nodes that have it, where this
+//! controller is the one that does so: the device may have been away when a node let go, and
+//! a volume may have been attached before it was seen what the device does.
+//!
+//! What is not as it should be may be on its way: an attachment is written down before the
+//! device is told. So it is put right only if the look before found the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rds_csi_core::attachment::Fencing;
+use rds_csi_core::kind::Chain;
+use rds_csi_core::nqn::Nqn;
+use rds_csi_core::provision;
+use rds_csi_core::volume_id::VolumeId;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::Admission;
+use crate::controller::attachments::InCluster;
+use crate::controller::error::ControllerError;
+
+/// How often it is looked: what waits is closed too late, and keeps nobody from working.
+const LOOK: Duration = Duration::from_secs(60);
+/// How often a volume is put right before its nodes are as they were.
+const ATTEMPTS: u32 = 3;
+
+/// What each volume should be changed to.
+type Due = BTreeMap<VolumeId, Vec<Nqn>>;
+
+/// Looks for ever.
+pub(in crate::controller) async fn follow(admission: &Admission, cluster: &InCluster) {
+    if admission.settings.fencing != Fencing::Enforce {
+        return;
+    }
+    let leadership = cluster.cluster.leadership();
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = Due::new();
+    loop {
+        ticks.tick().await;
+        if !leadership.is_held() || !admission.rds.link().connected {
+            before.clear();
+            continue;
+        }
+        match look(admission, cluster, &before).await {
+            Ok(due) => before = due,
+            Err(error) => {
+                before.clear();
+                warn!("looking at whom volumes let in: {}", Chain(&error));
+            }
+        }
+    }
+}
+
+/// One look: puts right what was found `before` already, and gives what is found now.
+pub(in crate::controller) async fn look(
+    admission: &Admission,
+    cluster: &InCluster,
+    before: &Due,
+) -> Result<Due, ControllerError> {
+    if admission
+        .known
+        .as_ref()
+        .and_then(super::Known::access)
+        .is_none()
+    {
+        return Ok(Due::new());
+    }
+    let reading = admission.rds.inventory().await?;
+    let mut holders: BTreeMap<VolumeId, BTreeSet<String>> = BTreeMap::new();
+    for attachment in cluster.cluster.volume_attachments().await? {
+        let id = VolumeId::for_name(&cluster.owner, &attachment.persistent_volume);
+        let nodes = holders.entry(id).or_default();
+        if attachment.attached {
+            nodes.insert(attachment.node);
+        }
+    }
+    let mut due = Due::new();
+    for item in &reading.inventory.items {
+        let Some((id, _)) = provision::marked(item, &cluster.owner) else {
+            continue;
+        };
+        let Some(nodes) = holders.get(&id) else {
+            continue;
+        };
+        let Some(hosts) = admission.plan(&id, item, nodes) else {
+            continue;
+        };
+        if before.get(&id) == Some(&hosts) {
+            put_right(admission, cluster, &id).await?;
+        }
+        due.insert(id, hosts);
+    }
+    Ok(due)
+}
+
+/// Until the nodes that have it are those that it was done for: one may come meanwhile.
+async fn put_right(
+    admission: &Admission,
+    cluster: &InCluster,
+    id: &VolumeId,
+) -> Result<(), ControllerError> {
+    let mut nodes = cluster.holders(id).await?;
+    for _ in 0..ATTEMPTS {
+        let file = admission.settings.volume_directory.file(id);
+        let state = admission.rds.volume(id, &file).await?;
+        admission.admit(id, &state, &nodes).await?;
+        let now = cluster.holders(id).await?;
+        if now == nodes {
+            break;
+        }
+        nodes = now;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
