@@ -9,17 +9,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rds_csi_cluster::Leadership;
-use rds_csi_core::appliance::{Step, VolumeState};
+use rds_csi_core::appliance::Step;
 use rds_csi_core::bytes::{Bytes, CapacityRange};
 use rds_csi_core::device_access::{DeviceAccess, Rule, Seen};
-use rds_csi_core::kind::{Failure, Kind};
 use rds_csi_core::nqn::{Epoch, HostIdentity, Nqn};
-use rds_csi_core::provision::{self, Desired, ProvisionError, Space};
+use rds_csi_core::provision::{Desired, Space};
 use rds_csi_core::volume_id::{PROBE_NAME, VolumeId};
-use rds_csi_core::volume_name::{Owner, VolumeNameError};
-use rds_csi_routeros::{Rds, RdsError};
+use rds_csi_core::volume_name::Owner;
+use rds_csi_routeros::Rds;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
+
+mod error;
+mod volume;
+
+pub(super) use error::ProbeError;
 
 use super::session::{Answer, Pulse, Session, SessionError, connect};
 use crate::controller::ControllerSettings;
@@ -29,54 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Why nothing was learnt.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ProbeError {
-    /// Another controller leads.
-    #[error("another controller leads now")]
-    NotLeading,
-    /// The device did not answer, or refused.
-    #[error(transparent)]
-    Device(#[from] RdsError),
-    /// The device's state forbids it.
-    #[error(transparent)]
-    Provision(#[from] ProvisionError),
-    /// A defect.
-    #[error(transparent)]
-    Name(#[from] VolumeNameError),
-    /// There is no way to it.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// Somebody else is at it.
-    #[error("somebody else changed or removed {id} meanwhile")]
-    Disturbed { id: VolumeId },
-    /// It is offered, and not there.
-    #[error("{address} lets nobody in to {nqn}, which the device exports: {told}")]
-    NeverIn {
-        address: SocketAddr,
-        nqn: Nqn,
-        told: String,
-    },
-    /// It took too long.
-    #[error("the device was not done after {0:?}")]
-    TimedOut(Duration),
-}
-
-impl Failure for ProbeError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Device(source) => source.kind(),
-            Self::Provision(source) => source.kind(),
-            Self::Name(_) => Kind::Bug,
-            _ => Kind::Unreachable,
-        }
-    }
-}
-
 /// What is tried, and on what.
 pub(super) struct Trial<'a> {
     rds: &'a dyn Rds,
     leadership: &'a Leadership,
+    /// The term of leadership that it began in.
+    term: Option<u64>,
     address: SocketAddr,
     desired: Desired,
     renewed: Nqn,
@@ -108,6 +70,7 @@ impl<'a> Trial<'a> {
         Ok(Self {
             rds,
             leadership,
+            term: leadership.term(),
             address: SocketAddr::new(settings.nvme_address, settings.nvme_port),
             renewed: name("after"),
             // No node has such a name, as none has a slash.
@@ -215,79 +178,6 @@ impl<'a> Trial<'a> {
         }
         tracing::warn!(after = ?began.elapsed(), "a session outlived its export and goes on");
         Ok(())
-    }
-
-    /// Makes the volume, for one host.
-    async fn make(&self, host: &HostIdentity) -> Result<(), ProbeError> {
-        self.leads()?;
-        let reading = self.rds.inventory().await?;
-        let mut steps = provision::create(&reading.inventory, &self.desired, self.space)?;
-        let export = steps.iter().position(|step| *step == Step::Export);
-        let hosts = vec![host.nqn.clone()];
-        steps.insert(export.unwrap_or(steps.len()), Step::Allow { hosts });
-        self.change(&steps, &self.desired.nqn).await
-    }
-
-    /// Removes whatever is there of it.
-    pub(super) async fn clean(&self) -> Result<(), ProbeError> {
-        self.leads()?;
-        let Desired {
-            id,
-            directory,
-            owner,
-            ..
-        } = &self.desired;
-        let reading = self.rds.inventory().await?;
-        let removal = provision::delete(&reading.inventory, id, directory, &owner.cluster, None)?;
-        if removal.steps.is_empty() {
-            return Ok(());
-        }
-        let state = self
-            .rds
-            .apply(id, &removal.file, Some(owner), &removal.steps);
-        let state = state.await?;
-        match (&state.item, state.file_exists) {
-            (None, false) => Ok(()),
-            _ => Err(ProbeError::Disturbed { id: id.clone() }),
-        }
-    }
-
-    async fn allow(&self, hosts: &[&HostIdentity]) -> Result<(), ProbeError> {
-        let hosts = hosts.iter().map(|host| host.nqn.clone()).collect();
-        self.change(&[Step::Allow { hosts }], &self.desired.nqn)
-            .await
-    }
-
-    /// Allows two hosts, if the device takes two names at all.
-    async fn lists(&self, hosts: &[&HostIdentity]) -> Result<bool, ProbeError> {
-        match self.allow(hosts).await {
-            Ok(()) => Ok(true),
-            Err(ProbeError::Device(error)) if error.refusal().is_some() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes steps; the volume is offered under this name then.
-    async fn change(&self, steps: &[Step], nqn: &Nqn) -> Result<(), ProbeError> {
-        self.leads()?;
-        let Desired {
-            id,
-            directory,
-            owner,
-            ..
-        } = &self.desired;
-        let file = directory.file(id);
-        let state: VolumeState = self.rds.apply(id, &file, Some(owner), steps).await?;
-        let item = provision::ours(&state, id, &owner.cluster)?;
-        if item.exported && item.nqn.as_deref() == Some(nqn.as_str()) {
-            return Ok(());
-        }
-        Err(ProbeError::Disturbed { id: id.clone() })
-    }
-
-    fn leads(&self) -> Result<(), ProbeError> {
-        let held = self.leadership.is_held();
-        held.then_some(()).ok_or(ProbeError::NotLeading)
     }
 
     /// A session of a host that nothing keeps out.

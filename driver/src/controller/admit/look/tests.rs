@@ -147,6 +147,7 @@ fn stand(rule: Rule) -> Stand {
         nodes: BTreeSet::new(),
         modes: Modes::default(),
         fencing: Fencing::Enforce,
+        leftovers: Default::default(),
         probe: true,
         volume_directory: Default::default(),
         nqn_prefix: Default::default(),
