@@ -4,6 +4,7 @@
 //! the log. The registry appends `_total` to the name of each counter, so names here
 //! are without. What somebody else knows already is read at the scrape and not kept.
 
+mod access;
 mod attachments;
 mod sources;
 
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 use rds_csi_core::filesystem::FsType;
 use rds_csi_core::session::State;
 
+use access::Access;
 use attachments::Attachments;
 pub(crate) use sources::{ClusterRequests, DeviceLink, InFlight};
 
@@ -93,6 +95,7 @@ pub struct Metrics {
     reconnects: Family<Outcome, Counter>,
     recoveries: Family<Outcome, Counter>,
     attachments: Attachments,
+    access: Access,
     events: Family<Posted, Counter>,
 }
 
@@ -114,6 +117,7 @@ impl Metrics {
             reconnects: Family::default(),
             recoveries: Family::default(),
             attachments: Attachments::default(),
+            access: Access::default(),
             events: Family::default(),
         };
         let mut registry = metrics.register(role);
@@ -161,6 +165,7 @@ impl Metrics {
             self.register_sessions(&mut registry);
         } else {
             self.attachments.register(&mut registry);
+            self.access.register(&mut registry);
         }
         registry.register(
             "events_posted",

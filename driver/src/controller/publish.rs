@@ -65,23 +65,10 @@ impl Controller {
             renewed: None,
         };
         let mut granted = self.attachments.attach(&wanted).await?;
-        if let Some(Due {
-            epoch,
-            lost,
-            persistent_volume,
-        }) = granted.due.take()
-        {
-            let access = self.admission.known.as_ref().and_then(Known::access);
-            if access.is_some_and(|access| !access.ends_sessions) {
-                return Err(ControllerError::NotFenceable {
-                    id,
-                    lost,
-                    persistent_volume,
-                    annotation: self.settings.driver_name.annotation(annotation::GRANTED),
-                });
-            }
-            state = self.renew(&id, state, &epoch).await?;
-            let renewed = Some(&epoch);
+        if let Some(due) = granted.due.take() {
+            self.can_shut_out(&id, &due)?;
+            state = self.renew(&id, state, &due.epoch).await?;
+            let renewed = Some(&due.epoch);
             granted = self
                 .attachments
                 .attach(&Wanted { renewed, ..wanted })
@@ -97,6 +84,20 @@ impl Controller {
             first_used: granted.first_used,
             format_override: granted.format_override,
             nqn: state.item.and_then(|item| provision::renewed(&item, &id)),
+        })
+    }
+
+    /// Whether a lost node is shut out by a renewal of the export, as far as anybody has seen.
+    fn can_shut_out(&self, id: &VolumeId, due: &Due) -> Result<(), ControllerError> {
+        let access = self.admission.known.as_ref().and_then(Known::access);
+        if access.is_none_or(|access| access.ends_sessions) {
+            return Ok(());
+        }
+        Err(ControllerError::NotFenceable {
+            id: id.clone(),
+            lost: due.lost.clone(),
+            persistent_volume: due.persistent_volume.clone(),
+            annotation: self.settings.driver_name.annotation(annotation::GRANTED),
         })
     }
 

@@ -2,27 +2,16 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use rds_csi_core::device_access::{DeviceAccess, Rule};
-
 use super::{Metrics, OfRule, Outcome, Relaxed};
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeviceRule {
-    rule: &'static str,
-}
 
 /// Some seconds to an hour: a small machine, a large one, one that does not end.
 const MIGRATIONS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0];
-
-/// A gauge that is absent until there is something to show.
-type NoLabels = [(&'static str, &'static str); 0];
 
 #[derive(Debug, Clone)]
 pub(super) struct Attachments {
@@ -36,10 +25,6 @@ pub(super) struct Attachments {
     active: Gauge,
     stale: Gauge,
     cleared: Counter,
-    access: Family<Outcome, Counter>,
-    access_rule: Family<DeviceRule, Gauge>,
-    ends_sessions: Family<NoLabels, Gauge>,
-    keeps_sessions: Family<NoLabels, Gauge>,
 }
 
 impl Default for Attachments {
@@ -55,10 +40,6 @@ impl Default for Attachments {
             active: Gauge::default(),
             stale: Gauge::default(),
             cleared: Counter::default(),
-            access: Family::default(),
-            access_rule: Family::default(),
-            ends_sessions: Family::default(),
-            keeps_sessions: Family::default(),
         }
     }
 }
@@ -115,26 +96,6 @@ impl Attachments {
             "VolumeAttachments of nodes that exist no more that were asked to leave",
             self.cleared.clone(),
         );
-        registry.register(
-            "attachment_access_changes",
-            "Changes of the hosts that the device lets in to a volume: made (set), not made as fencing is only recorded (recorded), or not made after a detachment (failed)",
-            self.access.clone(),
-        );
-        registry.register(
-            "device_access_rule",
-            "How the device was seen to compare the name of the allowed host (ignored, exact, list or other): 1 for that one; absent until it was tried",
-            self.access_rule.clone(),
-        );
-        registry.register(
-            "device_export_ends_sessions",
-            "Whether the device was seen to end sessions with their export (1), which fencing rests on, or not (0); absent until it was tried",
-            self.ends_sessions.clone(),
-        );
-        registry.register(
-            "device_access_keeps_sessions",
-            "Whether sessions were seen to outlive a change of the allowed host (1) or not (0); absent until it was tried",
-            self.keeps_sessions.clone(),
-        );
     }
 }
 
@@ -176,28 +137,6 @@ impl Metrics {
     /// How long two nodes had a volume for a migration.
     pub(crate) fn migration_took(&self, time: Duration) {
         self.attachments.durations.observe(time.as_secs_f64());
-    }
-
-    /// Counts a change of who is let in. The result must come from a fixed set.
-    pub(crate) fn access(&self, result: &'static str) {
-        let access = &self.attachments.access;
-        access.get_or_create(&Outcome { result }).inc();
-    }
-
-    /// Shows what the device was seen to do.
-    pub(crate) fn device_access(&self, access: DeviceAccess) {
-        let attachments = &self.attachments;
-        for rule in Rule::ALL {
-            let label = DeviceRule {
-                rule: rule.as_str(),
-            };
-            let gauge = attachments.access_rule.get_or_create(&label);
-            gauge.set(i64::from(rule == access.rule));
-        }
-        let ends = attachments.ends_sessions.get_or_create(&[]);
-        ends.set(i64::from(access.ends_sessions));
-        let keeps = attachments.keeps_sessions.get_or_create(&[]);
-        keeps.set(i64::from(access.keeps_sessions));
     }
 
     /// Shows how many migrations there are.

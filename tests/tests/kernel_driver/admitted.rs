@@ -36,7 +36,6 @@ async fn gets_in(cluster: &Cluster, node: &Node, volume: &Volume) -> bool {
          if printf %s '{options}' >&9 2>/dev/null; then cat <&9; else echo refused; fi"
     );
     let told = node.script(&script).await;
-    println!("{}: {told}", node.name);
     match told.as_str() {
         "refused" => false,
         told => {
