@@ -52,6 +52,7 @@ impl Admission {
     ) -> Result<(), ControllerError> {
         let cluster = &self.settings.cluster;
         let item = provision::ours(state, id, cluster).map_err(ControllerError::Existing)?;
+        self.record(id, item, nodes);
         let Some(hosts) = self.plan(id, item, nodes) else {
             return Ok(());
         };
@@ -82,33 +83,37 @@ impl Admission {
 
     /// The hosts that are to be let in now, where the item says otherwise.
     fn plan(&self, id: &VolumeId, item: &DiskItem, nodes: &BTreeSet<String>) -> Option<Vec<Nqn>> {
-        let cluster = &self.settings.cluster;
-        let hosts = nodes.iter().map(|node| HostIdentity::of(cluster, node).nqn);
-        let hosts: Vec<Nqn> = hosts.collect();
-        provision::admit(item, &hosts, self.rule(id, item, &hosts))
+        let rule = self.rule(id).filter(|_| self.is_kept(id));
+        provision::admit(item, &self.hosts(nodes), rule)
     }
 
-    /// The rule by which others are kept out, if they are.
-    fn rule(&self, id: &VolumeId, item: &DiskItem, hosts: &[Nqn]) -> Option<Rule> {
+    fn hosts(&self, nodes: &BTreeSet<String>) -> Vec<Nqn> {
+        let host = |node: &String| HostIdentity::of(&self.settings.cluster, node).nqn;
+        nodes.iter().map(host).collect()
+    }
+
+    /// The rule by which others could be kept out.
+    fn rule(&self, id: &VolumeId) -> Option<Rule> {
         let access = self.known.as_ref().and_then(Known::access);
-        let rule = provision::enforceable(access, id)?;
-        match self.settings.fencing {
-            Fencing::Enforce => Some(rule),
-            Fencing::Record => {
-                if let Some(hosts) = provision::admit(item, hosts, Some(rule)) {
-                    self.metrics.access("recorded");
-                    info!(volume_id = %id, hosts = words(&hosts), "hosts would be let in, and no other");
-                }
-                None
-            }
-            Fencing::Off => None,
+        provision::enforceable(access, id)
+    }
+
+    /// Counts what would be set, where that is all that is done.
+    fn record(&self, id: &VolumeId, item: &DiskItem, nodes: &BTreeSet<String>) {
+        if self.settings.fencing != Fencing::Record {
+            return;
+        }
+        let rule = self.rule(id);
+        let would = rule.and_then(|rule| provision::admit(item, &self.hosts(nodes), Some(rule)));
+        if let Some(hosts) = would {
+            self.metrics.access("recorded");
+            info!(volume_id = %id, hosts = words(&hosts), "hosts would be let in, and no other");
         }
     }
 
     /// Whether a volume is closed to who does not have it.
     fn is_kept(&self, id: &VolumeId) -> bool {
-        let access = self.known.as_ref().and_then(Known::access);
-        self.settings.fencing == Fencing::Enforce && provision::enforceable(access, id).is_some()
+        self.settings.fencing == Fencing::Enforce && self.rule(id).is_some()
     }
 }
 
