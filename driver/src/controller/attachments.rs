@@ -38,6 +38,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) access: &'a Access,
     /// Whether it is only to be read there.
     pub(crate) read_only: bool,
+    /// Whether its export was seen to have ended.
+    pub(crate) ended: bool,
     /// The epoch that the export is of, once that was seen to.
     pub(crate) renewed: Option<&'a Epoch>,
 }
@@ -55,12 +57,13 @@ pub(crate) struct Granted {
     pub(crate) due: Option<Due>,
 }
 
-/// Nodes that may still write are to be shut out.
+/// The export is to begin an epoch: nodes that may still write are to be shut out, or it has
+/// ended, as a renewal was cut short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Due {
     /// The epoch that the export must be of.
     pub(crate) epoch: Epoch,
-    /// Who they are, in words.
+    /// Who they are, in words; empty if nobody is to be shut out.
     pub(crate) lost: String,
     /// The PersistentVolume that has them in its record.
     pub(crate) persistent_volume: String,

@@ -94,6 +94,15 @@ pub(crate) enum ControllerError {
         /// The node.
         node: String,
     },
+    /// The export is made anew, and something else is in the way.
+    #[error("volume {id} is being offered anew, which goes on when it is asked for again")]
+    HalfRenewed {
+        /// The volume.
+        id: VolumeId,
+        /// What.
+        #[source]
+        source: Box<ControllerError>,
+    },
     /// A lost node may still write, as its sessions could not be ended.
     #[error(
         "volume {id} is attached once the lost node that had it is shut out, and the device did not do that"
@@ -234,7 +243,9 @@ impl Failure for ControllerError {
             // Whatever the rule: the orchestrator must not take it for detached.
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             // The export may have ended, and only the next call makes it whole.
-            Self::FenceUnderway { .. } | Self::NotRenewed { .. } => Kind::Unreachable,
+            Self::FenceUnderway { .. } | Self::HalfRenewed { .. } | Self::NotRenewed { .. } => {
+                Kind::Unreachable
+            }
             // And asked again it goes on, once somebody has said that it may.
             Self::NotFenceable { .. } | Self::NotAdmitted { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),

@@ -3,9 +3,11 @@
 //!
 //! An attachment is deleted over the version that was read, so that no other of its name is,
 //! and is only asked to leave by that: external-attacher calls ControllerUnpublishVolume, which
-//! judges for itself. What could not be read clears nothing.
+//! judges for itself. What could not be read clears nothing, and nothing is cleared whose node
+//! would not be shut out at the device.
 
 use rds_csi_cluster::{ClusterError, Leadership, ReadAttachment, now};
+use rds_csi_core::attachment::Fencing;
 use rds_csi_core::attachment::leftovers::{Leftover, Leftovers, Pace, Seen, Step, in_the_way};
 use rds_csi_core::attachment::observation::VolumeAttachment;
 use rds_csi_core::kind::Chain;
@@ -121,6 +123,12 @@ impl Pass<'_> {
         if let Some(pod) = in_the_way(node, claim.as_ref(), &pods) {
             if self.leftovers.is_news(uid) {
                 reports.stays_for(leftover, pod);
+            }
+            return Ok(());
+        }
+        if self.cluster.fencing != Fencing::Enforce {
+            if self.leftovers.is_news(uid) {
+                reports.stays_unfenced(leftover);
             }
             return Ok(());
         }

@@ -5,7 +5,8 @@ use rds_csi_core::access::Access;
 use rds_csi_core::appliance::{DiskItem, VolumeState};
 use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
-use rds_csi_core::context::PublishContext;
+use rds_csi_core::context::{PublishContext, VolumeContext};
+use rds_csi_core::kind::Failure as _;
 use rds_csi_core::names::annotation;
 use rds_csi_core::nqn::Epoch;
 use rds_csi_core::provision::{self, ProvisionError};
@@ -13,7 +14,7 @@ use rds_csi_core::volume_id::VolumeId;
 use tracing::info;
 
 use super::Controller;
-use super::attachments::{Due, Wanted};
+use super::attachments::{Due, Granted, Wanted};
 use super::error::ControllerError;
 use super::probe::Known;
 
@@ -28,8 +29,8 @@ pub(crate) struct PublishRequest {
     pub(crate) access: Access,
     /// Whether it is only to be read there.
     pub(crate) read_only: bool,
-    /// Where its file lies, where the volume context says it.
-    pub(crate) directory: Option<VolumeDirectory>,
+    /// What the PersistentVolume says of it, where that came along.
+    pub(crate) context: Option<VolumeContext>,
 }
 
 impl Controller {
@@ -43,9 +44,12 @@ impl Controller {
             node,
             access,
             read_only,
-            directory,
+            context,
         } = request;
         self.known(&node)?;
+        let directory = context
+            .as_ref()
+            .map(|context| context.volume_directory.clone());
         let mut state = self.state(&id, directory).await?;
         let cluster = &self.settings.cluster;
         // One that is not exported may be one whose renewal was cut short.
@@ -62,17 +66,16 @@ impl Controller {
             node: &node,
             access: &access,
             read_only,
+            ended: state.item.as_ref().is_some_and(|item| !item.exported),
             renewed: None,
         };
         let mut granted = self.attachments.attach(&wanted).await?;
         if let Some(due) = granted.due.take() {
             self.can_shut_out(&id, &due)?;
-            state = self.renew(&id, state, &due.epoch).await?;
-            let renewed = Some(&due.epoch);
-            granted = self
-                .attachments
-                .attach(&Wanted { renewed, ..wanted })
-                .await?;
+            (state, granted) = self
+                .begin(&wanted, state, &due, context.as_ref())
+                .await
+                .map_err(|source| not_final(&id, source))?;
         }
         let disk = provision::usable(&state, &id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
@@ -87,10 +90,31 @@ impl Controller {
         })
     }
 
+    /// Has the export begin an epoch, and asks again once it is of it.
+    async fn begin(
+        &self,
+        wanted: &Wanted<'_>,
+        state: VolumeState,
+        due: &Due,
+        context: Option<&VolumeContext>,
+    ) -> Result<(VolumeState, Granted), ControllerError> {
+        let state = self.renew(wanted.id, state, &due.epoch, context).await?;
+        let wanted = Wanted {
+            renewed: Some(&due.epoch),
+            ..*wanted
+        };
+        let granted = self.attachments.attach(&wanted).await?;
+        if granted.due.is_some() {
+            let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
+            return Err(ControllerError::FenceUnderway { id, node });
+        }
+        Ok((state, granted))
+    }
+
     /// Whether a lost node is shut out by a renewal of the export, as far as anybody has seen.
     fn can_shut_out(&self, id: &VolumeId, due: &Due) -> Result<(), ControllerError> {
         let access = self.admission.known.as_ref().and_then(Known::access);
-        if access.is_none_or(|access| access.ends_sessions) {
+        if due.lost.is_empty() || access.is_none_or(|access| access.ends_sessions) {
             return Ok(());
         }
         Err(ControllerError::NotFenceable {
@@ -108,9 +132,11 @@ impl Controller {
         id: &VolumeId,
         state: VolumeState,
         epoch: &Epoch,
+        context: Option<&VolumeContext>,
     ) -> Result<VolumeState, ControllerError> {
+        let made = context.map(|context| (&context.nqn, context.nvme_port));
         let plan = |state: &VolumeState| {
-            provision::renew(state, id, &self.settings.cluster, epoch)
+            provision::renew(state, id, &self.settings.cluster, epoch, made)
                 .map_err(ControllerError::Existing)
         };
         let renewal = plan(&state)?;
@@ -184,5 +210,17 @@ impl Controller {
     ) -> Result<VolumeState, ControllerError> {
         let directory = directory.unwrap_or_else(|| self.settings.volume_directory.clone());
         Ok(self.rds.volume(id, &directory.file(id)).await?)
+    }
+}
+
+/// A final error would say that the node has no part in the volume, though the export was or
+/// may have been made anew for it.
+fn not_final(id: &VolumeId, source: ControllerError) -> ControllerError {
+    if source.kind().is_retryable() {
+        return source;
+    }
+    ControllerError::HalfRenewed {
+        id: id.clone(),
+        source: Box::new(source),
     }
 }

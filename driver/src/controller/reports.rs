@@ -46,6 +46,17 @@ pub(crate) async fn post(mut events: Events, cluster: &dyn Cluster) {
     }
 }
 
+/// What was done about a node that may still write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FenceTold {
+    /// It was shut out.
+    Done,
+    /// It would have been.
+    Recorded,
+    /// It is not while the export is in use.
+    InUse,
+}
+
 /// Counts and tells. Clones share all of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Reports(Arc<Inner>);
@@ -103,36 +114,33 @@ impl Reports {
         }
     }
 
-    /// Nodes were shut out before another one got the volume.
-    pub(crate) fn fenced(&self, volume: &str, node: &str, lost: &[Lost]) {
-        self.0.metrics.fence("done");
+    /// What was done about nodes that had a volume before `node` and may still write.
+    pub(crate) fn fence(&self, volume: &str, node: &str, told: FenceTold, lost: &[Lost]) {
         let lost = names(lost);
-        info!(volume, node, lost, "shut out");
-        let message = format!(
-            "{lost} had the volume and was never known to let go of it: its sessions were ended, and none can be opened again, before node {node} got the volume"
-        );
+        let had = format!("{lost} had the volume and was never known to let go of it");
+        let (result, message) = match told {
+            FenceTold::Done => (
+                "done",
+                format!(
+                    "{had}: its export was ended, and begun anew under another name, before node {node} got the volume"
+                ),
+            ),
+            FenceTold::Recorded => (
+                "recorded",
+                format!(
+                    "{had}; node {node} gets the volume all the same, as fencing is only recorded. Make sure that its machine is off"
+                ),
+            ),
+            FenceTold::InUse => (
+                "in_use",
+                format!(
+                    "{had}, and is not shut out while the volume is in use, as a running machine would lose it too. Make sure that its machine is off; it is shut out when the volume is next attached to one node alone"
+                ),
+            ),
+        };
+        self.0.metrics.fence(result);
+        warn!(volume, node, "{message}");
         self.post(volume, Severity::Warning, event::ATTACHMENT_FENCED, message);
-    }
-
-    /// Nodes would have been shut out.
-    pub(crate) fn fence_recorded(&self, volume: &str, node: &str, lost: &[Lost]) {
-        self.0.metrics.fence("recorded");
-        let lost = names(lost);
-        warn!(volume, node, lost, "may still write, and is not shut out");
-        let message = format!(
-            "{lost} had the volume and was never known to let go of it; node {node} gets the volume all the same, as fencing is only recorded. Make sure that its machine is off"
-        );
-        self.post(volume, Severity::Warning, event::ATTACHMENT_FENCED, message);
-    }
-
-    /// Nodes are to be shut out once the volume is next attached to one node alone.
-    pub(crate) fn not_fenced(&self, volume: &str, lost: &[Lost]) {
-        self.0.metrics.fence("in_use");
-        let lost = names(lost);
-        warn!(
-            volume,
-            lost, "may still write, and is not shut out while another node is on the same export"
-        );
     }
 
     /// A node that may still write keeps a volume.
@@ -244,6 +252,15 @@ impl Reports {
         } = pod;
         let why = format!(
             "pod {namespace}/{name} may use the volume there. To see it: kubectl describe pod -n {namespace} {name}"
+        );
+        self.stays(leftover, &why);
+    }
+
+    /// One is not asked to leave, as nothing would keep its node from writing.
+    pub(crate) fn stays_unfenced(&self, leftover: &Leftover) {
+        let name = &leftover.attachment.name;
+        let why = format!(
+            "it is cleared with --fencing=enforce alone, as the machine may run on and write. Once it is certainly off: kubectl delete volumeattachment {name}"
         );
         self.stays(leftover, &why);
     }

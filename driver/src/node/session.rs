@@ -57,10 +57,18 @@ impl Node {
             return self.recorded_nqn(session);
         }
         let made = self.settings.nqn_prefix.nqn(id);
-        if self.host.subsystem(&made).await?.is_some() {
+        // A name that has no controller any more may be one of before.
+        let has_session = |found: &Subsystem| !found.controllers.is_empty();
+        if self
+            .host
+            .subsystem(&made)
+            .await?
+            .as_ref()
+            .is_some_and(has_session)
+        {
             return Ok(made);
         }
-        let known = self.host.others(&[]).await?;
+        let known = self.host.others(std::slice::from_ref(&made)).await?;
         let mut names = known
             .iter()
             .filter_map(|found| found.nqn.parse::<Nqn>().ok());

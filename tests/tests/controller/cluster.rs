@@ -140,6 +140,7 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
     let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
     wish(&api, NAME, "va-a", "node-a");
     wish(&api, NAME, "va-b", "node-b");
+    node(&api, "node-a", true);
     api.fail(call, fault, u32::MAX);
     let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");

@@ -3,15 +3,16 @@
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
-use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
 use rds_sim::Fault;
 use rds_sim::fault::{Harm, Moment};
+use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::cluster::{node, provision, setup, start, wish};
-use crate::harness::{World, code};
+use crate::harness::{Setup, World, code};
 use crate::migration::{launch, machine, migration};
 
 pub(crate) const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
@@ -123,6 +124,66 @@ async fn a_device_that_does_not_answer_gives_the_volume_to_nobody_until_it_does(
         give_up(&api, &world, &volume, next).await;
     }
     assert!(ended >= 1, "no cut met an export that had ended");
+}
+
+/// Whoever it was for is gone, and the node that was lost is back: nobody is to be shut out,
+/// and the volume is offered all the same.
+#[rstest]
+#[case("server-properties=set")]
+#[case("server-properties=exported")]
+#[tokio::test]
+async fn a_renewal_that_was_cut_short_is_completed_for_whoever_asks(#[case] variant: &str) {
+    let api = FakeApiServer::start().await.unwrap();
+    let switched = Setup {
+        api: Some(api.address()),
+        ..Setup::switches(&[variant])
+    };
+    let world = switched.connected().await;
+    let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
+    let made = offered(&world).unwrap();
+    let cut = Harm::Cut(Moment::AfterStatements(1));
+    world.inject(Fault::on("nvme-tcp-export=no", cut));
+    let refused = attach(&api, &world, &volume, "node-b").await;
+    assert_eq!(code(refused), Code::Unavailable);
+    assert_eq!(offered(&world), None, "the export has ended");
+    volume.detach(&world.plugin, "node-b").await.unwrap();
+    api.delete("volumeattachments", "va-node-b");
+    node(&api, "node-a", true);
+    let context = attach(&api, &world, &volume, "node-a").await.unwrap();
+    let now = offered(&world).unwrap();
+    assert_ne!(now, made);
+    assert_eq!(context.get("nqn"), Some(&now));
+    let again = attach(&api, &world, &volume, "node-a").await.unwrap();
+    assert_eq!((again, offered(&world)), (context, Some(now)));
+}
+
+/// Its attachment is of another driver, which wrote nothing down.
+#[tokio::test]
+async fn a_node_that_had_the_volume_by_another_driver_is_shut_out_too() {
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
+    wish(&api, NAME, "va-node-a", "node-a");
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-node-a"},
+        "status": {"attached": true}}),
+    );
+    let made = offered(&world);
+    api.fail("patch persistentvolumes", ApiFault::Status(500), u32::MAX);
+    node(&api, "node-a", false);
+    api.put(&json!({"kind": "Node", "metadata": {"name": "node-a"},
+        "spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}));
+    let kept = volume.detach(&world.plugin, "node-a").await.unwrap_err();
+    assert_eq!(
+        kept.code(),
+        Code::Unavailable,
+        "nobody would know of it: {kept}"
+    );
+    api.heal();
+    give_up(&api, &world, &volume, "node-a").await;
+    node(&api, "node-b", true);
+    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+    assert_ne!(offered(&world), made);
+    assert_eq!(context.get("nqn"), offered(&world).as_ref());
 }
 
 /// The source of a migration is lost after the hand-over: the target keeps the export that

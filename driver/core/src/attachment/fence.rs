@@ -10,8 +10,9 @@
 //! That needs nothing but what is documented of RouterOS, and the device's own order of
 //! events. It is never done while another node has the volume, as its session would end, too:
 //! a live migration goes on, and what is left of the lost node is settled when the volume is
-//! next attached to one node alone. And it is never done to the node itself that the entry
-//! is of: its kernel is one, and a pod may be running on the session.
+//! next attached to one node alone. For the node itself that an entry is of nothing is done:
+//! its kernel is one, and a pod may be running on the session. An entry without a node
+//! is of an earlier release, which kept those too that had let go; it says nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -91,7 +92,7 @@ pub enum Fence {
         /// Who is shut out.
         lost: Vec<Lost>,
     },
-    /// Another node is on the export, which therefore cannot be ended.
+    /// A node may be on the export, which therefore cannot be ended.
     InUse {
         /// Who would be shut out.
         lost: Vec<Lost>,
@@ -120,16 +121,13 @@ impl Fence {
 pub struct Lost {
     /// The UID of the VolumeAttachment that is gone.
     pub attachment: String,
-    /// The node, where the record says it.
-    pub node: Option<String>,
+    /// The node.
+    pub node: String,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.node {
-            Some(node) => write!(f, "node {node}"),
-            None => write!(f, "the node of VolumeAttachment {}", self.attachment),
-        }
+        write!(f, "node {}", self.node)
     }
 }
 
@@ -145,11 +143,13 @@ impl Observed<'_> {
         let record = self.pruned();
         let lost: Vec<Lost> = gone
             .into_iter()
-            .filter(|(_, entry)| !entry.released && entry.node.as_deref() != Some(node))
-            .map(|(uid, entry)| Lost {
-                attachment: uid.to_owned(),
-                node: entry.node.clone(),
+            .filter(|(_, entry)| !entry.released)
+            .filter_map(|(uid, entry)| {
+                let attachment = uid.to_owned();
+                let node = entry.node.clone()?;
+                Some(Lost { attachment, node })
             })
+            .filter(|lost| lost.node != node)
             .collect();
         if lost.is_empty() {
             return Fence::Clean(record);
@@ -163,14 +163,34 @@ impl Observed<'_> {
             return Fence::Underway { node };
         }
         let is_used = standing.iter().any(|found| found.attachment.attached);
-        match self.attachments_of(node).next() {
-            Some(own) if !is_used => Fence::Due {
-                epoch: Epoch::of(&own.uid),
+        if is_used {
+            return Fence::InUse { lost };
+        }
+        match self.epoch(node, &lost) {
+            Some(epoch) => Fence::Due {
+                epoch,
                 record,
                 lost,
             },
-            Some(_) | None => Fence::InUse { lost },
+            None => Fence::InUse { lost },
         }
+    }
+
+    /// The epoch that an export begins which has ended although nobody is to be shut out: a
+    /// renewal was cut short, and whoever it was for is gone. `None` while a node is on it.
+    #[must_use]
+    pub fn restart(&self, node: &str) -> Option<Epoch> {
+        let is_used = self.attachments.iter().any(|found| found.attached);
+        self.epoch(node, &[]).filter(|_| !is_used)
+    }
+
+    /// The epoch of an attachment to a node, by the UIDs of those that it shuts out: another
+    /// one if it is to shut out others.
+    fn epoch(&self, node: &str, lost: &[Lost]) -> Option<Epoch> {
+        let own = self.attachments_of(node).next()?;
+        let mut begins = vec![own.uid.as_str()];
+        begins.extend(lost.iter().map(|lost| lost.attachment.as_str()));
+        Some(Epoch::of(&begins.join(" ")))
     }
 
     /// The record without what is of no attachment any more.

@@ -129,6 +129,15 @@ impl Record {
         Some(record)
     }
 
+    /// The record when the attachment is about to go and its node may still write; `None` if
+    /// nothing is to be changed.
+    #[must_use]
+    pub fn lost(&self, attachment: &VolumeAttachment) -> Option<Self> {
+        let mut record = self.clone();
+        record.grant(attachment);
+        (record != *self).then_some(record)
+    }
+
     /// The record without the VolumeAttachments of these UIDs.
     #[must_use]
     pub(super) fn without<'a>(&self, uids: impl IntoIterator<Item = &'a str>) -> Self {
@@ -145,6 +154,14 @@ impl Record {
             released: false,
         };
         self.0.insert(attachment.uid.clone(), entry);
+    }
+
+    fn know(&mut self, attachment: &VolumeAttachment) {
+        match self.0.get_mut(&attachment.uid) {
+            Some(entry) if entry.node.is_none() => entry.node = Some(attachment.node.clone()),
+            None if attachment.attached => self.grant(attachment),
+            Some(_) | None => {}
+        }
     }
 
     fn stands(&self, attachment: &VolumeAttachment) -> bool {
@@ -224,18 +241,24 @@ impl Observed<'_> {
     }
 
     /// What makes a yes to `node` hold, once [`super::judge()`] has said it: its attachments
-    /// that stay, beside everything that was granted before.
+    /// that stay, beside everything that was granted before, and what is attached without a
+    /// word of this driver or by an earlier release, of which the node would be forgotten.
     #[must_use]
     pub fn grant(&self, node: &str) -> Grant {
-        let mut own = self.attachments_of(node);
-        if own.all(|own| self.record.stands(own)) {
-            return Grant::Stands;
-        }
         let mut record = self.record.clone();
         for own in self.attachments_of(node) {
-            record.grant(own);
+            if !record.stands(own) {
+                record.grant(own);
+            }
         }
-        Grant::Write(record)
+        for found in self.attachments {
+            record.know(found);
+        }
+        if record == self.record {
+            Grant::Stands
+        } else {
+            Grant::Write(record)
+        }
     }
 
     /// The attachments of a node that stay.

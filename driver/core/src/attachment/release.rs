@@ -37,7 +37,9 @@ impl LetGo {
     #[must_use]
     pub const fn is_certain(self) -> bool {
         match self {
-            Self::NotInUse | Self::NotBegun | Self::CutOff => true,
+            Self::NotInUse | Self::CutOff => true,
+            // A node that was lost comes back with pods that the cluster has forgotten.
+            Self::NotBegun => false,
             Self::NoNode | Self::Vanished | Self::OutOfService | Self::Relaxed => false,
         }
     }

@@ -27,10 +27,10 @@ impl fmt::Display for Epoch {
 }
 
 impl Epoch {
-    /// The epoch that begins with the VolumeAttachment of this UID.
+    /// The epoch that begins with what this text names, such as the UID of a VolumeAttachment.
     #[must_use]
-    pub fn of(attachment_uid: &str) -> Self {
-        let digest = format!("{:x}", Sha256::digest(attachment_uid));
+    pub fn of(beginning: &str) -> Self {
+        let digest = format!("{:x}", Sha256::digest(beginning));
         Self(format!("{START}{}", &digest[..DIGITS]))
     }
 

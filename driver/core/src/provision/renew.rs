@@ -24,12 +24,14 @@ pub struct Renewal {
 
 /// What is to be done for the export of a volume of ours to be of `epoch`: all sessions end
 /// with the old export, before the new name is set. A volume that is not exported may be one
-/// whose renewal was cut short, so it is completed.
+/// whose renewal was cut short, so it is completed: as it was `made`, with the NQN and port of
+/// its PersistentVolume, where the device shows neither of an item that is not exported.
 pub fn renew(
     state: &VolumeState,
     id: &VolumeId,
     cluster: &ClusterId,
     epoch: &Epoch,
+    made: Option<(&Nqn, u16)>,
 ) -> Result<Renewal, ProvisionError> {
     let item = ours(state, id, cluster)?;
     let file = owned_file(item, id, cluster)?;
@@ -40,10 +42,13 @@ pub fn renew(
             file_exists: false,
         });
     }
-    let found = item.nqn.as_deref().unwrap_or_default();
+    let shown = item.nqn.as_deref().filter(|nqn| !nqn.is_empty());
+    let found = shown.unwrap_or_default();
+    let made_as = made.map(|(nqn, _)| nqn.clone()).filter(|_| shown.is_none());
     let nqn = found
         .parse::<Nqn>()
         .ok()
+        .or(made_as)
         .and_then(|nqn| nqn.in_epoch(id, epoch))
         .ok_or_else(|| ProvisionError::Different {
             id: id.clone(),
@@ -53,7 +58,10 @@ pub fn renew(
         })?;
     let offer = Step::Offer {
         nqn: nqn.clone(),
-        port: item.port.unwrap_or(DEFAULT_NVME_PORT),
+        port: item
+            .port
+            .or(made.map(|(_, port)| port))
+            .unwrap_or(DEFAULT_NVME_PORT),
     };
     let steps = match (item.exported, found == nqn.as_str()) {
         (true, true) => Vec::new(),

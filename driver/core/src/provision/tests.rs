@@ -568,12 +568,8 @@ fn state(inventory: &Inventory) -> VolumeState {
 }
 
 fn renewal(inventory: &Inventory, uid: &str) -> Result<Renewal, ProvisionError> {
-    renew(
-        &state(inventory),
-        &desired().id,
-        &cluster(),
-        &Epoch::of(uid),
-    )
+    let epoch = Epoch::of(uid);
+    renew(&state(inventory), &desired().id, &cluster(), &epoch, None)
 }
 
 #[test]
@@ -606,6 +602,23 @@ fn an_export_ends_before_the_volume_has_another_name_and_a_cut_is_completed() {
             Some(desired.nqn.clone())
         );
     }
+}
+
+/// A device that shows the properties of an export only while it is one.
+#[test]
+fn a_name_that_is_not_shown_is_that_of_the_persistent_volume() {
+    let desired = desired();
+    let mut inventory = made();
+    take(&mut inventory, &desired, &Step::Unexport);
+    (inventory.items[0].nqn, inventory.items[0].port) = (None, None);
+    let epoch = Epoch::of("uid-1");
+    let made = Some((&desired.nqn, 4421));
+    let renewal = renew(&state(&inventory), &desired.id, &cluster(), &epoch, made).unwrap();
+    let nqn = desired.nqn.in_epoch(&desired.id, &epoch).unwrap();
+    assert_eq!(
+        renewal.steps,
+        [Step::Offer { nqn, port: 4421 }, Step::Export]
+    );
 }
 
 #[test]

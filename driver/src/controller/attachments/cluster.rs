@@ -13,6 +13,7 @@ use std::time::Duration;
 use rds_csi_cluster::{
     Cluster, ClusterError, Look, PersistentVolume, Reader, attachments_of, now, observed,
 };
+use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
 use rds_csi_core::attachment::observation::{Unread, VolumeAttachment};
 use rds_csi_core::attachment::{
@@ -25,7 +26,7 @@ use tokio::time::timeout;
 
 use super::{Due, Granted, Wanted};
 use crate::controller::error::ControllerError;
-use crate::controller::reports::{Reports, names};
+use crate::controller::reports::{FenceTold, Reports, names};
 
 /// How long a decision may take in all.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -47,17 +48,12 @@ pub(crate) struct InCluster {
     pub(crate) reports: Reports,
 }
 
-/// What a decision leaves to be written, and to be done.
+/// What a decision leaves to be written, to be done, and to be told once it is written.
 struct Settled {
     record: Record,
-    /// What must be done first.
+    /// What the export must begin first.
     due: Option<Due>,
-}
-
-impl Settled {
-    fn now(record: Record) -> Self {
-        Self { record, due: None }
-    }
+    told: Option<(FenceTold, Vec<Lost>)>,
 }
 
 impl InCluster {
@@ -108,9 +104,13 @@ impl InCluster {
         let Settled {
             record: settled,
             due,
+            told,
         } = self.settle(wanted, &granted)?;
         if settled != record {
             self.write(&volume, &settled).await?;
+        }
+        if let Some((told, lost)) = told {
+            self.reports.fence(&volume.name, wanted.node, told, &lost);
         }
         let standing = granted.standing();
         let holding = standing.iter().filter(|found| found.holds());
@@ -130,37 +130,41 @@ impl InCluster {
         granted: &Observed<'_>,
     ) -> Result<Settled, ControllerError> {
         let fence = granted.fence(wanted.node);
+        let now = |record, told| Settled {
+            record,
+            due: None,
+            told,
+        };
         if self.fencing != Fencing::Enforce {
-            if let (Fencing::Record, Some(lost)) = (self.fencing, fence.lost()) {
-                let volume = granted.persistent_volume;
-                self.reports.fence_recorded(volume, wanted.node, lost);
-            }
-            return Ok(Settled::now(granted.pruned()));
+            let lost = fence.lost().filter(|_| self.fencing == Fencing::Record);
+            let told = lost.map(|lost| (FenceTold::Recorded, lost.to_vec()));
+            return Ok(now(granted.pruned(), told));
         }
+        let due = |record: &Record, epoch, lost: &[Lost]| Settled {
+            record: record.clone(),
+            due: Some(Due {
+                epoch,
+                lost: names(lost),
+                persistent_volume: granted.persistent_volume.to_owned(),
+            }),
+            told: None,
+        };
+        let clear = |record: Record| match granted.restart(wanted.node) {
+            Some(epoch) if wanted.ended && wanted.renewed != Some(&epoch) => {
+                due(&record, epoch, &[])
+            }
+            Some(_) | None => now(record, None),
+        };
         Ok(match fence {
-            Fence::Clear => Settled::now(granted.record.clone()),
-            Fence::Clean(record) => Settled::now(record),
+            Fence::Clear => clear(granted.record.clone()),
+            Fence::Clean(record) => clear(record),
             Fence::Due {
                 epoch,
                 record,
                 lost,
-            } if wanted.renewed == Some(&epoch) => {
-                let volume = granted.persistent_volume;
-                self.reports.fenced(volume, wanted.node, &lost);
-                Settled::now(record)
-            }
-            Fence::Due { epoch, lost, .. } => Settled {
-                record: granted.record.clone(),
-                due: Some(Due {
-                    epoch,
-                    lost: names(&lost),
-                    persistent_volume: granted.persistent_volume.to_owned(),
-                }),
-            },
-            Fence::InUse { lost } => {
-                self.reports.not_fenced(granted.persistent_volume, &lost);
-                Settled::now(granted.record.clone())
-            }
+            } if wanted.renewed == Some(&epoch) => now(record, Some((FenceTold::Done, lost))),
+            Fence::Due { epoch, lost, .. } => due(&granted.record, epoch, &lost),
+            Fence::InUse { lost } => now(granted.record.clone(), Some((FenceTold::InUse, lost))),
             Fence::Underway { node } => {
                 let id = wanted.id.clone();
                 return Err(ControllerError::FenceUnderway { id, node });

@@ -109,11 +109,11 @@ fn judgements(reports: &Reports) {
 fn fences(reports: &Reports) {
     let lost = [Lost {
         attachment: "uid-a".to_owned(),
-        node: Some("a".to_owned()),
+        node: "a".to_owned(),
     }];
-    reports.fenced("pv", "b", &lost);
-    reports.fence_recorded("pv", "b", &lost);
-    reports.not_fenced("pv", &lost);
+    for told in [FenceTold::Done, FenceTold::Recorded, FenceTold::InUse] {
+        reports.fence("pv", "b", told, &lost);
+    }
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn every_event_is_posted_and_every_number_moves() {
     }
     assert_eq!(
         posted.len(),
-        11,
+        12,
         "an audited rule is only counted: {posted:?}"
     );
     for line in [

@@ -96,16 +96,16 @@ pub(super) fn publish(
     let node = node("node_id", &request.node_id)?;
     let access = access(request.volume_capability.as_ref())?;
     let context = ordered(&request.volume_context);
-    let directory = if context.is_empty() {
+    let context = if context.is_empty() {
         None
     } else {
-        Some(VolumeContext::parse(&context)?.volume_directory)
+        Some(VolumeContext::parse(&context)?)
     };
     Ok(PublishRequest {
         node,
         access,
         read_only: request.readonly,
-        directory,
+        context,
         id: existing(&request.volume_id)?,
     })
 }

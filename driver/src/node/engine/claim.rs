@@ -15,7 +15,7 @@ use super::reconnect::is_same_staging;
 use crate::node::Node;
 
 /// What people are told.
-pub(super) const TAKEN: &str = "the cluster has no VolumeAttachment of it to this node any more, so another node may write to it; the kernel was told not to connect it again, and what was not written yet is lost. Delete what is left of its pods on this node";
+pub(super) const TAKEN: &str = "the cluster has no VolumeAttachment of it to this node any more, or one under a later name, so another node may write to it or has; the kernel was told not to connect it again, and what was not written yet is lost. Delete what is left of its pods on this node";
 
 /// What the cluster says of the volume. Only a complete answer says that it is gone.
 pub(super) async fn holding(cluster: &dyn NodeCluster, session: &Session) -> Holding {

@@ -26,18 +26,10 @@ fn fence(record: &str, attachments: &[VolumeAttachment], node: &str) -> Fence {
     observed.fence(node)
 }
 
-fn due(record: &str, lost: &[(&str, Option<&str>)]) -> Fence {
-    Fence::Due {
-        epoch: Epoch::of("uid-b"),
-        record: Record::parse(record),
-        lost: lost.iter().map(|(uid, node)| left(uid, *node)).collect(),
-    }
-}
-
-fn left(uid: &str, node: Option<&str>) -> Lost {
+fn left(node: &str) -> Lost {
     Lost {
-        attachment: uid.to_owned(),
-        node: node.map(str::to_owned),
+        attachment: format!("uid-{node}"),
+        node: node.to_owned(),
     }
 }
 
@@ -45,24 +37,49 @@ fn left(uid: &str, node: Option<&str>) -> Lost {
 fn whoever_went_without_letting_go_is_shut_out_before_the_next_one() {
     let next = [attachment("b", false)];
     assert_eq!(fence("uid-b@b", &next, "b"), Fence::Clear);
-    let lost = fence("uid-a@a,uid-b@b", &next, "b");
-    assert_eq!(lost, due("uid-b@b", &[("uid-a", Some("a"))]));
+    let due = Fence::Due {
+        epoch: Epoch::of("uid-b uid-a"),
+        record: Record::parse("uid-b@b"),
+        lost: vec![left("a")],
+    };
+    assert_eq!(fence("uid-a@a,uid-b@b", &next, "b"), due);
     // An entry of an earlier release names no node.
-    let lost = fence("old,uid-b@b", &next, "b");
-    assert_eq!(lost, due("uid-b@b", &[("old", None)]));
+    let old = fence("old,uid-b@b", &next, "b");
+    assert_eq!(old, Fence::Clean(Record::parse("uid-b@b")));
     // Who is known to have let go is not.
     let released = fence("uid-a@a=released,uid-b@b", &next, "b");
     assert_eq!(released, Fence::Clean(Record::parse("uid-b@b")));
     // Of its own earlier attachment nothing is to be feared, and a pod may be running on it.
     let own = fence("uid-0@b,uid-b@b", &next, "b");
     assert_eq!(own, Fence::Clean(Record::parse("uid-b@b")));
+    // But who else may write is shut out whatever that costs the node.
+    let beside = fence("uid-0@b,uid-a@a,uid-b@b", &next, "b");
+    assert_eq!(beside, due);
+}
+
+#[test]
+fn an_export_that_ended_begins_anew_where_nobody_is_on_it() {
+    let restart = |attachments: &[VolumeAttachment]| {
+        let observed = Observed {
+            persistent_volume: "pvc-1",
+            record: Record::default(),
+            attachments,
+        };
+        observed.restart("b")
+    };
+    assert_eq!(restart(&[attachment("b", false)]), Some(Epoch::of("uid-b")));
+    assert_eq!(restart(&[attachment("b", true)]), None);
+    assert_eq!(
+        restart(&[attachment("a", true), attachment("b", false)]),
+        None
+    );
 }
 
 #[test]
 fn an_export_that_is_used_is_not_ended() {
     let target = [attachment("b", true)];
     let in_use = Fence::InUse {
-        lost: vec![left("uid-a", Some("a"))],
+        lost: vec![left("a")],
     };
     assert_eq!(fence("uid-a@a,uid-b@b", &target, "b"), in_use);
     let joined = [attachment("b", true), attachment("c", false)];

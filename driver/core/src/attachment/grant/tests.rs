@@ -104,7 +104,9 @@ fn of_two_wishes_that_nobody_answered_yet_the_first_asked_wins_whichever_it_is()
     let denial = denied(ask(&both, "uid-b@b", false, "a"));
     assert_eq!(denial.rule, Rule::SingleNode);
     assert_eq!(denial.object.name, "va-b");
-    assert_eq!(ask(&both, "uid-b", false, "b"), Ok(Grant::Stands));
+    assert_eq!(ask(&both, "uid-b@b", false, "b"), Ok(Grant::Stands));
+    // What an earlier release wrote gets its node.
+    assert_eq!(ask(&both, "uid-b", false, "b"), write("uid-b@b"));
 }
 
 #[test]
@@ -128,6 +130,14 @@ fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_kept() {
     assert_eq!(asked, write("uid-b,uid-2@b"));
 }
 
+/// Another driver attached it, of which the record knows nothing: without an entry nobody would
+/// miss it.
+#[test]
+fn who_is_attached_without_a_word_is_recorded_with_the_next_grant() {
+    let both = [attached("a"), wish("b")];
+    assert_eq!(ask(&both, "", true, "b"), write("uid-a@a,uid-b@b"));
+}
+
 /// Its attachment may come true still, as far as anybody knows.
 #[test]
 fn who_has_let_go_holds_the_volume_until_its_attachment_is_gone() {
@@ -141,7 +151,7 @@ fn who_has_let_go_holds_the_volume_until_its_attachment_is_gone() {
 #[test]
 fn a_shared_block_volume_goes_to_two_and_no_third() {
     let all = [wish("a"), wish("b"), wish("c")];
-    assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a,uid-b@b"));
+    assert_eq!(ask(&all, "uid-a", true, "b"), write("uid-a@a,uid-b@b"));
     let denial = denied(ask(&all, "uid-a,uid-b", true, "c"));
     assert_eq!(denial.rule, Rule::TwoNodes);
     assert!(denial.why.contains("nodes a and b"), "{denial}");
@@ -171,7 +181,7 @@ fn a_node_without_a_lasting_wish_gets_nothing() {
             ..wish("a")
         },
     ];
-    assert_eq!(ask(&remade, "uid-a", false, "a"), write("uid-2@a,uid-a"));
+    assert_eq!(ask(&remade, "uid-a", false, "a"), write("uid-2@a,uid-a@a"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rds_csi_cluster::{ClusterError, Look, PersistentVolume, observed};
 use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
-use rds_csi_core::attachment::{Release, release};
+use rds_csi_core::attachment::{Fencing, LetGo, Release, release};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::volume_id::VolumeId;
 use tracing::{info, warn};
@@ -31,13 +31,14 @@ impl InCluster {
             match released {
                 Release::LetGo(why) => {
                     info!(volume_id = %id, node, ?why, "the node has let go");
-                    if why.is_certain()
-                        && let Err(failed) = self.note(&id, &node).await
-                    {
-                        // It is fenced off needlessly when the volume is next attached.
-                        warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
+                    match self.note(&id, &node, why).await {
+                        Err(failed) if why.is_certain() => {
+                            // It is shut out needlessly when the volume is next attached.
+                            warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
+                            Ok(())
+                        }
+                        noted => Ok(noted?),
                     }
-                    Ok(())
                 }
                 Release::Keep(source) => {
                     self.reports.kept(&source);
@@ -50,15 +51,24 @@ impl InCluster {
         .await
     }
 
-    /// Notes that the node of an attachment has let go.
-    async fn note(&self, id: &VolumeId, node: &str) -> Result<(), ClusterError> {
+    /// Notes that the node of an attachment has let go, or may not have: whoever is not in
+    /// the record, as it was attached by another driver, could not be shut out.
+    async fn note(&self, id: &VolumeId, node: &str, why: LetGo) -> Result<(), ClusterError> {
+        if self.fencing == Fencing::Off {
+            return Ok(());
+        }
         let mut outcome = Ok(());
         for _ in 0..ATTEMPTS {
             let Some((attachment, volume)) = self.attachment(id, node).await? else {
                 return Ok(());
             };
             let observed = observed(&self.driver, &volume, &[]);
-            let Some(record) = observed.record.released(&attachment.uid) else {
+            let record = if why.is_certain() {
+                observed.record.released(&attachment.uid)
+            } else {
+                observed.record.lost(&attachment)
+            };
+            let Some(record) = record else {
                 return Ok(());
             };
             outcome = self.write(&volume, &record).await;

@@ -68,6 +68,7 @@ async fn ask_as(
             node,
             access: &Access::block(mode).unwrap(),
             read_only: false,
+            ended: false,
             renewed: None,
         })
         .await

@@ -206,7 +206,8 @@ proptest! {
         };
         for (before, after) in observed.standing().iter().zip(after.standing()) {
             let is_own = before.attachment.node == node && !before.attachment.leaving;
-            prop_assert_eq!(after.granted, before.granted || is_own);
+            let granted = before.granted || is_own || before.attachment.attached;
+            prop_assert_eq!(after.granted, granted);
         }
         prop_assert_eq!(after.grant(node), Grant::Stands);
     }

@@ -42,6 +42,7 @@ async fn ask_renewed(driver: &InCluster, node: &str, due: &Due) -> Granted {
         node,
         access: &Access::block(AccessMode::SingleNodeWriter).unwrap(),
         read_only: false,
+        ended: false,
         renewed: Some(&due.epoch),
     };
     driver.attach(&wanted).await.unwrap()
