@@ -6,6 +6,7 @@
 
 use super::judge::WayOut;
 use super::observation::{Observations, Standing};
+use super::pod::{Pod, Role};
 use super::verdict::{Denial, Object, Rule};
 
 /// A disk of the machine that is to move, on a volume of this driver.
@@ -70,12 +71,7 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
         });
     }
     let (first, second) = two_nodes(&seen.attachments)?;
-    // What is on its way out already is what there is to wait for.
-    let in_the_way = if first.attachment.leaving {
-        first
-    } else {
-        second
-    };
+    let in_the_way = in_the_way(seen, first, second);
     let way_out = WayOut::of(seen, in_the_way);
     Some(Denial {
         rule: Rule::TwoNodes,
@@ -89,13 +85,30 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
     })
 }
 
-/// Two attachments to different nodes, if there are.
+/// Two attachments to different nodes, if there are: the same two however they were listed.
 fn two_nodes(attachments: &[Standing]) -> Option<(&Standing, &Standing)> {
-    let [first, rest @ ..] = attachments else {
+    let mut all: Vec<&Standing> = attachments.iter().collect();
+    all.sort_by(|one, other| one.attachment.node.cmp(&other.attachment.node));
+    let [first, rest @ ..] = all.as_slice() else {
         return None;
     };
-    let other = |standing: &&Standing| standing.attachment.node != first.attachment.node;
+    let other = |standing: &&&Standing| standing.attachment.node != first.attachment.node;
     Some((first, rest.iter().find(other)?))
+}
+
+/// Which of two there is to wait for: what is on its way out already, or what no machine runs
+/// with. The machine that is to move is not told to stop for it.
+fn in_the_way<'a>(seen: &Observations, first: &'a Standing, second: &'a Standing) -> &'a Standing {
+    let is_machine = |pod: &&Pod| matches!(pod.role, Role::Launcher { .. } | Role::HotPlug { .. });
+    let has_none = |standing: &&Standing| {
+        let users = seen.users(&standing.attachment.node);
+        users.is_ok_and(|users| !users.iter().any(is_machine))
+    };
+    let both = || [first, second].into_iter();
+    both()
+        .find(|standing| standing.attachment.leaving)
+        .or_else(|| both().find(has_none))
+        .unwrap_or(second)
 }
 
 fn claim_or_volume(seen: &Observations) -> Object {
@@ -118,6 +131,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::attachment::judge::tests::sample::{Change, cluster};
     use crate::attachment::observation::{Claim, Volume, VolumeAttachment};
 
     fn seen(modes: &[&str], is_block: bool, nodes: &[&str]) -> Observations {
@@ -202,5 +216,30 @@ mod tests {
         };
         assert_eq!(names(preflight(false, &disks)), ["x", "y"]);
         assert_eq!(names(preflight(true, &disks)), ["y"]);
+    }
+
+    #[rstest]
+    #[case::a_clone(&[Change::NoPodOn("b"), Change::Beside("b", Role::Reader)], "Pod vms/beside-b")]
+    #[case::a_clone(&[Change::NoPodOn("a"), Change::Beside("a", Role::Reader)], "Pod vms/beside-a")]
+    #[case::left_over(&[Change::NoPodOn("a")], "VolumeAttachment va-a")]
+    #[case::on_its_way_out(&[Change::NoPodOn("a"), Change::Leaving("b")], "VolumeAttachment va-b")]
+    #[case::two_machines(&[], "Pod vms/launcher-b")]
+    fn the_machine_that_is_to_move_is_not_in_its_own_way(
+        #[case] changes: &[Change],
+        #[case] object: &str,
+    ) {
+        let mut seen = cluster(changes);
+        for _ in 0..2 {
+            let disk = Disk {
+                name: "disk0",
+                seen: &seen,
+                copied: false,
+            };
+            let told = preflight(false, &[disk])[0].to_string();
+            let expected = format!("({object} is in the way)");
+            assert!(told.contains("nodes a and b have"), "{told}");
+            assert!(told.contains(&expected), "{told}");
+            seen.attachments.reverse();
+        }
     }
 }
