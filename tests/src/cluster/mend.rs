@@ -1,7 +1,7 @@
 //! What every test begins with: a cluster in which nothing is broken, whatever a test before
 //! it did and did not live to undo.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cluster, product};
 
@@ -10,7 +10,15 @@ use super::{Cluster, product};
 pub const REFUSAL: &str = "rds-csi-faults";
 /// Marks the class of claims that name none.
 pub const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+/// Labels nodes that are objects alone, and what belongs to them: it goes when the cluster is
+/// mended.
+pub const ALONE: &str = "rds-csi.test/alone";
+/// Labels what goes past the webhook while [`Cluster::open_passage`] holds.
+pub const PAST: &str = "rds-csi.test/past-webhook";
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+const WEBHOOKS: &str = "validatingwebhookconfiguration/rds-csi-webhook";
+/// What a passage is for: what the driver judges as well.
+const PASSING: [&str; 2] = ["volumeattachments", "virtualmachineinstancemigrations"];
 
 impl Cluster {
     /// The cluster of this machine, mended.
@@ -36,8 +44,8 @@ impl Cluster {
     }
 
     /// Undoes every fault: of machines and networks, as [`Cluster::heal`] does, and what was
-    /// done by way of the API. Nodes take pods, nothing is refused, there is no default class,
-    /// and the webhook has the replicas of the chart.
+    /// done by way of the API. Nodes take pods and have machines, nothing is refused, there is no
+    /// default class, and the webhook has the replicas of the chart and sees everything.
     ///
     /// # Errors
     /// Something does not come up, or the API does not answer.
@@ -49,7 +57,55 @@ impl Cluster {
         self.kubectl(&words).await?;
         self.open_nodes().await?;
         self.unset_default_class().await?;
+        self.remove_alone().await?;
+        self.close_passage().await?;
         self.unscale_webhook().await
+    }
+
+    /// Lets attachments and migrations that are labelled [`PAST`] go past the webhook, as if
+    /// it were away, so that the driver is asked. A moment passes before it is so.
+    ///
+    /// # Errors
+    /// The API does not answer, or has no webhook.
+    pub async fn open_passage(&self) -> anyhow::Result<()> {
+        let unlabelled = json!({"matchExpressions": [{"key": PAST, "operator": "DoesNotExist"}]});
+        self.select(&unlabelled).await
+    }
+
+    /// Ends [`Cluster::open_passage`].
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn close_passage(&self) -> anyhow::Result<()> {
+        let found = self.find(&[WEBHOOKS]).await?.unwrap_or_default();
+        let webhooks = found["webhooks"].as_array().into_iter().flatten();
+        let mut selectors = webhooks.map(|webhook| webhook["objectSelector"].to_string());
+        if selectors.any(|selector| selector.contains(PAST)) {
+            self.select(&Value::Null).await?;
+        }
+        Ok(())
+    }
+
+    async fn select(&self, selector: &Value) -> anyhow::Result<()> {
+        let webhook = |kind| {
+            let name = format!("{kind}.webhook.rds.csi.srvlab.io");
+            json!({"name": name, "objectSelector": selector})
+        };
+        let patch = json!({"webhooks": PASSING.map(webhook)}).to_string();
+        let words = ["patch", WEBHOOKS, "--patch", &patch];
+        self.kubectl(&words).await.map(drop)
+    }
+
+    /// Nodes first: what a node has that exists no more is let go of at once.
+    async fn remove_alone(&self) -> anyhow::Result<()> {
+        let selector = format!("--selector={ALONE}");
+        let words = [
+            "delete",
+            "nodes,csinodes,volumeattachments,leases",
+            &selector,
+        ];
+        let rest = ["--namespace=kube-node-lease", "--wait=false"];
+        self.kubectl(&[&words[..], &rest].concat()).await.map(drop)
     }
 
     async fn open_nodes(&self) -> anyhow::Result<()> {

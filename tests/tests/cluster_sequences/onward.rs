@@ -1,0 +1,146 @@
+//! A third node that asks while two have the disk: the next migration that begins at once,
+//! and two that want the last place.
+
+use std::time::Duration;
+
+use rds_csi_tests::wait::until;
+use tokio::time::{Instant, sleep};
+
+use crate::stand::{A, B, C, Stand};
+
+const TWO_NODES: &str = "two is the most that a live migration needs";
+/// After which time the API server goes on without the webhook.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
+    let stand = Stand::open("sequences-onward", &["root"]).await;
+    let (machine, root) = (stand.machine("web", &["root"]).await, ["root"]);
+    stand.launcher("on-a", A, &root, &machine, None).await;
+    stand.gets("root", A).await;
+    stand.nodes.use_volumes(A, &[&stand.disk("root").id]).await;
+    let first = stand.migration("first", &machine).await;
+    stand
+        .launcher("on-b", B, &root, &machine, Some(&first))
+        .await;
+    stand.gets("root", B).await;
+    let mut told = vec![stand.started(A, B, "first")];
+    stand.told("root", &told).await;
+    stand.phase(&first, "Succeeded").await;
+    stand.pod_is("on-a", "Succeeded").await;
+
+    // The attach-detach controller gave up waiting for the first node, whose kubelet still
+    // has the disk.
+    stand.take_back("root", A).await;
+    stand
+        .kept("root", A, "node alone-a still uses the volume")
+        .await;
+    let second = evacuation(&stand, &machine.name).await;
+    stand
+        .launcher("on-c", C, &root, &machine, Some(&second))
+        .await;
+    stand.waits("root", C, TWO_NODES).await;
+    let refusal = stand.refusal("root", C).await;
+    assert!(refusal.contains("It has been on its way out"), "{refusal}");
+    assert_eq!(stand.nodes_with("root").await, [A, B]);
+
+    stand.nodes.use_volumes(A, &[]).await;
+    stand.gone("root", A).await;
+    stand.granted("root", C).await;
+    assert_eq!(stand.nodes_with("root").await, [B, C]);
+    told.push(stand.completed(A, B, "first"));
+    told.push(stand.started(B, C, "second"));
+    stand.told("root", &told).await;
+    stand.phase(&second, "Succeeded").await;
+    stand.pod_is("on-b", "Succeeded").await;
+    stand.lets_go("root", B).await;
+    assert_eq!(stand.nodes_with("root").await, [C]);
+    told.push(stand.completed(B, C, "second"));
+    stand.told("root", &told).await;
+    stand.close().await;
+}
+
+/// A migration that is not refused when it is asked for, whatever is in its way.
+async fn evacuation(stand: &Stand, machine: &str) -> crate::stand::Migration {
+    let mut manifest = rds_csi_tests::cluster::kubevirt::migration("second", machine, "Pending");
+    manifest["metadata"]["annotations"] = serde_json::json!({"kubevirt.io/evacuationMigration": B});
+    stand.migration_as(&manifest).await
+}
+
+/// Both are reviewed before either is there, by webhooks that see neither.
+#[tokio::test]
+async fn of_two_that_the_webhook_let_pass_at_once_one_gets_the_last_place() {
+    let stand = Stand::open("sequences-race", &["root"]).await;
+    let (machine, root) = (stand.machine("web", &["root"]).await, ["root"]);
+    stand.launcher("source", A, &root, &machine, None).await;
+    stand.gets("root", A).await;
+    for (node, name) in [(B, "to-b"), (C, "to-c")] {
+        let migration = stand.migration(name, &machine).await;
+        stand
+            .launcher(name, node, &root, &machine, Some(&migration))
+            .await;
+    }
+    until("both are let pass", Duration::from_secs(60), async || {
+        let asked = ask_at_once(&stand).await;
+        if asked == [true, true] {
+            return Ok(Some(()));
+        }
+        // One was there before the other was reviewed, or neither was: both ask anew.
+        for node in [B, C] {
+            stand.lets_go("root", node).await;
+        }
+        Ok(None)
+    })
+    .await
+    .unwrap();
+
+    let winner = until("one of them has it", TIMEOUT * 20, async || {
+        let nodes = stand.nodes_with("root").await;
+        Ok(nodes.into_iter().find(|node| node != A))
+    });
+    let winner = winner.await.unwrap();
+    let loser = if winner == B { C } else { B };
+    stand.refused_by_driver("root", loser, TWO_NODES).await;
+    assert_eq!(stand.nodes_with("root").await, [A, &winner]);
+    let name = |node: &str| if node == B { "to-b" } else { "to-c" };
+    let mut told = vec![stand.started(A, &winner, name(&winner))];
+    stand.told("root", &told).await;
+
+    // What lost gets it as soon as there is a place again.
+    stand.pod_gone(name(&winner)).await;
+    stand.lets_go("root", &winner).await;
+    stand.granted("root", loser).await;
+    assert_eq!(stand.nodes_with("root").await, [A, loser]);
+    told.push(stand.failed(&winner, name(&winner)));
+    told.push(stand.started(A, loser, name(loser)));
+    stand.told("root", &told).await;
+    stand.close().await;
+}
+
+/// Both nodes ask while the webhooks hold their breath: whether each was let pass.
+async fn ask_at_once(stand: &Stand) -> [bool; 2] {
+    let began = Instant::now();
+    signal(stand, "STOP").await;
+    let asked = async { tokio::join!(stand.ask("root", B), stand.ask("root", C)) };
+    let released = async {
+        // Until the API server has asked for both reviews.
+        sleep(Duration::from_millis(300)).await;
+        signal(stand, "CONT").await;
+    };
+    let ((to_b, to_c), ()) = tokio::join!(asked, released);
+    // Later than that the API server went on without them.
+    let were_asked = began.elapsed() < TIMEOUT;
+    [to_b.is_ok() && were_asked, to_c.is_ok() && were_asked]
+}
+
+/// Sends a signal to every webhook.
+async fn signal(stand: &Stand, signal: &str) {
+    let send = async |node: &str| {
+        let words = ["pkill", &format!("-{signal}"), "-x", "rds-csi-webhook"];
+        let sent = stand.cluster.node(node).unwrap().run(&words).await;
+        sent.unwrap().success()
+    };
+    let names = stand.cluster.node_names();
+    let sent = futures::future::join_all(names.into_iter().map(send)).await;
+    assert!(sent.contains(&true), "no webhook runs");
+}
