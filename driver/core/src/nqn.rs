@@ -16,6 +16,9 @@ pub use epoch::Epoch;
 /// The prefix of volume NQNs where nothing else is set.
 pub const DEFAULT_NQN_PREFIX: &str = "nqn.2000-02.com.mikrotik:";
 
+/// What the names of hosts start with that are known by a UUID.
+pub(crate) const HOST_PREFIX: &str = "nqn.2014-08.org.nvmexpress:uuid:";
+
 /// NVMe base specification: a qualified name has at most 223 bytes.
 const MAX_LENGTH: usize = 223;
 
@@ -172,7 +175,7 @@ impl HostIdentity {
         );
         Self {
             id,
-            nqn: Nqn(format!("nqn.2014-08.org.nvmexpress:uuid:{id}")),
+            nqn: Nqn(format!("{HOST_PREFIX}{id}")),
         }
     }
 }

@@ -9,11 +9,8 @@ use uuid::Uuid;
 
 use crate::appliance::DiskItem;
 use crate::device_access::{DeviceAccess, Rule};
-use crate::nqn::Nqn;
+use crate::nqn::{HOST_PREFIX, Nqn};
 use crate::volume_id::{Form, VolumeId};
-
-/// What hosts' names are made from: see [`HostIdentity`](crate::nqn::HostIdentity).
-const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:";
 
 /// The rule by which hosts may be kept out of a volume; `None` where nobody may be.
 ///
@@ -59,7 +56,7 @@ fn is(item: &DiskItem, hosts: &[Nqn]) -> bool {
 /// volume may take it for made, as its next attachment lets the node in.
 pub(super) fn is_open_or_ours(item: &DiskItem) -> bool {
     names(item).all(|name| {
-        let id = name.strip_prefix(HOST).map(Uuid::try_parse);
+        let id = name.strip_prefix(HOST_PREFIX).map(Uuid::try_parse);
         id.is_some_and(|id| id.is_ok())
     })
 }
