@@ -111,14 +111,19 @@ async fn what_a_vanished_node_has_left_is_cleared_and_told_once() {
     }
 }
 
+/// Nothing was cleared, nobody was told, and nothing counts as left over.
+fn assert_untouched(cluster: &FakeCluster, told: &Told, page: &str) {
+    assert!(!is_cleared(cluster, "gone"));
+    assert_eq!(*told, []);
+    assert!(page.contains("attachment_stale 0\n"), "{page}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_only_is_not_heard_of_keeps_what_it_has() {
     let cluster = left();
     cluster.node_is("gone", Some(Node::default()));
     let (told, page) = during(&cluster, minutes(60)).await;
-    assert!(!is_cleared(&cluster, "gone"));
-    assert_eq!(told, []);
-    assert!(page.contains("attachment_stale 0\n"), "{page}");
+    assert_untouched(&cluster, &told, &page);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,9 +140,7 @@ async fn a_node_that_comes_back_has_not_been_away() {
         minutes(60).await;
     })
     .await;
-    assert!(!is_cleared(&cluster, "gone"));
-    assert_eq!(told, []);
-    assert!(page.contains("attachment_stale 0\n"), "{page}");
+    assert_untouched(&cluster, &told, &page);
 }
 
 #[tokio::test(start_paused = true)]
