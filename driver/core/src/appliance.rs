@@ -192,6 +192,16 @@ pub enum Step {
     Export,
     /// `nvme-tcp-export=no`: every session ends.
     Unexport,
+    /// End the export, set its name and port, and export again, if the volume has the name of
+    /// before at that moment; nothing, if it has not: who planned this was overtaken.
+    Renew {
+        /// The name of before.
+        from: crate::nqn::Nqn,
+        /// The subsystem's name from then on.
+        nqn: crate::nqn::Nqn,
+        /// The TCP port.
+        port: u16,
+    },
     /// Grow the file to this size. Never smaller: the device may cut data off.
     Grow {
         /// The new exact size.

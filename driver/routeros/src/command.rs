@@ -48,6 +48,11 @@ impl Selector {
         })
     }
 
+    /// With what is asked of the item beside.
+    fn find_with(&self, condition: &str) -> String {
+        format!("{} {condition}", self.find())
+    }
+
     fn find(&self) -> String {
         match &self.comment {
             Some(comment) => format!("/disk find slot={} comment={comment}", self.slot),
@@ -102,6 +107,17 @@ pub enum Command {
         item: Selector,
         /// Yes or no.
         on: bool,
+    },
+    /// The export ended, set and begun, if its name is still `from`.
+    Renew {
+        /// Which item.
+        item: Selector,
+        /// The name of before.
+        from: Quoted,
+        /// The subsystem's name.
+        nqn: Quoted,
+        /// The TCP port.
+        port: u16,
     },
     /// `/disk set file-size=`.
     Grow {
@@ -179,6 +195,12 @@ impl Command {
             }
             Step::Export => Self::Export { item, on: true },
             Step::Unexport => Self::Export { item, on: false },
+            Step::Renew { from, nqn, port } => Self::Renew {
+                item,
+                from: Quoted::new("nvme-tcp-server-nqn", from.as_str())?,
+                nqn: Quoted::new("nvme-tcp-server-nqn", nqn.as_str())?,
+                port: *port,
+            },
             Step::Grow { size } => Self::Grow { item, size: *size },
             Step::RemoveItem => Self::RemoveItem(item),
             Step::RemoveFile => Self::RemoveFile {
@@ -202,22 +224,34 @@ impl Command {
             }
             Self::PrintFile(name) => print(dialect, "/file", &format!(" where name={name}")),
             Self::Add { item, path, size } => add(item, path, *size),
-            Self::Offer { item, nqn, port } => format!(
-                "/disk set [{}] mount-filesystem=no nvme-tcp-server-port={port} nvme-tcp-server-nqn={nqn} nvme-tcp-server-allow-host-name=\"\"",
-                item.find()
-            ),
+            Self::Offer { item, nqn, port } => offer(item, nqn, *port),
             Self::Allow { item, hosts } => format!(
                 "/disk set [{}] nvme-tcp-server-allow-host-name={hosts}",
                 item.find()
             ),
-            Self::Export { item, on: true } => {
-                format!("/disk set [{}] nvme-tcp-export=yes", item.find())
-            }
-            Self::Export { item, on: false } => where_present(item, "set", " nvme-tcp-export=no"),
+            Self::Export { item, on: true } => export(item, "yes"),
+            Self::Export { item, on: false } => where_present(&item.find(), &export(item, "no")),
+            Self::Renew {
+                item,
+                from,
+                nqn,
+                port,
+            } => where_present(
+                &item.find_with(&format!("nvme-tcp-server-nqn={from}")),
+                &[
+                    export(item, "no"),
+                    offer(item, nqn, *port),
+                    export(item, "yes"),
+                ]
+                .join("; "),
+            ),
             Self::Grow { item, size } => {
                 format!("/disk set [{}] file-size={}", item.find(), size.get())
             }
-            Self::RemoveItem(item) => where_present(item, "remove", ""),
+            Self::RemoveItem(item) => {
+                let find = item.find();
+                where_present(&find, &format!("/disk remove [{find}]"))
+            }
             Self::RemoveFile { slot, path, name } => remove_file(slot, path, name),
         }
     }
@@ -235,11 +269,22 @@ fn add(item: &Selector, path: &Quoted, size: Bytes) -> String {
     )
 }
 
+fn offer(item: &Selector, nqn: &Quoted, port: u16) -> String {
+    format!(
+        "/disk set [{}] mount-filesystem=no nvme-tcp-server-port={port} nvme-tcp-server-nqn={nqn} nvme-tcp-server-allow-host-name=\"\"",
+        item.find()
+    )
+}
+
+fn export(item: &Selector, on: &str) -> String {
+    format!("/disk set [{}] nvme-tcp-export={on}", item.find())
+}
+
 /// A change for which an absent item is what was wanted, whatever the console thinks of
-/// an empty list: what is gone is neither exported nor there to be removed.
-fn where_present(item: &Selector, verb: &str, arguments: &str) -> String {
-    let find = item.find();
-    format!(":if ([:len [{find}]] = 1) do={{ /disk {verb} [{find}]{arguments} }}")
+/// an empty list: what is gone is neither exported nor there to be removed, and what has
+/// another name by now is another's to rename.
+fn where_present(find: &str, change: &str) -> String {
+    format!(":if ([:len [{find}]] = 1) do={{ {change} }}")
 }
 
 /// The file goes only if nothing on the device uses it at that moment: whether RouterOS

@@ -93,11 +93,17 @@ pub struct Refusal {
 
 impl Refusal {
     /// Whether something of these steps may be left on the device: an earlier step
-    /// happened, or an addition was refused and yet there is an item or a file.
+    /// happened, an addition was refused and yet there is an item or a file, or a renewal,
+    /// which is several changes, was refused somewhere.
     #[must_use]
     pub fn may_have_changed_something(&self) -> bool {
         let traces = self.state.item.is_some() || self.state.file_exists;
-        self.index > 0 || (matches!(self.step, Step::Add { .. }) && traces)
+        let parted = match self.step {
+            Step::Add { .. } => traces,
+            Step::Renew { .. } => true,
+            _ => false,
+        };
+        self.index > 0 || parted
     }
 }
 
@@ -186,6 +192,7 @@ pub(crate) const fn word(step: &Step) -> &'static str {
         Step::Allow { .. } => "set the hosts of",
         Step::Export => "export",
         Step::Unexport => "stop exporting",
+        Step::Renew { .. } => "renew the export of",
         Step::Grow { .. } => "grow",
         Step::RemoveItem => "remove the disk item of",
         Step::RemoveFile => "remove the backing file of",

@@ -3,6 +3,7 @@
 use rds_csi_core::appliance::{Step, VolumeState};
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::kind::{Failure, Kind};
+use rds_csi_core::nqn::{Epoch, Nqn};
 use rds_csi_routeros::command::Dialect;
 use rds_csi_routeros::{FailureKind, Rds};
 use rstest::rstest;
@@ -172,6 +173,35 @@ async fn an_item_with_another_marker_is_left_alone(
     assert_eq!((refusal.index, refusal.kind), (0, FailureKind::Exists));
     assert_eq!(refusal.state, before);
     assert_eq!(front.rds.volume(id, file).await.unwrap(), before);
+}
+
+/// Who planned a renewal may have been slow, and another have renewed the export since.
+#[rstest]
+#[tokio::test]
+async fn a_renewal_that_was_overtaken_changes_nothing(
+    #[values(Dialect::Json, Dialect::Prose)] dialect: Dialect,
+    #[values(true, false)] abort_on_failure: bool,
+) {
+    let mut switches = variants(&[]);
+    switches.abort_on_failure = abort_on_failure;
+    let rds = memory(switches, dialect).rds;
+    let Volume { id, file, owner } = &Volume::new("pvc-1");
+    let creation = Volume::new("pvc-1").creation(Bytes::gib(1));
+    let made = rds.apply(id, file, None, &creation).await.unwrap();
+    let from: Nqn = made.item.unwrap().nqn.unwrap().parse().unwrap();
+    let renewal = |uid| {
+        let nqn = from.in_epoch(id, &Epoch::of(uid)).unwrap();
+        let (from, port) = (from.clone(), 4421);
+        let step = Step::Renew { from, nqn, port };
+        let rds = &rds;
+        async move { rds.apply(id, file, Some(owner), &[step]).await.unwrap() }
+    };
+    let first = renewal("first").await;
+    let item = first.item.as_ref().unwrap();
+    let nqn = from.in_epoch(id, &Epoch::of("first")).unwrap();
+    assert_eq!(item.nqn.as_deref(), Some(nqn.as_str()));
+    assert_eq!((item.exported, item.port), (true, Some(4421)));
+    assert_eq!(renewal("second").await, first);
 }
 
 #[rstest]

@@ -43,31 +43,32 @@ pub fn renew(
         });
     }
     let shown = item.nqn.as_deref().filter(|nqn| !nqn.is_empty());
-    let found = shown.unwrap_or_default();
-    let made_as = made.map(|(nqn, _)| nqn.clone()).filter(|_| shown.is_none());
-    let nqn = found
-        .parse::<Nqn>()
-        .ok()
+    let from: Option<Nqn> = shown.and_then(|nqn| nqn.parse().ok());
+    let made_as = made.map(|(nqn, _)| nqn).filter(|_| shown.is_none());
+    let nqn = from
+        .as_ref()
         .or(made_as)
         .and_then(|nqn| nqn.in_epoch(id, epoch))
         .ok_or_else(|| ProvisionError::Different {
             id: id.clone(),
             property: "nvme-tcp-server-nqn",
-            found: found.to_owned(),
+            found: shown.unwrap_or_default().to_owned(),
             wanted: format!("a name that ends in :{id}"),
         })?;
-    let offer = Step::Offer {
-        nqn: nqn.clone(),
-        port: item
-            .port
-            .or(made.map(|(_, port)| port))
-            .unwrap_or(DEFAULT_NVME_PORT),
-    };
-    let steps = match (item.exported, found == nqn.as_str()) {
-        (true, true) => Vec::new(),
-        (false, true) => vec![Step::Export],
-        (true, false) => vec![Step::Unexport, offer, Step::Export],
-        (false, false) => vec![offer, Step::Export],
+    let made_at = made.map(|(_, port)| port);
+    let port = item.port.or(made_at).unwrap_or(DEFAULT_NVME_PORT);
+    let steps = match from {
+        Some(from) if from == nqn && item.exported => Vec::new(),
+        Some(from) if from == nqn => vec![Step::Export],
+        Some(from) => vec![Step::Renew {
+            from,
+            nqn: nqn.clone(),
+            port,
+        }],
+        None => {
+            let nqn = nqn.clone();
+            vec![Step::Unexport, Step::Offer { nqn, port }, Step::Export]
+        }
     };
     Ok(Renewal {
         file,

@@ -43,6 +43,17 @@ fn an_offer_sets_all_that_an_export_needs() {
 }
 
 #[test]
+fn a_renewal_is_one_statement_that_asks_for_the_name_of_before() {
+    let [from, nqn] = ["a", "b"].map(|name| format!("nqn.2000-02.com.mikrotik:{name}"));
+    let renewal = Step::Renew {
+        from: from.parse().unwrap(),
+        nqn: nqn.parse().unwrap(),
+        port: 4420,
+    };
+    insta::assert_snapshot!(text(&renewal, None), @r#":if ([:len [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy" nvme-tcp-server-nqn="nqn.2000-02.com.mikrotik:a"]] = 1) do={ /disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"] nvme-tcp-export=no; /disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"] mount-filesystem=no nvme-tcp-server-port=4420 nvme-tcp-server-nqn="nqn.2000-02.com.mikrotik:b" nvme-tcp-server-allow-host-name=""; /disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"] nvme-tcp-export=yes }"#);
+}
+
+#[test]
 fn hosts_are_named_with_commas_between() {
     let nqns = ["a", "b"].map(|name| format!("nqn.2014-08.org.nvmexpress:uuid:{name}"));
     let hosts = nqns.iter().map(|nqn| nqn.parse().unwrap()).collect();
@@ -155,6 +166,11 @@ proptest! {
             Step::Allow { hosts: vec![HostIdentity::of(&owner.cluster, &name).nqn; 2] },
             Step::Export,
             Step::Unexport,
+            Step::Renew {
+                from: NqnPrefix::default().nqn(&id),
+                nqn: NqnPrefix::default().nqn(&id),
+                port: 1,
+            },
             Step::Grow { size: Bytes::gib(4) },
             Step::RemoveItem,
             Step::RemoveFile,

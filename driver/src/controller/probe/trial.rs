@@ -148,12 +148,12 @@ impl<'a> Trial<'a> {
             let id = self.desired.id.clone();
             return Err(ProbeError::Disturbed { id });
         }
-        let offer = Step::Offer {
+        let renewal = Step::Renew {
+            from: before.clone(),
             nqn: self.renewed.clone(),
             port: self.desired.port,
         };
-        self.change(&[Step::Unexport, offer, Step::Export], &self.renewed)
-            .await?;
+        self.change(&[renewal], &self.renewed).await?;
         let pulse = session.pulse().await?;
         // The way to the device is there: it was the device that ended the session.
         drop(self.session(first, &self.renewed).await?);
