@@ -33,6 +33,7 @@ mod list;
 mod migrations;
 mod probe;
 mod publish;
+mod recall;
 mod reports;
 
 pub(crate) use create::{CreateRequest, Created};
@@ -101,7 +102,7 @@ pub(crate) struct Beside {
 
 impl Beside {
     /// Follows migrations, clears what vanished nodes have left, tries the device, looks whom
-    /// volumes let in and posts events, for ever.
+    /// volumes let in and under which names they are offered, and posts events, for ever.
     pub(crate) async fn run(self) {
         let cluster = self.cluster.cluster.clone();
         let probe = async {
@@ -114,6 +115,7 @@ impl Beside {
             migrations::follow(&self.cluster),
             leftovers::clear(&self.cluster, self.leftovers),
             admit::look::follow(&self.admission, &self.cluster),
+            recall::follow(&self.admission.rds, &self.cluster, self.leftovers.look),
             probe
         );
     }

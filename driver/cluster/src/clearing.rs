@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
+use rds_csi_core::nqn::Nqn;
 
 use super::ClusterError;
 use super::api_server::{ApiServer, LIST_ATTACHMENTS, LIST_PODS, PAGE, WATCHED_PAGE};
@@ -15,11 +16,13 @@ use super::wire::{AttachmentSpec, NodeSpec, Object, PodSpec};
 const LIST_NODES: &str = "list nodes";
 const DELETE_ATTACHMENT: &str = "delete volumeattachments";
 
-/// A VolumeAttachment, and which version of it was read.
+/// A VolumeAttachment, what its node was told, and which version of it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadAttachment {
     /// The object.
     pub attachment: VolumeAttachment,
+    /// The name of the volume that its node was told, where it is not that of the PersistentVolume.
+    pub nqn: Option<Nqn>,
     /// Its version.
     pub resource_version: String,
 }
@@ -28,7 +31,8 @@ pub struct ReadAttachment {
 /// after the call began, or an error.
 #[async_trait]
 pub trait Clearing {
-    /// Every VolumeAttachment of this driver, to be cleared by what was read.
+    /// Every VolumeAttachment of this driver with what its node was told, to be cleared by what
+    /// was read.
     async fn read_attachments(&self) -> Result<Vec<ReadAttachment>, ClusterError>;
 
     /// The name of every node.

@@ -94,6 +94,7 @@ impl FakeCluster {
         };
         state.attachments.push(ReadAttachment {
             attachment,
+            nqn: None,
             resource_version,
         });
     }

@@ -19,6 +19,7 @@ mod create;
 mod delete;
 mod error;
 mod expand;
+mod recall;
 mod renew;
 
 pub use admit::{admit, enforceable};
@@ -26,6 +27,7 @@ pub use create::{Desired, create, created};
 pub use delete::{Removal, delete};
 pub use error::ProvisionError;
 pub use expand::{Growth, expand};
+pub use recall::{Told, forgotten, recall};
 pub use renew::{Renewal, renew, renewed};
 
 /// What may still be promised from a pool: its size times the over-commit ratio, less

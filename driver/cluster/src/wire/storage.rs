@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use rds_csi_core::attachment::observation::{Claim, VolumeAttachment};
+use rds_csi_core::names::publish;
 use serde::Deserialize;
 
 use super::{Object, Spec};
@@ -143,6 +144,7 @@ impl From<Object<AttachmentSpec>> for VolumeAttachment {
 impl From<Object<AttachmentSpec>> for ReadAttachment {
     fn from(object: Object<AttachmentSpec>) -> Self {
         Self {
+            nqn: object.told(publish::NQN).and_then(|nqn| nqn.parse().ok()),
             resource_version: object.meta.resource_version.clone(),
             attachment: object.into(),
         }
