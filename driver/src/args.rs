@@ -238,7 +238,8 @@ pub struct NodeArgs {
     /// volume that is recorded here then counts as this node's [required]
     #[arg(long, env = "RDS_CSI_CLUSTER", value_name = "MODE")]
     pub cluster: Option<String>,
-    /// Directory on the host for the record of NVMe sessions; must outlive the pod
+    /// Directory on the host below which this driver, under its name, keeps the record of NVMe
+    /// sessions; must outlive the pod
     #[arg(
         long,
         env = "RDS_CSI_STATE_DIR",

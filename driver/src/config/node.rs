@@ -46,6 +46,8 @@ pub(super) fn read(
     let driver_name = common.as_ref().map(|common| &common.driver_name);
     let registration = registration(reader, args, driver_name);
     let common = common?;
+    // Another driver's volumes are not this one's to follow, nor to give up.
+    let state_dir = state_dir?.join(common.driver_name.as_str());
     Some(NodeConfig {
         driver_name: common.driver_name,
         endpoint: common.endpoint,
@@ -54,7 +56,7 @@ pub(super) fn read(
         cluster: cluster?,
         node_name: node_name?,
         nqn_prefix: common.nqn_prefix,
-        state_dir: state_dir?,
+        state_dir,
         connect_timeout: connect_timeout?,
         max_volumes: max_volumes?,
         shutdown_marker: shutdown_marker?,

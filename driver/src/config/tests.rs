@@ -94,7 +94,10 @@ fn the_nodes_of_a_controller_are_a_list_and_an_unset_one_is_none() {
 fn a_node_needs_its_name_and_its_cluster() {
     let config = node(&["--connect-timeout=1m30s", "--max-volumes=100"]).unwrap();
     assert_eq!(config.node_name, "worker-1");
-    assert_eq!(config.state_dir, PathBuf::from("/var/lib/rds-csi"));
+    let base = PathBuf::from("/var/lib/rds-csi");
+    assert_eq!(config.state_dir, base.join("rds.csi.srvlab.io"));
+    let second = node(&["--driver-name=x.example"]).unwrap();
+    assert_eq!(second.state_dir, base.join("x.example"));
     assert_eq!(config.connect_timeout, Duration::from_secs(90));
     assert_eq!(config.max_volumes, Some(100));
 }
