@@ -200,3 +200,8 @@ does not touch it, so that a change of the mode would wait for a person to delet
 - "--rule-mode=same-machine={{ .Values.attachments.rules.sameMachine }}"
 - "--rule-mode=node-loss={{ .Values.attachments.rules.nodeLoss }}"
 {{- end }}
+
+{{/* YAML 1.1, which helm reads, takes a plain off for false. */}}
+{{- define "rds-csi.fencing" -}}
+{{- .Values.attachments.fencing | default "off" -}}
+{{- end -}}

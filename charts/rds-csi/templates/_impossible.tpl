@@ -21,5 +21,76 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- concat $said (include "rds-csi.impossibleDurations" . | fromJsonArray) | toJson -}}
+{{- end -}}
+
+{{/* The same of durations that the programs would refuse as they start. */}}
+{{- define "rds-csi.impossibleDurations" -}}
+{{- $said := list -}}
+{{- $ranges := list
+  (list "device.commandTimeout" .Values.device.commandTimeout "1s" "5m")
+  (list "node.connectTimeout" .Values.node.connectTimeout "1s" "5m")
+  (list "monitoring.interval" .Values.monitoring.interval "1s" "24h")
+-}}
+{{- range $name := list "provisioner" "attacher" "resizer" -}}
+{{- $sidecar := get $.Values.sidecars $name -}}
+{{- range $key := list "timeout" "retryIntervalMax" -}}
+{{- $ranges = append $ranges (list (printf "sidecars.%s.%s" $name $key) (get $sidecar $key) "1s" "24h") -}}
+{{- end -}}
+{{- end -}}
+{{- $election := .Values.sidecars.leaderElection -}}
+{{- range $key, $value := $election -}}
+{{- $ranges = append $ranges (list (printf "sidecars.leaderElection.%s" $key) $value "1s" "24h") -}}
+{{- end -}}
+{{- $certificates := .Values.webhook.certificates -}}
+{{- $self := $certificates.self -}}
+{{- $managed := $certificates.certManager -}}
+{{- if eq $certificates.mode "self" -}}
+{{- $ranges = concat $ranges (list
+  (list "webhook.certificates.self.leafLifetime" $self.leafLifetime "3s" "8760h")
+  (list "webhook.certificates.self.caLifetime" $self.caLifetime "9s" "87600h")
+  (list "webhook.certificates.self.caLeadTime" $self.caLeadTime "0s" "24h")
+) -}}
+{{- else if eq $certificates.mode "certManager" -}}
+{{- $ranges = concat $ranges (list
+  (list "webhook.certificates.certManager.duration" $managed.duration "1h" "87600h")
+  (list "webhook.certificates.certManager.renewBefore" $managed.renewBefore "5m" "87600h")
+) -}}
+{{- end -}}
+{{- range $ranges -}}
+{{- $value := include "rds-csi.seconds" (index . 1) | atoi -}}
+{{- $least := include "rds-csi.seconds" (index . 2) | atoi -}}
+{{- $most := include "rds-csi.seconds" (index . 3) | atoi -}}
+{{- if or (lt $value $least) (gt $value $most) -}}
+{{- $said = append $said (printf "%s is %s: it takes %s to %s" (index . 0) (index . 1) (index . 2) (index . 3)) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $certificates.mode "self" -}}
+{{- $leaf := include "rds-csi.seconds" $self.leafLifetime | atoi -}}
+{{- if lt (include "rds-csi.seconds" $self.caLifetime | atoi) (mul 3 $leaf | int) -}}
+{{- $said = append $said (printf "webhook.certificates.self.caLifetime is %s: it takes three times leafLifetime, which is %s, or more" $self.caLifetime $self.leafLifetime) -}}
+{{- end -}}
+{{- if gt (mul 6 (include "rds-csi.seconds" $self.caLeadTime | atoi) | int) $leaf -}}
+{{- $said = append $said (printf "webhook.certificates.self.caLeadTime is %s: it takes a sixth of leafLifetime, which is %s, or less" $self.caLeadTime $self.leafLifetime) -}}
+{{- end -}}
+{{- else if eq $certificates.mode "certManager" -}}
+{{- if ge (include "rds-csi.seconds" $managed.renewBefore | atoi) (include "rds-csi.seconds" $managed.duration | atoi) -}}
+{{- $said = append $said (printf "webhook.certificates.certManager.renewBefore is %s: it takes less than duration, which is %s" $managed.renewBefore $managed.duration) -}}
+{{- end -}}
+{{- end -}}
+{{- if ge (include "rds-csi.seconds" $election.renewDeadline | atoi) (include "rds-csi.seconds" $election.leaseDuration | atoi) -}}
+{{- $said = append $said (printf "sidecars.leaderElection.renewDeadline is %s: it takes less than leaseDuration, which is %s" $election.renewDeadline $election.leaseDuration) -}}
+{{- end -}}
+{{- if le (mul 10 (include "rds-csi.seconds" $election.renewDeadline | atoi) | int) (mul 12 (include "rds-csi.seconds" $election.retryPeriod | atoi) | int) -}}
+{{- $said = append $said (printf "sidecars.leaderElection.retryPeriod is %s: renewDeadline, which is %s, takes more than 1.2 times that" $election.retryPeriod $election.renewDeadline) -}}
+{{- end -}}
 {{- $said | toJson -}}
+{{- end -}}
+
+{{/* A duration of values.yaml, such as 1h30m, in whole seconds. */}}
+{{- define "rds-csi.seconds" -}}
+{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | default "0" | atoi -}}
+{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | default "0" | atoi -}}
+{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | default "0" | atoi -}}
+{{- add (mul 3600 $hours) (mul 60 $minutes) $seconds -}}
 {{- end -}}

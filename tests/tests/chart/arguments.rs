@@ -4,6 +4,7 @@ use std::fs;
 
 use clap::Parser as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use rds_csi_core::attachment::{Mode, Rule, Seat};
 use rds_csi_driver::config::{Config, Role};
@@ -138,6 +139,25 @@ fn the_sidecars_take_their_arguments() {
     }
 }
 
+/// How kubectl ends with the command of the Job that fills CDI's profiles, and more. It reads its
+/// arguments before it prints its help.
+fn profiles(more: &[&str]) -> Ended {
+    let job = render("full").one::<Job>("");
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let mut command = pod.containers[0].command.clone().unwrap();
+    let program = command.remove(0);
+    command.extend(more.iter().map(|text| (*text).to_owned()));
+    tool::run(&program, &command).unwrap()
+}
+
+#[test]
+fn kubectl_takes_its_arguments() {
+    let ended = profiles(&["--help"]);
+    assert!(ended.success, "{}", ended.stderr);
+    let ended = profiles(&["--no-such-flag", "--help"]);
+    assert!(!ended.success, "{}", ended.stdout);
+}
+
 /// Or the test above would show nothing.
 #[test]
 fn a_sidecar_refuses_what_it_cannot_read_although_it_is_asked_for_its_version() {
@@ -154,7 +174,9 @@ fn a_sidecar_refuses_what_it_cannot_read_although_it_is_asked_for_its_version() 
     }
 }
 
-/// What a takeover takes at most: the lease, and the two tries until it is seen to be over.
+/// What a takeover takes at most: the lease, and the pause until the leader was last seen and the
+/// one until it is seen to be silent. client-go waits for 1 to 2.2 retry periods each time. What is
+/// left is for the work itself.
 #[test]
 fn another_replica_takes_over_within_20_seconds() {
     for set in sets() {
@@ -169,7 +191,7 @@ fn another_replica_takes_over_within_20_seconds() {
             let retry = seconds("--leader-election-retry-period=");
             assert!(retry < renew && renew < lease, "{set}");
             if set != "full" {
-                assert!(lease + 2 * retry < 20, "{set}");
+                assert!(10 * lease + 2 * 22 * retry <= 150, "{set}");
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::arguments::{controller, node, webhook};
@@ -58,7 +59,7 @@ fn metrics(expression: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// Labels that Prometheus itself gives to what it reads.
-const TARGET: [&str; 3] = ["instance", "job", "pod"];
+const TARGET: [&str; 4] = ["instance", "job", "namespace", "pod"];
 
 fn grouped_by(expression: &str) -> Vec<String> {
     expression
@@ -82,10 +83,8 @@ fn check(expression: &str) {
             .unwrap_or_else(|| panic!("no metric {metric}: {expression}"));
         known.extend(labels.iter().map(String::as_str));
         for label in selected {
-            assert!(
-                labels.contains(label),
-                "{metric} has no {label}: {expression}"
-            );
+            let has = labels.contains(label) || TARGET.contains(&label.as_str());
+            assert!(has, "{metric} has no {label}: {expression}");
         }
     }
     for label in grouped_by(expression) {
@@ -112,7 +111,38 @@ fn alerts_ask_for_metrics_that_exist() {
     let mut expressions = Vec::new();
     all(rule, "expr", &mut expressions);
     assert!(expressions.len() >= 8);
-    expressions.into_iter().for_each(check);
+    for expression in expressions {
+        check(expression);
+        // Another release in the cluster neither raises nor silences them.
+        for (metric, selected) in metrics(expression) {
+            let own = ["namespace", "pod"]
+                .iter()
+                .all(|label| selected.iter().any(|s| s == label));
+            assert!(own, "{metric} of any release: {expression}");
+        }
+    }
+}
+
+/// A healthy certificate is renewed before its alert, however long it lasts.
+#[rstest]
+#[case(&[], 2160 * 3600 / 3)]
+#[case(&["--set", "webhook.certificates.self.leafLifetime=36h"], 12 * 3600)]
+#[case(&["--set", "webhook.certificates.mode=certManager"], 720 * 3600)]
+fn the_alert_of_a_certificate_comes_after_its_renewal(#[case] more: &[&str], #[case] left: u64) {
+    let always = ["--set", "monitoring.prometheusRule=always"];
+    let release = render_with("minimal", &[&always, more].concat());
+    let mut expressions = Vec::new();
+    all(
+        release.of("PrometheusRule").next().unwrap(),
+        "expr",
+        &mut expressions,
+    );
+    let expression = expressions
+        .iter()
+        .find(|e| e.contains("- time() <"))
+        .unwrap();
+    let (_, threshold) = expression.split_once("- time() < ").unwrap();
+    assert_eq!(threshold.parse::<u64>().unwrap() * 2, left);
 }
 
 fn dashboard(release: &Release) -> Value {

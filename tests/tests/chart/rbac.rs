@@ -320,15 +320,20 @@ fn nothing_is_granted_but_what_is_used() {
 fn bindings_are_as_many_as_roles_and_name_accounts_that_exist() {
     for set in sets() {
         let release = render(&set);
-        let bindings = release.all::<ClusterRoleBinding>();
-        assert_eq!(bindings.len(), release.all::<ClusterRole>().len(), "{set}");
+        let of_cluster = release.all::<ClusterRoleBinding>();
+        let of_namespace = release.all::<RoleBinding>();
+        let roles = release.all::<ClusterRole>().len() + release.all::<Role>().len();
+        assert_eq!(of_cluster.len() + of_namespace.len(), roles, "{set}");
         let accounts: Vec<String> = release
             .all::<ServiceAccount>()
             .into_iter()
             .map(|account| account.metadata.name.unwrap())
             .collect();
-        for binding in bindings {
-            let subject = binding.subjects.unwrap().remove(0);
+        let subjects = of_cluster.into_iter().map(|binding| binding.subjects);
+        for subjects in subjects.chain(of_namespace.into_iter().map(|binding| binding.subjects)) {
+            let [subject] = &subjects.unwrap()[..] else {
+                panic!("{set}: a binding to more than one, or none");
+            };
             assert!(accounts.contains(&subject.name), "{set} {}", subject.name);
         }
     }

@@ -9,7 +9,7 @@ use rstest::rstest;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::controller;
-use crate::helm::{chart, file, render, template};
+use crate::helm::{chart, file, render, render_with, template};
 
 /// What helm says about the minimal values with one more.
 fn refusal(setting: &str) -> String {
@@ -82,6 +82,7 @@ fn everything_that_is_missing_is_said_at_once() {
     "/webhook/failurePolicy/persistentVolumes"
 )]
 #[case("webhook.failurePolicy.pods=\"Fail\"", "pods")]
+#[case("webhook.timeoutSeconds=1", "/webhook/timeoutSeconds")]
 #[case("webhook.timeoutSeconds=31", "/webhook/timeoutSeconds")]
 #[case(
     "webhook.certificates.mode=\"cert-manager\"",
@@ -113,6 +114,59 @@ fn everything_that_is_missing_is_said_at_once() {
 fn a_value_that_cannot_be_is_refused_by_its_name(#[case] setting: &str, #[case] named: &str) {
     let said = refusal(setting);
     assert!(said.contains(named), "{setting}: {said}");
+}
+
+#[rstest]
+#[case("device.commandTimeout", "6m", "it takes 1s to 5m")]
+#[case("node.connectTimeout", "0s", "it takes 1s to 5m")]
+#[case("monitoring.interval", "0s", "it takes 1s to 24h")]
+#[case("sidecars.attacher.timeout", "0m", "it takes 1s to 24h")]
+#[case(
+    "sidecars.leaderElection.renewDeadline",
+    "10s",
+    "less than leaseDuration, which is 10s"
+)]
+#[case(
+    "sidecars.leaderElection.retryPeriod",
+    "6s",
+    "renewDeadline, which is 7s"
+)]
+#[case(
+    "webhook.certificates.self.leafLifetime",
+    "8761h",
+    "it takes 3s to 8760h"
+)]
+#[case(
+    "webhook.certificates.self.caLifetime",
+    "2160h",
+    "three times leafLifetime, which is 2160h"
+)]
+#[case(
+    "webhook.certificates.self.caLeadTime",
+    "24h0m1s",
+    "it takes 0s to 24h"
+)]
+fn a_duration_that_a_program_would_refuse_is_refused_in_a_sentence(
+    #[case] value: &str,
+    #[case] given: &str,
+    #[case] takes: &str,
+) {
+    let said = refusal(&format!("{value}=\"{given}\""));
+    let sentence = format!("- {value} is {given}: ");
+    let line = said.lines().find(|line| line.starts_with(&sentence));
+    let line = line.unwrap_or_else(|| panic!("{sentence}: {said}"));
+    assert!(line.contains(takes), "{line}");
+}
+
+/// A plain off in a file of values is false when helm has read it.
+#[test]
+fn a_word_that_yaml_reads_as_no_is_taken_for_that_word() {
+    let release = render_with("minimal", &["--set-json", "attachments.fencing=false"]);
+    let arguments = controller(&release).containers[0].args.clone().unwrap();
+    assert!(
+        arguments.contains(&"--fencing=off".to_owned()),
+        "{arguments:?}"
+    );
 }
 
 /// Two containers of one pod cannot listen on one port.
