@@ -71,7 +71,10 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The pause container and the test image are Debian's busybox; a sidecar is its program.
+/// The image of the chart's Job that fills CDI's profiles, which looks for kubectl on the PATH.
+const KUBECTL: &str = "registry.k8s.io/kubectl:v1.36.3";
+
+/// The pause container and the test image are Debian's busybox; the others are their programs.
 fn make_images(directory: &Path, tools: &Path) -> anyhow::Result<()> {
     let busybox = PathBuf::from("/bin/busybox");
     let pause = Image {
@@ -97,7 +100,11 @@ fn make_images(directory: &Path, tools: &Path) -> anyhow::Result<()> {
         let image = Image::of_program(name, &tools.join(program));
         image.write(&directory.join(format!("{program}.tar")))?;
     }
-    Ok(())
+    let kubectl = Image {
+        programs: vec![(tools.join("kubectl"), "bin/kubectl".to_owned())],
+        ..Image::of_program(KUBECTL, Path::new("kubectl"))
+    };
+    kubectl.write(&directory.join("kubectl.tar"))
 }
 
 /// What busybox can be called as.

@@ -13,6 +13,12 @@ use super::namespace::{Claim, pod};
 pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     let kind = |kind: &str, plural: &str, short: &str| {
         let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let version = |name: &str| {
+            json!({
+                "name": name, "served": true, "storage": name == "v1",
+                "schema": {"openAPIV3Schema": anything},
+            })
+        };
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -22,10 +28,7 @@ pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
                 "scope": "Namespaced",
                 "names": {"kind": kind, "plural": plural, "shortNames": [short],
                     "singular": kind.to_lowercase()},
-                "versions": [{
-                    "name": "v1", "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": anything},
-                }],
+                "versions": [version("v1"), version("v1alpha3")],
             },
         })
     };

@@ -116,8 +116,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// The values that the chart requires, for this cluster's appliance, and the label that
-    /// lets pods be made anew when the chart or an image has changed under its old name.
+    /// The values that the chart requires, for this cluster's appliance; the label that lets pods
+    /// be made anew when the chart or an image has changed under its old name; and patience with
+    /// the webhook, since what it judges too late is admitted, and a machine may be busy.
     async fn required_values(&self) -> anyhow::Result<Value> {
         let device = &self.description.appliance;
         Ok(json!({
@@ -128,6 +129,7 @@ impl Cluster {
                 "nvmeAddress": device.nvme.to_string(),
             },
             "labels": {INPUTS: self.inputs().await?},
+            "webhook": {"timeoutSeconds": 30},
         }))
     }
 

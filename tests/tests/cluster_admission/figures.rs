@@ -17,21 +17,26 @@ const BOUNDS_HOLD: &str = "RDS_CSI_BOUNDS";
 /// do: so it is held only where figures are asked for, by `hack/bench cluster`.
 const BOUND: Duration = Duration::from_millis(10);
 
-/// Asks for the claim at the rate, whatever the answers take: how long each took.
+/// Asks for the claim at the rate, whatever the answers take: how long each took since it was due.
 async fn round(requests: &DryRun, claim: &Value) -> Vec<Duration> {
     let mut ticks = interval(Duration::from_secs(1) / RATE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut asked = JoinSet::new();
     let count = u64::from(RATE) * ROUND.as_secs();
+    let round_began = Instant::now();
     for _ in 0..count {
-        ticks.tick().await;
+        let began = ticks.tick().await;
         let (requests, claim) = (requests.clone(), claim.clone());
-        let began = Instant::now();
         asked.spawn(async move {
             requests.create(&claim).await.unwrap();
             began.elapsed()
         });
     }
+    let asked_in = round_began.elapsed();
+    assert!(
+        asked_in <= ROUND * 11 / 10,
+        "{count} requests were asked in {asked_in:?}"
+    );
     asked.join_all().await
 }
 

@@ -28,6 +28,26 @@ fn volume() -> Value {
     })
 }
 
+/// Nobody attaches it: there is no driver of that name.
+fn attachment() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": OTHER},
+        "spec": {
+            "attacher": "other.example.com", "nodeName": "node-a",
+            "source": {"persistentVolumeName": OTHER},
+        },
+    })
+}
+
+/// What attributes a volume may be given.
+fn attributes() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass",
+        "metadata": {"name": OTHER}, "driverName": "other.example.com",
+        "parameters": {"anything": "goes"},
+    })
+}
+
 /// What of the requests to the webhook could be about others' objects: those that it found
 /// to be so, and all about claims and classes, which are quiet here. Volumes of ours are
 /// not: they change by themselves, long after the test that made them.
@@ -37,6 +57,7 @@ async fn asked(cluster: &Cluster) -> u64 {
         + counted(cluster, "rds_csi_webhook_rejected_requests_total", &[]).await
         + counted(cluster, reviews, &["kind=\"PersistentVolumeClaim\""]).await
         + counted(cluster, reviews, &["kind=\"StorageClass\""]).await
+        + counted(cluster, reviews, &["kind=\"VolumeAttributesClass\""]).await
 }
 
 #[tokio::test]
@@ -51,12 +72,21 @@ async fn what_is_of_another_driver_never_reaches_the_webhook() {
         .access("ReadWriteMany");
     let mut classless = Claim::filesystem("classless").manifest();
     classless["spec"]["storageClassName"] = json!("");
-    let objects = [class(), volume(), claim.manifest(), classless];
+    let objects = [
+        class(),
+        volume(),
+        claim.manifest(),
+        classless,
+        attachment(),
+        attributes(),
+    ];
     for object in &objects {
         namespace.apply(object).await.unwrap();
     }
     namespace.bound("theirs").await.unwrap();
     for kind in [
+        &format!("volumeattachment/{OTHER}"),
+        &format!("volumeattributesclass/{OTHER}"),
         "pvc/theirs",
         "pvc/classless",
         &format!("pv/{OTHER}"),

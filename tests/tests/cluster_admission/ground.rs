@@ -24,7 +24,6 @@ pub(crate) const DENIED_BY_WEBHOOK: &str =
 pub(crate) const DESTROYED: &str = "two nodes that mount one ext4 or xfs destroy it";
 /// What is said of a copy of another claim.
 pub(crate) const NO_CLONES: &str = "a clone of another claim is not offered";
-/// The annotation of a default class.
 /// The pods of the webhook.
 const SELECTOR: &str =
     "--selector=app.kubernetes.io/name=rds-csi,app.kubernetes.io/component=webhook";

@@ -15,5 +15,6 @@ mod claims;
 mod figures;
 mod foreign;
 mod ground;
+mod profiles;
 mod release;
 mod rotation;

@@ -25,15 +25,14 @@ async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-deleted").await?;
         latency(cluster, SLOW.as_millis().try_into()?).await?;
-        let idle = executions(cluster).await?;
         let claims = numbered("claim", CLAIMS);
         apply_claims(&namespace, &claims).await?;
-        until("the device is being asked", LONG, async || {
-            Ok((executions(cluster).await? > idle).then_some(()))
+        until("volumes are being made", LONG, async || {
+            Ok((in_flight(cluster).await? > 0).then_some(()))
         })
         .await?;
-        let words = [&["delete", "pvc", "--all", "--timeout=150s"][..]].concat();
-        namespace.kubectl(&words).await?;
+        let delete = ["delete", "pvc", "--all", "--timeout=150s"];
+        namespace.kubectl(&delete).await?;
         latency(cluster, 0).await?;
         // Before, nothing may be there because a command that makes it has not ended.
         is_still(cluster).await?;

@@ -11,15 +11,17 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, all_bound, apply_claims, bound, numbered, on_whole_cluster};
-use crate::leaders::{creations, leader, node_of, other};
+use crate::ground::{LONG, all_bound, apply_claims, bound, latency, numbered, on_whole_cluster};
+use crate::leaders::{creations, is_busy, leader, node_of, other};
 use crate::processes::{Chance, controllers};
 
 const ROUNDS: usize = 10;
 const CLAIMS: usize = 10;
 const KILLS: usize = 2;
-/// Kills fall into the first moments of a round, when most is under way.
+/// Kills fall into the first moments of a round's work, when most of it is under way.
 const WITHIN: u64 = 3000;
+/// A round's twenty changes take several seconds then.
+const ROUND_TRIP_MS: u64 = 150;
 const TAKEOVER: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -28,16 +30,20 @@ async fn a_controller_killed_twenty_times_loses_no_volume_and_leaves_none() {
         let mut chance = Chance::from_environment();
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-kills").await?;
-        let mut last = Vec::new();
+        let (mut last, mut met) = (Vec::new(), 0);
+        latency(cluster, ROUND_TRIP_MS).await?;
         for round in 0..ROUNDS {
             let new = numbered(&format!("claim-{round}"), CLAIMS);
             let (changed, killed) =
                 tokio::join!(change(&namespace, &new, &last), kill(cluster, &mut chance));
             changed?;
-            killed?;
+            met += killed?;
             all_bound(&namespace, &new).await?;
             last = new;
         }
+        latency(cluster, 0).await?;
+        println!("{met} of {} kills met work under way", ROUNDS * KILLS);
+        ensure!(met >= ROUNDS, "{met} kills met work under way");
         until("deleted claims are gone", LONG, async || {
             let left = bound(&namespace).await;
             Ok((left.len() == CLAIMS).then_some(()))
@@ -62,10 +68,17 @@ async fn change(namespace: &Namespace, new: &[String], old: &[String]) -> anyhow
     namespace.kubectl(&words).await.map(drop)
 }
 
-/// Kills the controller that works at random moments. The other would not be missed.
-async fn kill(cluster: &Cluster, chance: &mut Chance) -> anyhow::Result<()> {
+/// Kills the controller that works at random moments, the first once it has begun to work; how
+/// many met work under way. The other controller would not be missed.
+async fn kill(cluster: &Cluster, chance: &mut Chance) -> anyhow::Result<usize> {
+    until("a controller works", LONG, async || {
+        Ok(is_busy(cluster).await?.then_some(()))
+    })
+    .await?;
+    let mut met = 0;
     for _ in 0..KILLS {
         sleep(Duration::from_millis(chance.below(WITHIN))).await;
+        met += usize::from(is_busy(cluster).await?);
         until("the leading controller was killed", LONG, async || {
             let node = node_of(cluster, &leader(cluster).await?).await?;
             for process in controllers(cluster).await? {
@@ -77,7 +90,7 @@ async fn kill(cluster: &Cluster, chance: &mut Chance) -> anyhow::Result<()> {
         })
         .await?;
     }
-    Ok(())
+    Ok(met)
 }
 
 #[tokio::test]
@@ -99,7 +112,11 @@ async fn one_of_two_controllers_works_and_the_other_takes_over_within_20_seconds
         ensure!(leader_worked, "{leader} was idle");
 
         kill_pod(cluster, &leader).await?;
-        let took = takeover(cluster, &namespace, &volumes).await?;
+        let took = takeover(cluster, &namespace, &volumes).await;
+        let took = match took {
+            Ok(took) => took,
+            Err(error) => return Err(error.context(namespace.report().await)),
+        };
         println!("leader killed; bound, attached and grown after {took:.1?}");
         namespace.running("pod").await?;
         namespace.delete().await

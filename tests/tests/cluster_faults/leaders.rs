@@ -67,12 +67,29 @@ pub(crate) async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u6
 pub(crate) async fn in_flight(cluster: &Cluster) -> anyhow::Result<u64> {
     let mut sum = 0;
     for pod in pods(cluster).await? {
-        let lines = metrics(cluster, &pod).await?;
-        let mut lines = lines.lines();
-        let line = lines.find(|line| line.starts_with("rds_csi_operations_in_flight "));
-        sum += number(line.with_context(|| format!("{pod} does not count them"))?)?;
+        sum += in_flight_of(cluster, &pod).await?;
     }
     Ok(sum)
+}
+
+/// Whether a controller that can be asked has a change under way on the device.
+pub(crate) async fn is_busy(cluster: &Cluster) -> anyhow::Result<bool> {
+    for pod in pods(cluster).await? {
+        if in_flight_of(cluster, &pod)
+            .await
+            .is_ok_and(|count| count > 0)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn in_flight_of(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
+    let lines = metrics(cluster, pod).await?;
+    let mut lines = lines.lines();
+    let line = lines.find(|line| line.starts_with("rds_csi_operations_in_flight "));
+    number(line.with_context(|| format!("{pod} does not count them"))?)
 }
 
 async fn metrics(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {

@@ -26,6 +26,10 @@ async fn a_migration_whose_disk_cannot_follow_is_refused_when_it_is_asked_for() 
         assert!(refusal.contains(words), "{refusal}");
     }
     assert!(!refusal.contains("disk shared"), "{refusal}");
+    // As whoever still speaks an older version of the kind, which no rule of ours names.
+    let mut older = migration("move", "stays", "Pending");
+    older["apiVersion"] = json!("kubevirt.io/v1alpha3");
+    assert_eq!(stand.refused(&older).await, refusal);
     assert_eq!(stand.namespace.find("vmim", "move").await.unwrap(), None);
 
     // A node that is emptied is not kept from trying.

@@ -1,11 +1,17 @@
 //! The driver and kubelet come and go under pods that write: no pod may notice.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::{DEADLINE, product};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, kinds, pod_with_all, run};
+
+/// Two minutes of probes, the time that a container has to end, and twice that for a slow machine.
+const HANGS: Duration = Duration::from_mins(5);
 
 /// Counts, ten times a second, in a file of each filesystem and on a device, each number
 /// down to the appliance before the next; any error ends the pod.
@@ -83,6 +89,9 @@ async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back
     node.restart_kubelet().await.unwrap();
     goes_on(&stand, "a restart of kubelet").await;
 
+    hung(&stand, &product).await;
+    goes_on(&stand, "a plugin that hung").await;
+
     // All is as it was: another pod on the node gets the same volumes, and the node lets go.
     stand
         .apply(&[pod_with_all("second", Some("node-a"), &claims)])
@@ -99,6 +108,35 @@ async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back
     let raw: u64 = raw.parse().unwrap();
     assert!(last >= counted && last - raw <= 1, "{counted} {last} {raw}");
     stand.close().await;
+}
+
+/// Stops the plugin of node-a without a word, and waits until kubelet, which asks it, has begun it anew.
+async fn hung(stand: &Stand, product: &Namespace) {
+    let of_node = "--selector=app.kubernetes.io/component=node";
+    let restarts = async || {
+        let found = product
+            .kubectl(&["get", "pods", of_node, "--output=json"])
+            .await?;
+        let found: Value = serde_json::from_str(&found)?;
+        let mut pods = found["items"].as_array().into_iter().flatten();
+        let pod = pods.find(|pod| pod["spec"]["nodeName"] == "node-a");
+        let pod = pod.context("node-a has no plugin")?;
+        let status = &pod["status"]["containerStatuses"][0];
+        status["restartCount"]
+            .as_u64()
+            .context("no container has started")
+    };
+    let before = restarts().await.unwrap();
+    let node = stand.cluster.node("node-a").unwrap();
+    let stop = ["pkill", "-STOP", "-f", "^[^ ]*rds-csi-driver node "];
+    assert!(node.run(&stop).await.unwrap().success());
+    let again = until(
+        "kubelet begins a plugin that hangs anew",
+        HANGS,
+        async || Ok((restarts().await? > before).then_some(())),
+    );
+    again.await.unwrap();
+    rolled_out(product).await;
 }
 
 /// Waits until every node has the plugin that it should have.
