@@ -2,8 +2,10 @@
 //!
 //! Whoever holds it renews it; another one takes it when it has not changed for its whole
 //! duration, by the taker's own clock, so that clocks need not agree. Every write is over
-//! the version that was read, so two never hold it by the store. Two may believe so for a
-//! moment if one of them hangs: what is done under a lease must bear being done twice.
+//! the version that was read, so two never hold it by the store. Nor do two believe so: the
+//! holder counts from before its last renewal was asked for, and for less time than another
+//! one waits. What it had begun by then may still be under way: what is done under a lease
+//! must bear being done twice.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use kube::{Api, Client};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, annotation};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 mod leadership;
 
@@ -25,11 +27,12 @@ use super::calls::{Calls, present};
 
 /// How long a lease stands without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
-/// For how long after its last renewal the holder still acts.
+/// For how long after it asked for its last renewal the holder still acts.
 const TRUST: Duration = Duration::from_secs(10);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(3);
 
+const LOOK_AT: &str = "looking at the lease";
 const GET: &str = "get leases";
 const CREATE: &str = "create leases";
 const PATCH: &str = "patch leases";
@@ -101,28 +104,39 @@ impl<'a> Election<'a> {
             spec: None,
             since: Instant::now(),
         };
-        let mut renewed: Option<Instant> = None;
         let mut trouble = false;
         loop {
-            match self.look(&mut seen, leadership).await {
-                Ok(true) => renewed = Some(Instant::now()),
-                Ok(false) => renewed = None,
+            let began = Instant::now();
+            // One that is not answered while this one leads is given up for another.
+            let end = leadership.end().unwrap_or(began + TRUST);
+            let looked = timeout_at(end, self.look(&mut seen, leadership)).await;
+            let looked = looked.unwrap_or(Err(ClusterError::TimedOut {
+                call: LOOK_AT,
+                after: end - began,
+            }));
+            match looked {
+                Ok(Some(asked)) => leadership.hold_until(asked + TRUST),
+                Ok(None) => leadership.set(false),
                 // Somebody was faster: the next look says who.
                 Err(ClusterError::Changed { .. }) => {}
-                Err(error) if !trouble => {
-                    trouble = true;
-                    tracing::warn!("{}", Chain(&error));
-                }
+                Err(ref error) if !trouble => tracing::warn!("{}", Chain(error)),
                 Err(_) => {}
             }
-            trouble &= renewed.is_none();
-            leadership.set(renewed.is_some_and(|at| at.elapsed() < TRUST));
-            sleep(LOOK).await;
+            trouble = looked.is_err();
+            if leadership.end().is_none() {
+                leadership.set(false);
+            }
+            sleep_until(began + LOOK).await;
         }
     }
 
-    /// One look, and the step that it asks for: whether the lease is ours after it.
-    async fn look(&self, seen: &mut Seen, leadership: &Leadership) -> Result<bool, ClusterError> {
+    /// One look, and the step that it asks for. The lease is ours after it if it gives a time:
+    /// that before the write, which nobody can have seen earlier.
+    async fn look(
+        &self,
+        seen: &mut Seen,
+        leadership: &Leadership,
+    ) -> Result<Option<Instant>, ClusterError> {
         let found = present(self.calls.run(GET, self.leases.get(&self.name)).await)?;
         let spec = found
             .as_ref()
@@ -143,8 +157,9 @@ impl<'a> Election<'a> {
             version: metadata.resource_version,
             word,
         };
+        let asked = Instant::now();
         match step {
-            Step::Wait => return Ok(false),
+            Step::Wait => return Ok(None),
             Step::Create => self.create().await?,
             Step::Renew => self.write(over, json!({})).await?,
             Step::Take => {
@@ -157,7 +172,7 @@ impl<'a> Election<'a> {
                 self.write(over, taken).await?;
             }
         }
-        Ok(true)
+        Ok(Some(asked))
     }
 
     async fn create(&self) -> Result<(), ClusterError> {
@@ -222,32 +237,4 @@ fn now() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn held_by(holder: &str) -> LeaseSpec {
-        LeaseSpec {
-            holder_identity: Some(holder.to_owned()),
-            ..LeaseSpec::default()
-        }
-    }
-
-    #[test]
-    fn a_lease_is_taken_when_nobody_has_it_or_its_holder_is_silent() {
-        let soon = Duration::from_secs(14);
-        assert_eq!(next(None, "me", soon), Step::Create);
-        assert_eq!(
-            next(Some(&held_by("me")), "me", Duration::ZERO),
-            Step::Renew
-        );
-        assert_eq!(next(Some(&held_by("")), "me", soon), Step::Take);
-        assert_eq!(next(Some(&LeaseSpec::default()), "me", soon), Step::Take);
-        assert_eq!(next(Some(&held_by("you")), "me", soon), Step::Wait);
-        assert_eq!(next(Some(&held_by("you")), "me", DURATION), Step::Take);
-    }
-
-    #[test]
-    fn a_holder_stops_acting_before_another_may_begin() {
-        assert!(TRUST + LOOK < DURATION);
-    }
-}
+mod tests;

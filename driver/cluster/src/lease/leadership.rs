@@ -1,7 +1,12 @@
 //! Whether this process leads, and what the one that leads has to say.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// Whether this process does what is to be done once. Clones share it; at first it does not.
 #[derive(Debug, Clone, Default)]
@@ -9,9 +14,23 @@ pub struct Leadership(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// How often it has changed whether this one leads: it does where the number is odd.
-    changes: AtomicU64,
+    turn: Mutex<Turn>,
     word: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// How often this one has begun to lead.
+    number: u64,
+    /// When its last turn ends by itself; `None` where it was ended.
+    end: Option<Instant>,
+}
+
+impl Turn {
+    /// When the turn of now ends, if there is one.
+    fn end(&self) -> Option<Instant> {
+        self.end.filter(|end| Instant::now() < *end)
+    }
 }
 
 impl Leadership {
@@ -22,21 +41,34 @@ impl Leadership {
     }
 
     /// For which time it does now, if it does. Whoever lost it in between, however briefly, has
-    /// another one than before.
+    /// another one than before. The clock is asked each time: whoever waits for an API server
+    /// that does not answer leads no longer than the Lease is surely its own.
     #[must_use]
     pub fn term(&self) -> Option<u64> {
-        let changes = self.0.changes.load(Ordering::Acquire);
-        (changes % 2 == 1).then_some(changes)
+        let turn = self.turn();
+        turn.end().map(|_| turn.number)
+    }
+
+    /// When it ends by itself, if this one leads now.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.turn().end()
+    }
+
+    /// Says that it does until then, unless it is said anew.
+    pub(super) fn hold_until(&self, end: Instant) {
+        let mut turn = self.turn();
+        if turn.end().is_none() {
+            turn.number += 1;
+            tracing::info!(held = true, "leadership");
+        }
+        turn.end = Some(end);
     }
 
     /// Says so, or not. For tests, and for a process that is alone.
     pub fn set(&self, held: bool) {
-        let change = |changes| ((changes % 2 == 1) != held).then_some(changes + 1);
-        let changed = self
-            .0
-            .changes
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
-        if changed.is_ok() {
+        if held {
+            self.hold_until(Instant::now() + FOR_EVER);
+        } else if self.turn().end.take().is_some() {
             tracing::info!(held, "leadership");
         }
     }
@@ -63,6 +95,10 @@ impl Leadership {
         word.clone().filter(|word| Some(word.as_str()) != said)
     }
 
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn words(&self) -> MutexGuard<'_, Option<String>> {
         self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,6 +121,24 @@ mod tests {
         leadership.set(false);
         assert!(!leadership.is_held());
         leadership.set(true);
+        assert!(leadership.is_held());
+        assert_ne!(leadership.term(), first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_say_it_anew_leads_no_more_and_has_another_term_after_that() {
+        let (leadership, second) = (Leadership::default(), Duration::from_secs(1));
+        let begin = Instant::now();
+        leadership.hold_until(begin + second);
+        let first = leadership.term();
+        assert!(first.is_some());
+        tokio::time::advance(second / 2).await;
+        leadership.hold_until(begin + 2 * second);
+        tokio::time::advance(second).await;
+        assert_eq!(leadership.term(), first);
+        tokio::time::advance(second / 2).await;
+        assert_eq!((leadership.term(), leadership.end()), (None, None));
+        leadership.hold_until(begin + 3 * second);
         assert!(leadership.is_held());
         assert_ne!(leadership.term(), first);
     }
