@@ -2,11 +2,9 @@
 //! events on the claim.
 //!
 //! A refusal that comes again, as they do until their cause is gone, is told once in a
-//! while.
+//! while, and so is a node that is not shut out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use rds_csi_cluster::{Cluster, Severity};
 use rds_csi_core::attachment::fence::Lost;
@@ -17,16 +15,17 @@ use rds_csi_core::attachment::{
 };
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::event;
-use tokio::time::Instant;
 use tracing::{info, warn};
+
+mod lately;
+
+use lately::Lately;
 
 use crate::metrics::Metrics;
 use crate::postbox::{Postbox, Waiting};
 
 /// How many events may wait to be posted: an evacuation of a node.
 const WAITING: usize = 256;
-/// For how long a refusal is not told again.
-const PAUSE: Duration = Duration::from_secs(600);
 
 /// The events that wait to be posted, by the name of the PersistentVolume.
 pub(crate) type Events = Waiting<String>;
@@ -47,7 +46,7 @@ pub(crate) async fn post(mut events: Events, cluster: &dyn Cluster) {
 }
 
 /// What was done about a node that may still write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FenceTold {
     /// It was shut out.
     Done,
@@ -65,8 +64,10 @@ pub(crate) struct Reports(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     events: Postbox<String>,
-    /// When which refusal was told: volume, node, rule.
-    told: Mutex<HashMap<(String, String, Rule), Instant>>,
+    /// Which refusals were told: volume, node, rule.
+    told: Lately<(String, String, Rule)>,
+    /// Of which lost attachments it was told that they are not shut out, and beside which node.
+    unfenced: Lately<(FenceTold, String, String)>,
 }
 
 impl Reports {
@@ -75,7 +76,8 @@ impl Reports {
         let inner = Inner {
             metrics,
             events,
-            told: Mutex::default(),
+            told: Lately::default(),
+            unfenced: Lately::default(),
         };
         (Self(Arc::new(inner)), waiting)
     }
@@ -114,8 +116,12 @@ impl Reports {
         }
     }
 
-    /// What was done about nodes that had a volume before `node` and may still write.
+    /// What was done about nodes that had a volume before `node` and may still write. That
+    /// nothing was is seen when they are let go of and at each attachment that follows.
     pub(crate) fn fence(&self, volume: &str, node: &str, told: FenceTold, lost: &[Lost]) {
+        if told != FenceTold::Done && !self.is_news(told, node, lost) {
+            return;
+        }
         let lost = names(lost);
         let had = format!("{lost} had the volume and was never known to let go of it");
         let (result, message) = match told {
@@ -128,7 +134,7 @@ impl Reports {
             FenceTold::Recorded => (
                 "recorded",
                 format!(
-                    "{had}; node {node} gets the volume all the same, as fencing is only recorded. Make sure that its machine is off"
+                    "{had}; node {node} has the volume all the same, as fencing is only recorded. Make sure that its machine is off"
                 ),
             ),
             FenceTold::InUse => (
@@ -143,17 +149,21 @@ impl Reports {
         self.post(volume, Severity::Warning, event::ATTACHMENT_FENCED, message);
     }
 
+    fn is_news(&self, told: FenceTold, node: &str, lost: &[Lost]) -> bool {
+        let uids: Vec<&str> = lost.iter().map(|lost| lost.attachment.as_str()).collect();
+        self.0
+            .unfenced
+            .is_news((told, node.to_owned(), uids.join(" ")))
+    }
+
     /// A node that may still write keeps a volume.
     pub(crate) fn kept(&self, denial: &Denial) {
         self.0.metrics.attachment_kept(denial.rule.as_str());
     }
 
     fn conflict(&self, volume: &str, node: &str, rule: Rule, message: String) {
-        let now = Instant::now();
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|_, at| now.duration_since(*at) < PAUSE);
         let key = (volume.to_owned(), node.to_owned(), rule);
-        if told.insert(key, now).is_none() {
+        if self.0.told.is_news(key) {
             self.post(
                 volume,
                 Severity::Warning,

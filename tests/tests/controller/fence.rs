@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
+use rds_csi_core::names::event;
 use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
 use rds_csi_tests::wait::until;
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use tonic::{Code, Status};
 
-use crate::cluster::{node, provision, setup, start, wish};
+use crate::cluster::{node, page, provision, setup, shows, start, wish};
 use crate::harness::{PATIENCE, Setup, World, code};
 use crate::migration::{launch, machine, migration};
 
@@ -218,9 +219,20 @@ async fn an_export_that_another_node_is_on_is_left_until_it_is_free() {
     migration(&api, "move", "vm", "Succeeded");
     api.delete("pods", "ns/virt-launcher-vm-node-a");
     give_up(&api, &world, &volume, "node-a").await;
+    // People are told although no attachment may ever follow, and once if one does.
+    let beside = "rds_csi_attachment_fences_total{result=\"in_use\"} 1\n";
+    shows(&world, "/metrics", beside).await;
+    let told = async || {
+        let mut events = api.list("events").into_iter();
+        Ok(events.find(|found| found["reason"] == event::ATTACHMENT_FENCED))
+    };
+    let told = until("the claim is told", PATIENCE, told).await.unwrap();
+    let note = told["note"].as_str().unwrap();
+    assert!(note.contains("node node-a had the volume"), "{note}");
     let context = attach(&api, &world, &volume, "node-b").await.unwrap();
     assert_eq!(context.get("nqn"), None);
     assert_eq!(offered(&world).unwrap(), made, "the target is on it");
+    assert!(page(&world, "/metrics").await.contains(beside));
     volume.detach(&world.plugin, "node-b").await.unwrap();
     api.delete("volumeattachments", "va-node-b");
     let context = attach(&api, &world, &volume, "node-c").await.unwrap();

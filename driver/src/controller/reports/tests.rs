@@ -1,5 +1,7 @@
 //! Refusals and migrations, as people and monitoring learn of them.
 
+use std::time::Duration;
+
 use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_cluster::fake::machine::launcher;
 use rds_csi_core::attachment::fence::Lost;

@@ -1,6 +1,7 @@
 //! Letting go of a volume, and what is noted of that.
 
 use rds_csi_cluster::{ClusterError, Look, PersistentVolume, observed};
+use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::observation::{Part, Unread, Volume, VolumeAttachment};
 use rds_csi_core::attachment::{Fencing, LetGo, Release, release};
 use rds_csi_core::kind::Chain;
@@ -9,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{ATTEMPTS, InCluster, within_deadline};
 use crate::controller::error::ControllerError;
+use crate::controller::reports::FenceTold;
 
 impl InCluster {
     /// Whether a node may be taken to have let go of a volume: the VolumeAttachment goes
@@ -37,7 +39,7 @@ impl InCluster {
                             warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
                             Ok(())
                         }
-                        noted => Ok(noted?),
+                        noted => noted,
                     }
                 }
                 Release::Keep(source) => {
@@ -53,7 +55,7 @@ impl InCluster {
 
     /// Notes that the node of an attachment has let go, or may not have: whoever is not in
     /// the record, as it was attached by another driver, could not be shut out.
-    async fn note(&self, id: &VolumeId, node: &str, why: LetGo) -> Result<(), ClusterError> {
+    async fn note(&self, id: &VolumeId, node: &str, why: LetGo) -> Result<(), ControllerError> {
         if self.fencing == Fencing::Off {
             return Ok(());
         }
@@ -68,15 +70,37 @@ impl InCluster {
             } else {
                 observed.record.lost(&attachment)
             };
-            let Some(record) = record else {
-                return Ok(());
-            };
-            outcome = self.write(&volume, &record).await;
-            if !matches!(outcome, Err(ClusterError::Changed { .. })) {
-                break;
+            if let Some(record) = record {
+                outcome = self.write(&volume, &record).await;
+            }
+            match outcome {
+                Err(ClusterError::Changed { .. }) => {}
+                Ok(()) if !why.is_certain() => return self.tell(id, &attachment).await,
+                _ => break,
             }
         }
-        outcome
+        Ok(outcome?)
+    }
+
+    /// Tells that a node may still write beside another one that has the volume, as after a
+    /// migration from it: no attachment follows there at which it would be shut out.
+    async fn tell(&self, id: &VolumeId, lost: &VolumeAttachment) -> Result<(), ControllerError> {
+        let told = match self.fencing {
+            Fencing::Off => return Ok(()),
+            Fencing::Record => FenceTold::Recorded,
+            Fencing::Enforce => FenceTold::InUse,
+        };
+        let (volume, gone) = (&lost.persistent_volume, &lost.node);
+        let holders = self.holders(id).await?;
+        let lost = Lost {
+            attachment: lost.uid.clone(),
+            node: gone.clone(),
+        };
+        for other in holders.iter().filter(|other| *other != gone) {
+            let lost = std::slice::from_ref(&lost);
+            self.reports.fence(volume, other, told, lost);
+        }
+        Ok(())
     }
 
     /// The volume by its attachment to a node; nothing is known of one without.

@@ -6,6 +6,7 @@ use rds_csi_core::names::event;
 use rstest::rstest;
 
 use super::*;
+use crate::controller::reports::Events;
 
 /// A volume that node `a` has had granted.
 async fn granted() -> (Arc<FakeCluster>, InCluster) {
@@ -137,4 +138,86 @@ async fn a_release_that_cannot_be_noted_is_one_all_the_same() {
     cluster.overtake(10);
     driver.release(&id(), "a").await.unwrap();
     assert_eq!(record(&cluster).entries().count(), 1);
+}
+
+/// A volume that nodes `a` and `b` have, as during a migration, and what comes of it.
+async fn shared(fencing: Fencing) -> (Arc<FakeCluster>, InCluster, Events, Metrics) {
+    let (cluster, driver) = granted().await;
+    wish(&cluster, "b");
+    cluster.attach("b");
+    let metrics = Metrics::new("controller", Vec::new());
+    let (reports, events) = Reports::new(metrics.clone());
+    let driver = InCluster {
+        fencing,
+        reports,
+        ..driver
+    };
+    (cluster, driver, events, metrics)
+}
+
+/// No attachment follows at which it would be told: the machine runs on where the volume is.
+#[rstest]
+#[case::enforce(Fencing::Enforce, Some("in_use"))]
+#[case::record(Fencing::Record, Some("recorded"))]
+#[case::off(Fencing::Off, None)]
+#[tokio::test]
+async fn a_node_that_is_lost_beside_another_one_is_told_of_once(
+    #[case] fencing: Fencing,
+    #[case] counted: Option<&str>,
+) {
+    let (cluster, driver, mut events, metrics) = shared(fencing).await;
+    cluster.node_is("a", node(false, true));
+    for _ in 0..2 {
+        driver.release(&id(), "a").await.unwrap();
+    }
+    cluster.delete("a");
+    // Asked again, as where its answer was lost, it says nothing new.
+    ask(&driver, "b").await.unwrap();
+    drop(driver);
+    let page = metrics.encode().unwrap();
+    let told = events.next().await;
+    let Some(result) = counted else {
+        assert!(told.is_none(), "{told:?}");
+        return;
+    };
+    let (volume, notice) = told.unwrap();
+    assert_eq!(
+        (volume.as_str(), notice.reason),
+        (PV, event::ATTACHMENT_FENCED)
+    );
+    for part in ["node a had", "Make sure that its machine is off"] {
+        assert!(notice.message.contains(part), "{}", notice.message);
+    }
+    assert!(events.next().await.is_none(), "told once");
+    let line = format!("rds_csi_attachment_fences_total{{result=\"{result}\"}} 1\n");
+    assert!(page.contains(&line), "{page}");
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_who_has_let_go_nor_of_who_had_it_alone() {
+    for (alone, state) in [(false, node(true, false)), (true, node(false, true))] {
+        let (cluster, driver, mut events, _) = shared(Fencing::Enforce).await;
+        if alone {
+            cluster.delete("b");
+        }
+        cluster.node_is("a", state);
+        driver.release(&id(), "a").await.unwrap();
+        drop(driver);
+        assert!(events.next().await.is_none());
+    }
+}
+
+/// Who cannot be told of stays.
+#[tokio::test]
+async fn a_lost_node_is_let_go_of_once_it_was_seen_who_else_has_the_volume() {
+    let (cluster, driver, mut events, _) = shared(Fencing::Enforce).await;
+    cluster.node_is("a", node(false, true));
+    // The node, the attachment and its volume, and who has it: none is read.
+    for call in 0..6 {
+        cluster.fail(cluster.calls() + call, Fault::Before);
+        driver.release(&id(), "a").await.unwrap_err();
+    }
+    driver.release(&id(), "a").await.unwrap();
+    drop(driver);
+    assert!(events.next().await.is_some());
 }
