@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
@@ -16,7 +17,7 @@ use super::wire::{AttachmentSpec, NodeSpec, Object, PodSpec};
 const LIST_NODES: &str = "list nodes";
 const DELETE_ATTACHMENT: &str = "delete volumeattachments";
 
-/// A VolumeAttachment, what its node was told, and which version of it was read.
+/// A VolumeAttachment, what its node was told, which version of it was read, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadAttachment {
     /// The object.
@@ -25,14 +26,15 @@ pub struct ReadAttachment {
     pub nqn: Option<Nqn>,
     /// Its version.
     pub resource_version: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
 }
 
 /// A cluster of which attachments can be cleared. Every list is whole and as of one moment
 /// after the call began, or an error.
 #[async_trait]
 pub trait Clearing {
-    /// Every VolumeAttachment of this driver with what its node was told, to be cleared by what
-    /// was read.
+    /// Every VolumeAttachment of this driver, with what its node was told and what it is cleared by.
     async fn read_attachments(&self) -> Result<Vec<ReadAttachment>, ClusterError>;
 
     /// The name of every node.

@@ -8,7 +8,9 @@ pub mod machine;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
 
 use super::{ClusterError, Leadership, MachineDisk, Notice, PersistentVolume, ReadAttachment};
@@ -96,7 +98,17 @@ impl FakeCluster {
             attachment,
             nqn: None,
             resource_version,
+            created: Some(Timestamp::now()),
         });
+    }
+
+    /// Has the VolumeAttachments of a node be so old.
+    pub fn age(&self, node: &str, age: Duration) {
+        let mut state = self.state();
+        let all = state.attachments.iter_mut();
+        for read in all.filter(|read| read.attachment.node == node) {
+            read.created = Timestamp::now().checked_sub(age).ok();
+        }
     }
 
     /// The VolumeAttachments as they are now.

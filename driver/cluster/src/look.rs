@@ -88,14 +88,15 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// For which live migration two nodes have the volume, if for any.
+    /// For which live migration two nodes have the volume, if for any; `younger` is the one
+    /// whose attachment is the younger, where that is known.
     ///
     /// # Errors
     /// [`Unread`] where what would say so could not be read.
-    pub async fn hand_over(&mut self) -> Result<Option<HandOver>, Unread> {
+    pub async fn hand_over(&mut self, younger: Option<&str>) -> Result<Option<HandOver>, Unread> {
         let now = now();
         loop {
-            match hand_over(&self.seen, &now) {
+            match hand_over(&self.seen, younger, &now) {
                 Err(Unread { part, why: None }) => self.read(&part).await,
                 found => return found,
             }

@@ -26,7 +26,7 @@ mod verdict;
 
 pub use fence::{Fence, Fencing};
 pub use judge::{Request, judge};
-pub use migrations::{Change, Holders, Migrations, Told, hand_over};
+pub use migrations::{Change, Found, Holders, Migrations, Told, hand_over};
 pub use mode::{Mode, ModeError, Modes, ModesError, Seat};
 pub use observation::Observations;
 pub use pod::{Owner, Role};

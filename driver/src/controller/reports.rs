@@ -10,14 +10,13 @@ use rds_csi_cluster::{Cluster, Severity};
 use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::leftovers::Leftover;
 use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
-use rds_csi_core::attachment::{
-    Change, Denial, Finding, HandOver, Noted, Reason, Rule, Told, Verdict,
-};
+use rds_csi_core::attachment::{Denial, Finding, Noted, Reason, Rule, Verdict};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::event;
-use tracing::{info, warn};
+use tracing::warn;
 
 mod lately;
+mod migration;
 
 use lately::Lately;
 
@@ -171,63 +170,6 @@ impl Reports {
                 message,
             );
         }
-    }
-
-    /// What became of a migration, and how many there are now.
-    pub(crate) fn migration(&self, told: &Told) {
-        let Told {
-            volume,
-            hand_over,
-            change,
-        } = told;
-        let HandOver {
-            migration,
-            source,
-            target,
-            ..
-        } = hand_over;
-        info!(volume, migration, source, target, ?change, "migration");
-        let (result, severity, reason, words) = match change {
-            Change::Started => (
-                "started",
-                Severity::Normal,
-                event::MIGRATION_STARTED,
-                format!("nodes {source} and {target} have the volume for migration {migration}"),
-            ),
-            Change::TakesLong { after } => (
-                "long",
-                Severity::Warning,
-                event::MIGRATION_TAKES_LONG,
-                format!(
-                    "migration {migration} from {source} to {target} has taken {} s; nothing is done about it. To see it: kubectl describe vmim -n {}",
-                    after.as_secs(),
-                    migration.replacen('/', " ", 1)
-                ),
-            ),
-            Change::Completed { after } => (
-                "completed",
-                Severity::Normal,
-                event::MIGRATION_COMPLETED,
-                format!(
-                    "the volume has moved from {source} to {target} with migration {migration}; both had it for {} s",
-                    after.as_secs()
-                ),
-            ),
-            Change::Failed { after } => (
-                "failed",
-                Severity::Warning,
-                event::MIGRATION_FAILED,
-                format!(
-                    "{target} has let go of the volume after {} s: migration {migration} has not arrived",
-                    after.as_secs()
-                ),
-            ),
-        };
-        self.0.metrics.migration(result);
-        if let Change::Completed { after } | Change::Failed { after } = change {
-            self.0.metrics.migration_took(*after);
-        }
-        self.post(volume, severity, reason, words);
     }
 
     /// How many migrations there are.

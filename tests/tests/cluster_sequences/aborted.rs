@@ -97,8 +97,8 @@ async fn a_post_copy_that_fails_takes_the_disk_from_nobody_and_gives_it_to_no_th
     stand.pod_is("source", "Failed").await;
     stand.lets_go("root", A).await;
     assert_eq!(stand.nodes_with("root").await, [B]);
-    let completed = stand.completed(A, B, "move");
-    stand.told("root", &[started, completed]).await;
+    let failed = stand.failed_there(A, B, "move");
+    stand.told("root", &[started, failed]).await;
 
     // Another machine with the disk waits until the paused guest was given up.
     let again = stand.machine("again", &root).await;

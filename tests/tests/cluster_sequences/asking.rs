@@ -272,6 +272,14 @@ impl Stand {
             "MigrationFailed: {target} has let go of the volume after N s: migration {namespace}/{migration} has not arrived"
         )
     }
+
+    /// What is told when the target is left although the migration has failed.
+    pub(crate) fn failed_there(&self, source: &str, target: &str, migration: &str) -> String {
+        let namespace = self.namespace.name();
+        format!(
+            "MigrationFailed: migration {namespace}/{migration} has failed, and the volume has moved from {source} to {target} with it; both had it for N s"
+        )
+    }
 }
 
 /// A text in which every number before seconds is `N`.

@@ -190,6 +190,12 @@ impl Migration {
     pub fn is_live(&self) -> bool {
         !self.leaving && self.phase != "Succeeded" && self.phase != "Failed"
     }
+
+    /// Whether it is over and has not done what it was for.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.phase == "Failed"
+    }
 }
 
 /// What there is of KubeVirt.

@@ -208,11 +208,13 @@ impl InCluster {
     }
 
     /// For which live migration two nodes have the volume of this PersistentVolume, if for
-    /// any. `all` attachments are those that said so.
+    /// any. `all` attachments are those that said so; the one to `younger` is the younger of
+    /// the two.
     pub(crate) async fn hand_over(
         &self,
         name: &str,
         all: &[VolumeAttachment],
+        younger: Option<&str>,
     ) -> Result<Result<Option<HandOver>, Unread>, ClusterError> {
         let volume = self.cluster.persistent_volume(name).await?;
         let of_ours = volume.and_then(|volume| Some((volume.handle.parse().ok()?, volume)));
@@ -220,7 +222,7 @@ impl InCluster {
             return Ok(Ok(None));
         };
         let mut look = Look::of(self.reader(), &self.driver, &id, &volume, all);
-        Ok(look.hand_over().await)
+        Ok(look.hand_over(younger).await)
     }
 
     /// The PersistentVolume that stands for the volume: nearly always the one that it was

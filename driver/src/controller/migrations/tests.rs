@@ -1,19 +1,21 @@
-//! A migration from its first look to its last, over a cluster in memory.
+//! Migrations from the first look to the last, over a cluster in memory, by one controller and
+//! by one that takes over.
 
 use std::sync::Arc;
 
 use rds_csi_cluster::PersistentVolume;
-use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_cluster::fake::machine::{MIGRATION, claim, kubevirt, launcher};
+use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::attachment::Modes;
 use rds_csi_core::attachment::observation::KubeVirt;
 use rds_csi_core::names::event;
+use rstest::rstest;
 
 use super::*;
 use crate::controller::reports::{Events, Reports, post};
 use crate::metrics::Metrics;
 
-/// A machine that both nodes have the disk of.
+/// A machine on node `a` that moves to `b`, which does not have its disk yet.
 fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
     let cluster = Arc::new(FakeCluster::default());
     cluster.put(PersistentVolume {
@@ -30,8 +32,14 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
     cluster.kubevirt_is(kubevirt("Running"));
     for node in ["a", "b"] {
         cluster.wish(&format!("va-{node}"), node, "pv");
-        cluster.attach(node);
     }
+    cluster.attach("a");
+    let (driver, events) = controller(&cluster);
+    (cluster, driver, events)
+}
+
+/// A process that knows nothing of what another one did.
+fn controller(cluster: &Arc<FakeCluster>) -> (InCluster, Events) {
     let metrics = Metrics::new("controller", Vec::new());
     let (reports, events) = Reports::new(metrics);
     let driver = InCluster {
@@ -42,40 +50,116 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
         fencing: rds_csi_core::attachment::Fencing::default(),
         reports,
     };
-    (cluster, driver, events)
+    (driver, events)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_migration_is_followed_from_the_cluster_alone() {
-    let (cluster, driver, events) = moving();
+/// Lets controllers follow it until a story ends: what was told.
+async fn told_during(
+    cluster: &FakeCluster,
+    driver: InCluster,
+    events: Events,
+    story: impl Future<Output = ()>,
+) -> Vec<&'static str> {
+    let before = cluster.posted().len();
     let beside = async {
-        tokio::join!(follow(&driver), post(events, &*cluster));
-    };
-    let story = async {
-        tokio::time::sleep(Duration::from_secs(40)).await;
-        cluster.delete("a");
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::join!(follow(&driver), post(events, cluster));
     };
     tokio::select! {
         () = beside => {}
         () = story => {}
     }
-    let reasons: Vec<_> = cluster
-        .posted()
-        .into_iter()
-        .map(|(reason, _)| reason)
-        .collect();
+    let posted = cluster.posted().into_iter().skip(before);
+    posted.map(|(reason, _)| reason).collect()
+}
+
+async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migration_is_followed_from_the_cluster_alone() {
+    let (cluster, driver, events) = moving();
+    let told = told_during(&cluster, driver, events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(40).await;
+        cluster.kubevirt_is(kubevirt("Succeeded"));
+        cluster.delete("a");
+        seconds(10).await;
+    });
     let expected = [
         event::MIGRATION_STARTED,
         event::MIGRATION_TAKES_LONG,
         event::MIGRATION_COMPLETED,
     ];
-    assert_eq!(reasons, expected);
+    assert_eq!(told.await, expected);
+}
+
+/// Its guest is on the target, paused.
+#[tokio::test(start_paused = true)]
+async fn a_post_copy_that_broke_off_has_failed_though_only_the_target_is_left() {
+    let (cluster, driver, events) = moving();
+    let told = told_during(&cluster, driver, events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(10).await;
+        cluster.kubevirt_is(kubevirt("Failed"));
+        cluster.delete("a");
+        // What has become of it cannot be read at first.
+        cluster.fail(cluster.calls() + 1, Fault::Before);
+        seconds(10).await;
+    });
+    assert_eq!(
+        told.await,
+        [event::MIGRATION_STARTED, event::MIGRATION_FAILED]
+    );
+    let (_, words) = cluster.posted().pop().unwrap();
+    assert!(words.contains("vms/move has failed"), "{words}");
+}
+
+/// The first one has told that it has begun; the second one is another process, or the same one
+/// that has led again since.
+#[rstest]
+#[case::goes_on("Running", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_COMPLETED])]
+#[case::has_succeeded("Succeeded", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_COMPLETED])]
+#[case::has_failed("Failed", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_FAILED])]
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_over_tells_the_rest_of_one_that(
+    #[case] phase: &str,
+    #[case] expected: &[&str],
+    #[values(false, true)] is_same: bool,
+) {
+    let (cluster, driver, events) = moving();
+    let first = told_during(&cluster, driver.clone(), events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(10).await;
+        if is_same {
+            cluster.lead(false);
+            seconds(10).await;
+            cluster.lead(true);
+            seconds(10).await;
+        }
+    });
+    assert_eq!(first.await, [event::MIGRATION_STARTED]);
+    cluster.age("a", Duration::from_secs(3600));
+    cluster.age("b", Duration::from_secs(25));
+    cluster.kubevirt_is(kubevirt(phase));
+    let (driver, events) = controller(&cluster);
+    let second = told_during(&cluster, driver, events, async {
+        seconds(13).await;
+        cluster.delete("a");
+        seconds(10).await;
+    });
+    assert_eq!(second.await, expected);
+    let last = cluster.posted().pop().unwrap().1;
+    assert!(last.contains(" 40 s"), "since both had it: {last}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_nodes_without_a_migration_are_none() {
     let (cluster, driver, _events) = moving();
+    cluster.attach("b");
     cluster.kubevirt_is(KubeVirt::Absent);
     let mut migrations = Migrations::default();
     look(&driver, &mut migrations, Duration::ZERO)
