@@ -1,10 +1,11 @@
-//! Sees what the device does about hosts and sessions, by trying it: once at start and once
-//! after each change of RouterOS's version, by the controller that leads.
+//! Sees what the device does about hosts and sessions, by trying it: once for each version of
+//! RouterOS that it has, by the controller that leads.
 //!
 //! Nothing waits for it. It never touches a volume but its own, and no answer of it makes a
 //! call fail, but one: a lost node is not shut out by a renewal of the export where sessions
 //! were seen to outlive that. What was seen travels in the Lease, so that every controller
-//! knows it, whichever of them is asked for a volume.
+//! knows it, whichever of them is asked for a volume or leads next. It is tried anew where the
+//! annotation is removed from the Lease while no controller runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,11 +121,28 @@ impl Probe {
                 continue;
             }
             if past.is_due(&version, Instant::now()) {
-                Box::pin(self.look(&mut past, version)).await;
+                match self.known.access() {
+                    Some(access) => self.take_over(&mut past, access, version).await,
+                    None => Box::pin(self.look(&mut past, version)).await,
+                }
             } else if past.unclean.is_some_and(|at| at.elapsed() > LOOK * 12) {
                 past.unclean = self.tidy().await;
             }
         }
+    }
+
+    /// Goes by what one that led before has seen, and removes what it may have left.
+    async fn take_over(&self, past: &mut Past, access: DeviceAccess, version: String) {
+        info!(
+            version,
+            "what the device does about hosts and sessions is known"
+        );
+        self.metrics.device_access(access);
+        *past = Past {
+            seen: Some(version),
+            unclean: self.tidy().await,
+            ..Past::default()
+        };
     }
 
     async fn look(&self, past: &mut Past, version: String) {

@@ -133,23 +133,7 @@ impl Setup {
             Some(address) => Some(FakeApiServer::client(address).await.unwrap()),
             None => None,
         };
-        let link = CancellationToken::new();
-        let rds = RdsClient::start(config.rds.clone(), &TaskTracker::new(), link.clone());
-        let mut world = World {
-            plugin: Plugin::at(&config.endpoint),
-            sim,
-            config,
-            rds,
-            stop: CancellationToken::new(),
-            admin: None,
-            server: JoinSet::new(),
-            api,
-            following: JoinSet::new(),
-            _link: link.drop_guard(),
-            _directory: directory,
-        };
-        world.serve().await;
-        world
+        World::of(sim, config, api, directory).await
     }
 
     /// As [`Setup::start`], and the link is up.
@@ -197,6 +181,56 @@ impl World {
     pub(crate) async fn reachable(&self) {
         let up = async || Ok(self.rds.link().connected.then_some(()));
         until("the device is reached", PATIENCE, up).await.unwrap();
+    }
+
+    async fn of(
+        sim: Arc<Sim>,
+        config: ControllerConfig,
+        api: Option<Arc<ApiServer>>,
+        directory: TempDir,
+    ) -> Self {
+        let link = CancellationToken::new();
+        let rds = RdsClient::start(config.rds.clone(), &TaskTracker::new(), link.clone());
+        let mut world = Self {
+            plugin: Plugin::at(&config.endpoint),
+            sim,
+            config,
+            rds,
+            stop: CancellationToken::new(),
+            admin: None,
+            server: JoinSet::new(),
+            api,
+            following: JoinSet::new(),
+            _link: link.drop_guard(),
+            _directory: directory,
+        };
+        world.serve().await;
+        world
+    }
+
+    /// Another controller of the same device, which has its key from this one, and of the
+    /// cluster at an address.
+    pub(crate) async fn another(&self, api: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = ControllerConfig {
+            endpoint: directory.path().join("csi.sock"),
+            ..self.config.clone()
+        };
+        let api = FakeApiServer::client(api).await.unwrap();
+        Self::of(self.sim.clone(), config, Some(api), directory).await
+    }
+
+    /// Whether it is the one of several controllers that leads.
+    pub(crate) fn leads(&self) -> bool {
+        let api = self.api.as_ref();
+        api.is_some_and(|api| api.leadership().is_held())
+    }
+
+    /// Ends the server in order, and all that is done beside it.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        self.ended().await.unwrap();
+        self.following.shutdown().await;
     }
 
     async fn serve(&mut self) {

@@ -18,18 +18,23 @@ use crate::cluster::{node, provision, setup, shows, wish};
 use crate::harness::{NAME, PATIENCE, World};
 
 /// For how long a node must have been away here.
-const AGE: Duration = Duration::from_secs(1);
+pub(crate) const AGE: Duration = Duration::from_secs(1);
+
+/// A shorter one than in real clusters.
+pub(crate) fn pace() -> Pace {
+    Pace {
+        look: Duration::from_millis(100),
+        age: AGE,
+        gap: PATIENCE,
+    }
+}
 
 /// A controller that is less patient.
 pub(crate) async fn start() -> (FakeApiServer, World) {
     let api = FakeApiServer::start().await.unwrap();
     let setup = setup(&api).config(|config| {
         config.admin = "127.0.0.1:0".parse().ok();
-        config.leftovers = Pace {
-            look: Duration::from_millis(100),
-            age: AGE,
-            gap: PATIENCE,
-        };
+        config.leftovers = pace();
     });
     let world = setup.connected().await;
     (api, world)
@@ -45,7 +50,7 @@ fn held(api: &FakeApiServer, name: &str) {
 }
 
 /// A volume that `node-a` has, which then goes away, and that `node-b` wants.
-async fn left(api: &FakeApiServer, world: &World) -> Volume {
+pub(crate) async fn left(api: &FakeApiServer, world: &World) -> Volume {
     for name in ["node-a", "node-b"] {
         node(api, name, true);
     }
@@ -71,7 +76,7 @@ pub(crate) async fn cleared(api: &FakeApiServer) {
 }
 
 /// The events that say so.
-fn told(api: &FakeApiServer) -> Vec<Value> {
+pub(crate) fn told(api: &FakeApiServer) -> Vec<Value> {
     let mut events = api.list("events");
     events.retain(|found| found["reason"] == event::STALE_ATTACHMENT_CLEARED);
     events

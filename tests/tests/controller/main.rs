@@ -17,6 +17,7 @@ mod fence;
 mod fields;
 mod foreign;
 mod harness;
+mod leaders;
 mod leftovers;
 mod life;
 mod listing;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::volume_id::VolumeId;
+use rds_csi_driver::config::ControllerConfig;
 use rds_csi_tests::api_server::FakeApiServer;
 use rds_csi_tests::fabric::{self, Ways};
 use rds_csi_tests::plugin::CLUSTER;
@@ -24,7 +25,7 @@ use crate::fence::{NAME, attach, lost, offered};
 use crate::harness::{PATIENCE, World};
 
 /// What the page says of a device that fencing works on.
-const ENDS: &str = "rds_csi_device_export_ends_sessions{} 1";
+pub(crate) const ENDS: &str = "rds_csi_device_export_ends_sessions{} 1";
 
 /// A world whose device has an NVMe/TCP port, of which the controller does not know yet.
 pub(crate) struct Fabric {
@@ -36,6 +37,14 @@ pub(crate) struct Fabric {
 }
 
 pub(crate) async fn fabric(switches: &[&str]) -> Fabric {
+    fabric_of(switches, |_| {}).await
+}
+
+/// The same with another configuration.
+pub(crate) async fn fabric_of(
+    switches: &[&str],
+    change: impl FnOnce(&mut ControllerConfig) + 'static,
+) -> Fabric {
     let api = FakeApiServer::start().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -47,6 +56,7 @@ pub(crate) async fn fabric(switches: &[&str]) -> Fabric {
     setup.change = Box::new(move |config| {
         admin(config);
         (config.probe, config.nvme_port) = (true, port);
+        change(config);
     });
     setup.down = true;
     let world = setup.start().await;
@@ -85,7 +95,7 @@ fn said(api: &FakeApiServer) -> Option<String> {
     said.as_str().map(str::to_owned)
 }
 
-fn slot() -> String {
+pub(crate) fn slot() -> String {
     let cluster: ClusterId = CLUSTER.parse().unwrap();
     VolumeId::probe(&cluster).to_string()
 }
