@@ -1,5 +1,7 @@
 //! Where the device was seen to go by the name of the host, a volume is its node's alone.
 
+use std::time::Duration;
+
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::nqn::HostIdentity;
@@ -9,6 +11,7 @@ use rds_csi_tests::wait::until;
 use rds_sim::Fault;
 use rds_sim::fault::{Harm, Moment};
 use rstest::rstest;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::cluster::{node, provision, shows};
@@ -143,6 +146,38 @@ async fn a_node_lets_go_without_the_device_and_is_kept_out_at_the_next_attachmen
     )
     .await;
     attach(&fabric.api, world, &volume, "node-b").await.unwrap();
+    assert_eq!(allowed(world), host("node-b"));
+}
+
+/// It may hang where it is looked at and where it is changed.
+#[rstest]
+#[case::at_the_look(None)]
+#[case::at_the_change(Some("nvme-tcp-server-allow-host-name="))]
+#[tokio::test]
+async fn a_node_lets_go_in_time_while_the_device_hangs(#[case] at: Option<&str>) {
+    let fabric = tried("exact").await;
+    let world = &fabric.world;
+    let volume = moving(&fabric).await;
+    arrive(&fabric);
+    let at = at.unwrap_or(volume.id());
+    world.inject(Fault::on(at, Harm::Hang { effect: false }));
+    let asked = Instant::now();
+    let_go(&fabric, &volume, "node-a").await;
+    let took = asked.elapsed();
+    let bounds = Duration::from_secs(5)..Duration::from_secs(8);
+    assert!(bounds.contains(&took), "{took:?}");
+    assert_eq!(allowed(world), "", "the device hung");
+    shows(
+        world,
+        "/metrics",
+        "rds_csi_attachment_access_changes_total{result=\"failed\"} 1",
+    )
+    .await;
+    let api = &fabric.api;
+    let next = async || Ok(attach(api, world, &volume, "node-b").await.ok());
+    until("node-b is let in alone", PATIENCE, next)
+        .await
+        .unwrap();
     assert_eq!(allowed(world), host("node-b"));
 }
 

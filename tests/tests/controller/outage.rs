@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use csi_proto::v1::{ControllerGetCapabilitiesRequest, ProbeRequest};
+use rds_csi_routeros::Rds as _;
+use rds_csi_tests::api_server::FakeApiServer;
 use rds_csi_tests::volume::{Claim, Volume};
+use rds_csi_tests::wait::until;
 use rds_sim::{Fault, Options, Sim};
+use rstest::rstest;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::harness::{MIB, NAME, Setup, World, code, write_key};
+use crate::cluster::{self, node, provision, setup};
+use crate::fence::{self, attach, offered};
+use crate::harness::{MIB, NAME, PATIENCE, Setup, World, code, write_key};
 
 /// What works without a device.
 async fn assert_serves(world: &World, volume: &Volume) {
@@ -45,12 +51,14 @@ fn volume() -> Volume {
     }
 }
 
+#[rstest]
+#[case::alone(false)]
+#[case::in_a_cluster(true)]
 #[tokio::test]
-async fn a_controller_starts_without_the_device_and_works_once_it_is_there() {
-    let setup = Setup {
-        down: true,
-        ..Setup::default()
-    };
+async fn a_controller_starts_without_the_device_and_works_once_it_is_there(#[case] asks: bool) {
+    let api = FakeApiServer::start().await.unwrap();
+    let mut setup = if asks { setup(&api) } else { Setup::default() };
+    setup.down = true;
     let world = setup.start().await;
     assert_serves(&world, &volume()).await;
     assert_unavailable(&world, &volume()).await;
@@ -59,6 +67,69 @@ async fn a_controller_starts_without_the_device_and_works_once_it_is_there() {
     let made = world.create(&volume().claim).await.unwrap();
     assert_eq!(made.id(), volume().id());
     world.assert_whole(&made, 64 * MIB);
+}
+
+/// Cuts the controller off from its device.
+async fn cut(world: &World) {
+    world.inject(Fault::RefuseConnections { refuse: true });
+    world.inject(Fault::CutConnections);
+    let down = async || Ok((!world.rds.link().connected).then_some(()));
+    until("the device is away", PATIENCE, down).await.unwrap();
+}
+
+fn record(api: &FakeApiServer) -> String {
+    let volume = api.get("persistentvolumes", fence::NAME).unwrap();
+    let annotations = &volume["metadata"]["annotations"];
+    let record = &annotations["rds.csi.srvlab.io/granted-attachments"];
+    record.as_str().unwrap_or_default().to_owned()
+}
+
+/// Who has let go, who cannot be asked any more, and all at once. A node that may still write
+/// keeps the volume, device or not.
+#[tokio::test]
+async fn a_volume_in_a_cluster_is_let_go_of_without_the_device() {
+    let (api, world) = cluster::start().await;
+    let volume = provision(&api, &world, Claim::block(fence::NAME, 64)).await;
+    node(&api, "node-a", true);
+    attach(&api, &world, &volume, "node-a").await.unwrap();
+    cut(&world).await;
+    let began = Instant::now();
+    let granted = record(&api);
+    assert!(granted.ends_with("@node-a"), "{granted}");
+    volume.detach(&world.plugin, "").await.unwrap();
+    assert_eq!(
+        record(&api),
+        granted,
+        "each node's attachment says what it has"
+    );
+    node(&api, "node-a", false);
+    let kept = volume.detach(&world.plugin, "node-a").await;
+    assert_eq!(code(kept), Code::Unavailable);
+    node(&api, "node-a", true);
+    volume.detach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(record(&api), format!("{granted}=released"));
+    api.delete("volumeattachments", "va-node-a");
+    assert!(began.elapsed() < Duration::from_secs(5));
+
+    // One whose object has vanished lets go too, and is shut out once the device is back.
+    world.inject(Fault::RefuseConnections { refuse: false });
+    world.reachable().await;
+    node(&api, "node-b", true);
+    attach(&api, &world, &volume, "node-b").await.unwrap();
+    let made = offered(&world);
+    cut(&world).await;
+    let began = Instant::now();
+    api.delete("nodes", "node-b");
+    volume.detach(&world.plugin, "node-b").await.unwrap();
+    assert!(!record(&api).contains("=released"), "{}", record(&api));
+    api.delete("volumeattachments", "va-node-b");
+    let refused = attach(&api, &world, &volume, "node-a").await;
+    assert_eq!(code(refused), Code::Unavailable);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    world.inject(Fault::RefuseConnections { refuse: false });
+    world.reachable().await;
+    attach(&api, &world, &volume, "node-a").await.unwrap();
+    assert_ne!(offered(&world), made);
 }
 
 /// The clock of this process is moved; the connections are real, and so is the time
@@ -96,9 +167,7 @@ async fn a_device_that_reboots_is_worked_with_again_once_its_pool_is_mounted() {
         power_cut: false,
     });
     let back = async || Ok((world.list(0, "").await.is_ok()).then_some(()));
-    rds_csi_tests::wait::until("it is back", crate::harness::PATIENCE, back)
-        .await
-        .unwrap();
+    until("it is back", PATIENCE, back).await.unwrap();
     // Items come before files: nothing that is not seen is gone.
     assert_unavailable_pool(&world, &volume).await;
     world.inject(Fault::PoolMounted { mounted: true });
