@@ -111,9 +111,9 @@ pub struct ServeArgs {
     #[arg(long, env = "RDS_CSI_WEBHOOK_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// How strictly a rule about attachments is held, such as same-machine=warn: enforce, warn
-    /// (allowed with a warning) or audit (allowed without); may be given more than once. The
-    /// driver has modes of its own. Rules: shared-filesystem, leaving, single-node, two-nodes,
-    /// node-loss, same-machine, in-use
+    /// (allowed with a warning) or audit (allowed without); may be given more than once. What
+    /// either lets pass is logged and counted. The driver has modes of its own. Rules:
+    /// shared-filesystem, leaving, single-node, two-nodes, node-loss, same-machine, in-use
     #[arg(
         long,
         env = "RDS_CSI_WEBHOOK_RULE_MODE",

@@ -16,14 +16,14 @@ use rds_csi_cluster::{ClusterError, Look, MachineDisk, PersistentVolume, Reader,
 use rds_csi_core::attachment::Verdict as Judged;
 use rds_csi_core::attachment::observation::Claim;
 use rds_csi_core::attachment::{
-    Denial, Disk, Finding, Mode, Modes, Obstacle, Request, Seat, preflight,
+    Denial, Disk, Finding, Mode, Modes, Noted, Obstacle, Request, Seat, preflight,
 };
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, foreign};
 use rds_csi_core::volume_id::VolumeId;
 use serde::Deserialize;
 
-use crate::verdict::Verdict;
+use crate::verdict::{Relaxed, Verdict};
 
 /// Judges by what a cluster shows.
 #[derive(Debug, Clone)]
@@ -125,9 +125,9 @@ impl AttachmentRules {
         };
         let judgement = look.judge(&request).await;
         let mut verdict = Verdict::allow();
-        for noted in judgement.noted {
-            if let (Mode::Warn, Finding::Denial(denial)) = (noted.mode, noted.finding) {
-                verdict.warn(denial.why);
+        for Noted { mode, finding } in judgement.noted {
+            if let Finding::Denial(denial) = finding {
+                relax(&mut verdict, mode, &denial, &denial.why);
             }
         }
         match judgement.verdict {
@@ -153,13 +153,13 @@ impl AttachmentRules {
     fn told(&self, asked: &Migration, obstacles: &[Obstacle]) -> Verdict {
         let mut verdict = Verdict::allow();
         for Obstacle { disk, denial } in obstacles {
-            let Denial { rule, why, .. } = denial;
-            match self.modes.of(*rule, Seat::Admission) {
-                Mode::Audit => {}
+            let why = format!("disk {disk}: {}", denial.why);
+            match self.modes.of(denial.rule, Seat::Admission) {
                 Mode::Enforce if !asked.is_evacuation() => {
                     verdict.deny("spec.vmiName", format!("disk {disk}: {denial}"));
                 }
-                Mode::Enforce | Mode::Warn => verdict.warn(format!("disk {disk}: {why}")),
+                Mode::Enforce => verdict.warn(why),
+                mode @ (Mode::Warn | Mode::Audit) => relax(&mut verdict, mode, denial, &why),
             }
         }
         verdict
@@ -234,6 +234,19 @@ fn found(decentralised: bool, looks: &[(MachineDisk, Look<'_>)]) -> Vec<Obstacle
         copied: disk.copied,
     });
     preflight(decentralised, &disks.collect::<Vec<_>>())
+}
+
+/// Lets pass what a rule refuses that is not enforced: it is counted, and told where it is
+/// to be.
+fn relax(verdict: &mut Verdict, mode: Mode, denial: &Denial, why: &str) {
+    if mode.is_told() {
+        verdict.warn(why);
+    }
+    verdict.relaxed.push(Relaxed {
+        rule: denial.rule,
+        mode,
+        why: why.to_owned(),
+    });
 }
 
 /// The rule needs what nobody can read now.

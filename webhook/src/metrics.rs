@@ -3,6 +3,8 @@
 //! Labels are enums, so the number of series is bounded whatever clients send. The
 //! registry of prometheus-client appends `_total` to counters: names here are without.
 
+mod attachments;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
+
+use attachments::Attachments;
 
 use crate::certificates::plan::Step;
 use crate::storage_classes::StorageClasses;
@@ -106,6 +110,7 @@ pub struct Metrics {
     duration: Family<KindLabel, Histogram, fn() -> Histogram>,
     foreign: Family<KindLabel, Counter>,
     rejected: Family<StatusLabel, Counter>,
+    attachments: Attachments,
     /// Requests answered 503 because too many were under way.
     pub shed: Counter,
     /// Connections closed at once because too many were open.
@@ -131,6 +136,7 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             foreign: Family::default(),
             rejected: Family::default(),
+            attachments: Attachments::default(),
             shed: Counter::default(),
             refused_connections: Counter::default(),
             certificate_not_after: Gauge::default(),
@@ -149,6 +155,7 @@ impl Metrics {
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
         self.register_requests(&mut registry);
+        self.attachments.register(&mut registry);
         self.register_cluster(&mut registry);
         registry
     }
@@ -266,6 +273,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use rds_csi_core::attachment::{Mode, Rule};
+
     use super::*;
 
     #[test]
@@ -279,6 +288,7 @@ mod tests {
         metrics.reviewed(&labels, Duration::from_micros(300));
         metrics.foreign(ReviewedKind::PersistentVolume);
         metrics.rejected(413);
+        metrics.rule_relaxed(Rule::SameMachine, Mode::Audit);
         metrics.shed.inc();
         metrics.certificate_not_after.set(1_800_000_000);
         metrics.certificate_step(&Step::Promote);

@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, Outcome, ReviewLabels, ReviewedKind, ReviewedOpera
 use crate::rules::other_classes::{self, AttributesClass, SnapshotClass};
 use crate::rules::{self, RuleContext};
 use crate::storage_classes::StorageClassStore;
-use crate::verdict::Verdict;
+use crate::verdict::{Relaxed, Verdict};
 
 /// Why a body cannot be reviewed.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,11 @@ impl Reviewer {
         match verdict.message() {
             Some(reason) => tracing::info!(reason = loggable(&reason), "denied"),
             None => tracing::debug!(warnings = ?verdict.warnings, "allowed"),
+        }
+        for Relaxed { rule, mode, why } in &verdict.relaxed {
+            let reason = loggable(why);
+            tracing::info!(%rule, mode = mode.as_str(), reason, "the rule is not kept");
+            self.metrics.rule_relaxed(*rule, *mode);
         }
         let labels = ReviewLabels {
             kind,

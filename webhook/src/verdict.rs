@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use rds_csi_core::attachment::{Mode, Rule};
+
 /// The longest warning that API servers promise to pass on whole: they may cut off
 /// warnings over 120 characters.
 pub const LONGEST_WARNING: usize = 120;
@@ -29,6 +31,17 @@ impl fmt::Display for Denial {
     }
 }
 
+/// A refusal that was let pass, as its rule is not enforced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relaxed {
+    /// The rule.
+    pub rule: Rule,
+    /// How it is held: never [`Mode::Enforce`].
+    pub mode: Mode,
+    /// What it would have refused, and why.
+    pub why: String,
+}
+
 /// What the rules say about one object. Without denials it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
@@ -37,6 +50,9 @@ pub struct Verdict {
     pub warnings: Vec<String>,
     /// The refused fields: every one of them, up to [`MOST_DENIALS`].
     pub denials: Vec<Denial>,
+    /// What would have been refused, for the log and to be counted: whoever is to be told
+    /// is told by a warning.
+    pub relaxed: Vec<Relaxed>,
     /// Whether the object is certainly another driver's; it is allowed then.
     pub is_foreign: bool,
 }

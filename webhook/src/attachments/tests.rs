@@ -3,12 +3,13 @@
 use rds_csi_cluster::PersistentVolume;
 use rds_csi_cluster::fake::machine::{MIGRATION, kubevirt, launcher};
 use rds_csi_cluster::fake::{FakeCluster, Fault};
-use rds_csi_core::attachment::Rule;
 use rds_csi_core::attachment::observation::{Pod, Role};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod reviewed;
 
 const PV: &str = "pvc-root";
 const ANOTHER: &str = "pvc-data";
@@ -187,23 +188,6 @@ async fn what_was_watched_lets_pass_and_refuses_nobody() {
     assert_eq!(attach(&asks(&held, &free), "b", PV).await, Verdict::allow());
     let verdict = attach(&asks(&held, &held), "b", PV).await;
     assert!(!verdict.is_allowed(), "{verdict:?}");
-}
-
-#[tokio::test]
-async fn a_rule_that_warns_tells_and_one_that_is_audited_does_not() {
-    let cluster = cluster("ReadWriteMany");
-    cluster.run(Pod {
-        role: Role::Other,
-        ..pod("b", None)
-    });
-    for (mode, warnings) in [(Mode::Warn, 1), (Mode::Audit, 0)] {
-        let modes = Modes::default().with(Rule::SameMachine, mode);
-        let driver = DriverName::default();
-        let rules = AttachmentRules::new(cluster.clone(), cluster.clone(), driver, modes);
-        let verdict = attach(&rules, "b", PV).await;
-        assert!(verdict.is_allowed(), "{verdict:?}");
-        assert_eq!(verdict.warnings.len(), warnings, "{verdict:?}");
-    }
 }
 
 #[tokio::test]
