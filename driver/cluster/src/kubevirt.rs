@@ -57,7 +57,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The disks on claims of a machine; `None` if there is no such machine.
+    /// See [`super::Reader::disks`].
     pub(super) async fn disks(
         &self,
         namespace: &str,
@@ -67,8 +67,14 @@ impl Reader<'_> {
         if !is_object_name(namespace) || !is_object_name(machine) {
             return Ok(None);
         }
-        let Kinds::At(base) = self.kinds().await? else {
-            return Ok(None);
+        let base = match self.kinds().await? {
+            Kinds::Absent => return Ok(None),
+            // A machine that nobody can look for is not one that is not there.
+            Kinds::Without(missing) => {
+                let missing = missing.to_owned();
+                return Err(ClusterError::Without { missing });
+            }
+            Kinds::At(base) => base,
         };
         let path = format!("{base}/namespaces/{namespace}/{MACHINES}/{machine}");
         let found = self.get::<MachineDisks>(GET_MACHINE, &path).await?;

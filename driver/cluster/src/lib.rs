@@ -86,6 +86,8 @@ pub trait Reader: Send + Sync + fmt::Debug {
     async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError>;
 
     /// The disks on claims of a machine of KubeVirt; `None` if there is no such machine.
+    ///
+    /// [`ClusterError::Without`] if KubeVirt is installed in part, so that none can be seen.
     async fn disks(
         &self,
         namespace: &str,
@@ -193,6 +195,12 @@ pub enum ClusterError {
         /// What happened, in its own words.
         reason: String,
     },
+    /// The cluster knows some of KubeVirt's kinds and not all.
+    #[error("KubeVirt is installed without {missing}")]
+    Without {
+        /// A kind that it does not know.
+        missing: String,
+    },
     /// Somebody else was faster.
     #[error("{name} changed while it was looked at; it is safe to ask again")]
     Changed {
@@ -205,8 +213,8 @@ impl Failure for ClusterError {
     fn kind(&self) -> Kind {
         match self {
             Self::Config(_) => Kind::Invalid,
-            // Whoever asks again finds the cluster answering, or its role completed.
-            Self::TimedOut { .. } | Self::Failed { .. } => Kind::Unreachable,
+            // Whoever asks again finds the cluster answering, its role completed, or KubeVirt.
+            Self::TimedOut { .. } | Self::Failed { .. } | Self::Without { .. } => Kind::Unreachable,
             Self::Changed { .. } => Kind::Busy,
         }
     }

@@ -2,6 +2,7 @@
 //! to nobody else. The objects are as KubeVirt 1.x makes them.
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
+use rds_csi_cluster::Reader as _;
 use rds_csi_tests::api_server::FakeApiServer;
 pub(crate) use rds_csi_tests::api_server::objects::{launch, machine, migration};
 use rds_csi_tests::volume::{Claim, Volume};
@@ -11,6 +12,11 @@ use crate::cluster::{node, provision, start, wish};
 use crate::harness::World;
 
 const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
+/// The kinds of KubeVirt that are read, as paths name them.
+const KINDS: &[&str] = &[
+    "virtualmachineinstances",
+    "virtualmachineinstancemigrations",
+];
 
 /// The pod of a machine with the disk of [`NAME`] on a node; for a migration, if one is named.
 fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
@@ -19,10 +25,7 @@ fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&s
 
 /// A volume that `node-a` has, with the pod of a machine there. Every node wants it.
 async fn running(api: &FakeApiServer, world: &World) -> Volume {
-    api.know_kubevirt(&[
-        "virtualmachineinstances",
-        "virtualmachineinstancemigrations",
-    ]);
+    api.know_kubevirt(KINDS);
     let claim = Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter);
     let volume = provision(api, world, claim).await;
     for name in ["node-a", "node-b", "node-c"] {
@@ -83,6 +86,21 @@ pub(crate) async fn machine_moves(api: &FakeApiServer, world: &World) {
 async fn a_machine_moves_and_a_third_node_is_refused_at_every_step() {
     let (api, world) = start().await;
     machine_moves(&api, &world).await;
+}
+
+/// Its disks are not those of a machine that is not there.
+#[tokio::test]
+async fn a_machine_that_half_a_kubevirt_hides_is_not_absent() {
+    let api = FakeApiServer::start().await.unwrap();
+    machine(&api, "vm");
+    let server = FakeApiServer::client(api.address()).await.unwrap();
+    assert_eq!(server.disks("ns", "vm").await.unwrap(), None, "no KubeVirt");
+    api.know_kubevirt(&KINDS[1..]);
+    let hidden = server.disks("ns", "vm").await.unwrap_err();
+    let said = "KubeVirt is installed without virtualmachineinstances";
+    assert_eq!(hidden.to_string(), said);
+    api.know_kubevirt(KINDS);
+    assert_eq!(server.disks("ns", "another").await.unwrap(), None);
 }
 
 #[tokio::test]

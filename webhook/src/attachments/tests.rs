@@ -3,7 +3,7 @@
 use rds_csi_cluster::PersistentVolume;
 use rds_csi_cluster::fake::machine::{MIGRATION, kubevirt, launcher};
 use rds_csi_cluster::fake::{FakeCluster, Fault};
-use rds_csi_core::attachment::observation::{Pod, Role};
+use rds_csi_core::attachment::observation::{KubeVirt, Pod, Role};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -206,6 +206,22 @@ async fn a_migration_that_can_arrive_begins() {
     ];
     cluster.machine("vms", "web", &disks);
     assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+}
+
+/// What cannot be seen is said to be so, and not taken for a machine that is not there.
+#[tokio::test]
+async fn a_migration_of_half_a_kubevirt_begins_with_a_warning() {
+    let cluster = cluster("ReadWriteOnce");
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let missing = "virtualmachineinstances".to_owned();
+    cluster.kubevirt_is(KubeVirt::Incomplete { missing });
+    let verdict = migrate(&rules(&cluster), moves_web()).await;
+    assert!(verdict.is_allowed(), "{verdict:?}");
+    let [warning] = &verdict.warnings[..] else {
+        panic!("{verdict:?}");
+    };
+    let said = "the driver will: KubeVirt is installed without virtualmachineinstances";
+    assert!(warning.ends_with(said), "{warning}");
 }
 
 #[tokio::test]

@@ -60,7 +60,13 @@ impl Reader for FakeCluster {
         machine: &str,
     ) -> Result<Option<Vec<MachineDisk>>, ClusterError> {
         let key = (namespace.to_owned(), machine.to_owned());
-        self.call(|state| Ok(state.disks.get(&key).cloned())).await
+        self.call(|state| match &state.kubevirt {
+            Some(KubeVirt::Incomplete { missing }) => Err(ClusterError::Without {
+                missing: missing.clone(),
+            }),
+            _ => Ok(state.disks.get(&key).cloned()),
+        })
+        .await
     }
 }
 
