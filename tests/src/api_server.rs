@@ -67,8 +67,9 @@ struct State {
     requests: Vec<Request>,
     /// By call: what happens to its requests, and to how many.
     faults: Vec<(String, Fault, u32)>,
-    /// The kinds of KubeVirt that the cluster knows, as paths name them.
-    kubevirt: Vec<String>,
+    /// The versions of KubeVirt that the cluster serves, the preferred one first, each with
+    /// its kinds as paths name them.
+    kubevirt: Vec<(String, Vec<String>)>,
     /// Ends the watches of now.
     watches: CancellationToken,
 }
@@ -167,9 +168,21 @@ impl FakeApiServer {
         self.shared.changed.send_replace(version);
     }
 
-    /// Lets the cluster know kinds of KubeVirt, named as in paths.
+    /// Lets the cluster know kinds of KubeVirt in version v1, named as in paths.
     pub fn know_kubevirt(&self, kinds: &[&str]) {
-        self.shared.state().kubevirt = kinds.iter().map(|&kind| kind.to_owned()).collect();
+        self.serve_kubevirt(&[("v1", kinds)]);
+    }
+
+    /// Lets the cluster serve these versions of KubeVirt, the preferred one first, each with
+    /// kinds named as in paths. One without a kind is not served. The objects are the same in
+    /// each.
+    pub fn serve_kubevirt(&self, versions: &[(&str, &[&str])]) {
+        let served = versions.iter().filter(|(_, kinds)| !kinds.is_empty());
+        let owned = |&(version, kinds): &(&str, &[&str])| {
+            let kinds = kinds.iter().map(|&kind| kind.to_owned());
+            (version.to_owned(), kinds.collect())
+        };
+        self.shared.state().kubevirt = served.map(owned).collect();
     }
 
     /// An object as it is now.

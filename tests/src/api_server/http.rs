@@ -19,6 +19,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(answer).with_state(shared)
 }
 
+/// Where KubeVirt's kinds are, each version behind it.
+const KUBEVIRT: &str = "/apis/kubevirt.io/";
+
 type Parameters = HashMap<String, String>;
 
 /// The query; nothing in it that matters here is escaped.
@@ -40,16 +43,23 @@ struct Target {
 }
 
 impl Target {
-    fn of(path: &str) -> Option<Self> {
-        let rest = [
+    /// With the version if it is of KubeVirt, which not every cluster serves.
+    fn of(path: &str) -> Option<(Option<&str>, Self)> {
+        let always = [
             "/api/v1/",
             "/apis/storage.k8s.io/v1/",
             "/apis/events.k8s.io/v1/",
-            "/apis/kubevirt.io/v1/",
             "/apis/coordination.k8s.io/v1/",
         ]
         .into_iter()
-        .find_map(|group| path.strip_prefix(group))?;
+        .find_map(|group| path.strip_prefix(group));
+        let (version, rest) = match always {
+            Some(rest) => (None, rest),
+            None => {
+                let (version, rest) = path.strip_prefix(KUBEVIRT)?.split_once('/')?;
+                (Some(version), rest)
+            }
+        };
         let (namespace, resource, name) = match *rest.split('/').collect::<Vec<_>>() {
             [resource] => (None, resource, None),
             [resource, name] => (None, resource, Some(name)),
@@ -57,11 +67,12 @@ impl Target {
             ["namespaces", namespace, resource, name] => (Some(namespace), resource, Some(name)),
             _ => return None,
         };
-        Some(Self {
+        let target = Self {
             resource: resource.to_owned(),
             namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
-        })
+        };
+        Some((version, target))
     }
 
     fn key(&self) -> Option<String> {
@@ -74,21 +85,36 @@ impl Target {
 
 /// What the API server says of the kinds that it knows; other groups are not asked about.
 fn discovery(shared: &Shared, path: &str) -> Option<Response> {
-    let kinds = shared.state().kubevirt.clone();
-    match path {
-        "/apis/kubevirt.io" if kinds.is_empty() => Some(status(404, "no such group")),
-        "/apis/kubevirt.io" => {
-            let version = json!({"groupVersion": "kubevirt.io/v1", "version": "v1"});
-            let group = json!({"kind": "APIGroup", "name": "kubevirt.io",
-                "versions": [version], "preferredVersion": version});
-            Some(Json(group).into_response())
-        }
-        "/apis/kubevirt.io/v1" => {
-            let kinds: Vec<_> = kinds.iter().map(|name| json!({"name": name})).collect();
-            Some(Json(json!({"kind": "APIResourceList", "resources": kinds})).into_response())
-        }
-        _ => None,
+    let versions = shared.state().kubevirt.clone();
+    if path == KUBEVIRT.trim_end_matches('/') {
+        let all = versions.iter().map(
+            |(version, _)| json!({"groupVersion": format!("kubevirt.io/{version}"), "version": version}),
+        );
+        let all: Vec<Value> = all.collect();
+        let Some(preferred) = all.first() else {
+            return Some(status(404, "no such group"));
+        };
+        let group = json!({"kind": "APIGroup", "name": "kubevirt.io",
+            "versions": all, "preferredVersion": preferred});
+        return Some(Json(group).into_response());
     }
+    let asked = path.strip_prefix(KUBEVIRT)?;
+    let (_, kinds) = versions.iter().find(|(version, _)| version == asked)?;
+    let kinds: Vec<_> = kinds.iter().map(|name| json!({"name": name})).collect();
+    Some(Json(json!({"kind": "APIResourceList", "resources": kinds})).into_response())
+}
+
+/// What a path leads to, if the cluster serves it.
+fn served(shared: &Shared, path: &str) -> Option<Target> {
+    let (version, target) = Target::of(path)?;
+    let versions = &shared.state().kubevirt;
+    let is_served = version.is_none_or(|asked| {
+        let is_it = |(version, kinds): &(String, Vec<String>)| {
+            version == asked && kinds.contains(&target.resource)
+        };
+        versions.iter().any(is_it)
+    });
+    is_served.then_some(target)
 }
 
 async fn answer(
@@ -101,7 +127,7 @@ async fn answer(
     if let Some(response) = discovery(&shared, uri.path()) {
         return response;
     }
-    let Some(target) = Target::of(uri.path()) else {
+    let Some(target) = served(&shared, uri.path()) else {
         return status(404, "no such path");
     };
     let (resource, key) = (target.resource.clone(), target.key());

@@ -6,6 +6,7 @@ use rds_csi_cluster::Reader as _;
 use rds_csi_tests::api_server::FakeApiServer;
 pub(crate) use rds_csi_tests::api_server::objects::{launch, machine, migration};
 use rds_csi_tests::volume::{Claim, Volume};
+use rstest::rstest;
 use tonic::{Code, Status};
 
 use crate::cluster::{node, provision, start, wish};
@@ -86,6 +87,25 @@ pub(crate) async fn machine_moves(api: &FakeApiServer, world: &World) {
 async fn a_machine_moves_and_a_third_node_is_refused_at_every_step() {
     let (api, world) = start().await;
     machine_moves(&api, &world).await;
+}
+
+/// An older KubeVirt serves its kinds in another version, and one that is updated in two.
+#[rstest]
+#[case::older(&[("v1alpha3", KINDS)])]
+#[case::newer(&[("v2", KINDS), ("v1", KINDS)])]
+#[case::not_all_in_the_preferred_one(&[("v1", &KINDS[..1]), ("v1alpha3", KINDS)])]
+#[tokio::test]
+async fn a_machine_moves_whichever_version_is_served(#[case] versions: &[(&str, &[&str])]) {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    api.serve_kubevirt(versions);
+    wish(&api, NAME, "va-b", "node-b");
+    launcher(&api, "node-b", "vm", Some("move-uid"));
+    migration(&api, "move", "vm", "Pending");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    let server = FakeApiServer::client(api.address()).await.unwrap();
+    let disks = server.disks("ns", "vm").await.unwrap();
+    assert_eq!(disks, Some(Vec::new()), "the machine is there");
 }
 
 /// Its disks are not those of a machine that is not there.

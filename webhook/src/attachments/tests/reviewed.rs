@@ -133,3 +133,20 @@ async fn what_an_enforced_rule_refuses_is_not_counted_as_relaxed() {
     let page = metrics.encode().unwrap();
     assert!(!page.contains("relaxed_total{"), "{page}");
 }
+
+/// What is read of a migration is the same in every version of KubeVirt.
+#[rstest]
+#[tokio::test]
+async fn a_migration_is_judged_in_whichever_version_it_comes(
+    #[values("v1", "v1alpha3", "v2beta1")] version: &str,
+) {
+    let cluster = cluster("ReadWriteOnce");
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let (reviewer, _) = reviewer(&cluster, Modes::default());
+    let mut object = moves_web();
+    object["apiVersion"] = json!(format!("kubevirt.io/{version}"));
+    let answer = ask(&reviewer, &review(migration_of(version), &object)).await;
+    assert_eq!(answer["allowed"], false, "{answer}");
+    let causes = &answer["status"]["details"]["causes"];
+    assert_eq!(causes[0]["field"], "spec.vmiName", "{answer}");
+}
