@@ -288,6 +288,7 @@ mod tests {
         metrics.reviewed(&labels, Duration::from_micros(300));
         metrics.foreign(ReviewedKind::PersistentVolume);
         metrics.rejected(413);
+        metrics.attachment_admitted();
         metrics.rule_relaxed(Rule::SameMachine, Mode::Audit);
         metrics.shed.inc();
         metrics.certificate_not_after.set(1_800_000_000);

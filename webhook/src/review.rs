@@ -141,7 +141,15 @@ impl Reviewer {
         self.metrics.reviewed(&labels, started.elapsed());
         if verdict.is_foreign {
             self.metrics.foreign(kind);
+        } else if verdict.is_allowed() && self.may_attach(kind, request) {
+            self.metrics.attachment_admitted();
         }
+    }
+
+    /// Whether an attachment comes of it, if it is let pass.
+    fn may_attach(&self, kind: ReviewedKind, request: &wire::Request<'_>) -> bool {
+        let is_new = request.operation == ReviewedOperation::Create && !request.dry_run;
+        kind == ReviewedKind::VolumeAttachment && is_new && self.attachments.is_some()
     }
 
     async fn judge(

@@ -87,6 +87,11 @@ impl Reports {
             .put(volume.to_owned(), severity, reason, message);
     }
 
+    /// Attachments stand in the record that were never granted before.
+    pub(crate) fn granted(&self, count: usize) {
+        self.0.metrics.attachments_granted(count);
+    }
+
     /// What was said to a node that asks for a volume.
     pub(crate) fn judged(&self, volume: &str, node: &str, verdict: &Verdict, noted: &[Noted]) {
         let metrics = &self.0.metrics;

@@ -15,6 +15,7 @@ const MIGRATIONS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.
 
 #[derive(Debug, Clone)]
 pub(super) struct Attachments {
+    granted: Counter,
     conflicts: Family<OfRule, Counter>,
     kept: Family<OfRule, Counter>,
     relaxed: Family<Relaxed, Counter>,
@@ -30,6 +31,7 @@ pub(super) struct Attachments {
 impl Default for Attachments {
     fn default() -> Self {
         Self {
+            granted: Counter::default(),
             conflicts: Family::default(),
             kept: Family::default(),
             relaxed: Family::default(),
@@ -46,6 +48,11 @@ impl Default for Attachments {
 
 impl Attachments {
     pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "attachments_granted",
+            "VolumeAttachments that were granted, each once however often it is asked for: those beyond rds_csi_webhook_attachments_admitted_total were never seen by the webhook",
+            self.granted.clone(),
+        );
         registry.register(
             "attachment_conflicts",
             "Refused attachments, by rule: each was admitted, so the webhook did not judge it or judged from an older state",
@@ -100,6 +107,12 @@ impl Attachments {
 }
 
 impl Metrics {
+    /// Counts attachments that were granted for the first time.
+    pub(crate) fn attachments_granted(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.attachments.granted.inc_by(count);
+    }
+
     /// Counts a refused attachment. The rule must come from a fixed set.
     pub(crate) fn attachment_conflict(&self, rule: &'static str) {
         let conflicts = &self.attachments.conflicts;

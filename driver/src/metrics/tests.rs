@@ -78,6 +78,7 @@ fn the_page_of_a_controller() {
     );
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(150));
     metrics.rpc("CreateVolume", "OK", Duration::from_millis(1));
+    metrics.attachments_granted(2);
     metrics.attachment_conflict("single-node");
     metrics.attachment_kept("node-loss");
     metrics.attachment_rule_relaxed("same-machine", "warn");

@@ -124,6 +124,50 @@ async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets()
     world.assert_empty();
 }
 
+/// The webhook counts what it lets pass, each object once, and this is compared with that.
+#[tokio::test]
+async fn an_attachment_is_counted_once_however_often_it_is_asked_for() {
+    let (api, mut world) = start().await;
+    let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
+    let counted = async |world: &World, count: u32| {
+        let text = format!("\nrds_csi_attachments_granted_total {count}\n");
+        shows(world, "/metrics", &text).await;
+    };
+    counted(&world, 0).await;
+    node(&api, "node-a", true);
+    wish(&api, NAME, "va-a", "node-a");
+    wish(&api, NAME, "va-b", "node-b");
+    for _ in 0..3 {
+        volume.attach(&world.plugin, "node-a").await.unwrap();
+    }
+    let refused = volume.attach(&world.plugin, "node-b").await;
+    assert_eq!(code(refused), Code::FailedPrecondition);
+    counted(&world, 1).await;
+    // The same one again, though its entry is written anew.
+    volume.detach(&world.plugin, "node-a").await.unwrap();
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    counted(&world, 1).await;
+    // One that is made anew is another one.
+    api.delete("volumeattachments", "va-a");
+    wish(&api, NAME, "va-a", "node-a");
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    counted(&world, 2).await;
+    world.restart().await;
+    volume.attach(&world.plugin, "node-a").await.unwrap();
+    counted(&world, 0).await;
+    // What came true without this driver's word was granted by another one.
+    volume.detach(&world.plugin, "node-a").await.unwrap();
+    api.delete("volumeattachments", "va-a");
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-b"},
+        "status": {"attached": true}}),
+    );
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    let granted = noted(&api, GRANTED).unwrap();
+    assert!(granted.as_str().unwrap().ends_with("@node-b"), "{granted}");
+    counted(&world, 0).await;
+}
+
 #[rstest]
 #[case("get persistentvolumes", Fault::Status(500))]
 #[case("list volumeattachments", Fault::Status(429))]

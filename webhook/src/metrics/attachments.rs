@@ -16,11 +16,18 @@ struct RuleLabels {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attachments {
+    /// One series, which is there from the start: a first increase is seen as one.
+    admitted: Counter,
     relaxed: Family<RuleLabels, Counter>,
 }
 
 impl Attachments {
     pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "attachments_admitted",
+            "VolumeAttachments that were let pass to be made, judged or with a warning that they were not; without dry runs",
+            self.admitted.clone(),
+        );
         registry.register(
             "attachment_rules_relaxed",
             "Attachments and disks of migrations that a rule would have refused that is not enforced, by rule and mode (warn or audit)",
@@ -30,6 +37,11 @@ impl Attachments {
 }
 
 impl Metrics {
+    /// Counts an attachment that may be made.
+    pub fn attachment_admitted(&self) {
+        self.attachments.admitted.inc();
+    }
+
     /// Counts what a rule would have refused that is not enforced.
     pub fn rule_relaxed(&self, rule: Rule, mode: Mode) {
         let labels = RuleLabels {

@@ -108,6 +108,8 @@ impl InCluster {
         } = self.settle(wanted, &granted)?;
         if settled != record {
             self.write(&volume, &settled).await?;
+            self.reports
+                .granted(first_grants(&record, &granted, wanted.node));
         }
         if let Some((told, lost)) = told {
             self.reports.fence(&volume.name, wanted.node, told, &lost);
@@ -287,6 +289,18 @@ impl InCluster {
             .filter(|attachment| self.is_of(id, attachment));
         Ok(of_it.map(|attachment| attachment.node).collect())
     }
+}
+
+/// How many attachments of a node got their entry by this grant. One that came true without
+/// an entry was granted by another driver, or an earlier release.
+fn first_grants(before: &Record, granted: &Observed<'_>, node: &str) -> usize {
+    let is_new = |found: &&VolumeAttachment| {
+        found.node == node
+            && !found.attached
+            && !before.has(&found.uid)
+            && granted.record.has(&found.uid)
+    };
+    granted.attachments.iter().filter(is_new).count()
 }
 
 async fn within_deadline<T>(

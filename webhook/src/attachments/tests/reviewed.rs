@@ -150,3 +150,41 @@ async fn a_migration_is_judged_in_whichever_version_it_comes(
     let causes = &answer["status"]["details"]["causes"];
     assert_eq!(causes[0]["field"], "spec.vmiName", "{answer}");
 }
+
+/// What is counted is compared with what the driver grants.
+#[tokio::test]
+async fn attachments_are_counted_that_may_come_to_be() {
+    let cluster = cluster("ReadWriteOnce");
+    let (reviewer, metrics) = reviewer(&cluster, Modes::default());
+    let counted = async |review: &Value| {
+        ask(&reviewer, review).await;
+        let page = metrics.encode().unwrap();
+        let series = |line: &str| {
+            let count = line.strip_prefix("rds_csi_webhook_attachments_admitted_total ")?;
+            count.parse::<u32>().ok()
+        };
+        page.lines().find_map(series).unwrap()
+    };
+    let fine = review(ATTACHMENT, &wish("a", OURS));
+    let with = |key: &str, value: Value| {
+        let mut changed = fine.clone();
+        changed["request"][key] = value;
+        changed
+    };
+    assert_eq!(counted(&with("dryRun", json!(true))).await, 0);
+    assert_eq!(counted(&with("operation", json!("UPDATE"))).await, 0);
+    assert_eq!(
+        counted(&with("object", wish("b", OURS))).await,
+        0,
+        "refused"
+    );
+    let others = wish("a", "other.example");
+    assert_eq!(counted(&with("object", others)).await, 0);
+    let migration = review(migration_of("v1"), &moves_web());
+    assert_eq!(counted(&migration).await, 0);
+    assert_eq!(counted(&fine).await, 1);
+    // Nobody can say, and it may come to be all the same.
+    cluster.fail(cluster.calls(), Fault::Before);
+    cluster.fail(cluster.calls() + 1, Fault::Before);
+    assert_eq!(counted(&fine).await, 2);
+}
