@@ -2,14 +2,15 @@
 //! to nobody else. The objects are as KubeVirt 1.x makes them.
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
-use rds_csi_cluster::Reader as _;
+use rds_csi_cluster::{MachineDisk, Reader as _};
 use rds_csi_tests::api_server::FakeApiServer;
 pub(crate) use rds_csi_tests::api_server::objects::{launch, machine, migration};
 use rds_csi_tests::volume::{Claim, Volume};
 use rstest::rstest;
+use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::cluster::{node, provision, start, wish};
+use crate::cluster::{node, provision, shows, start, wish};
 use crate::harness::World;
 
 const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
@@ -121,6 +122,69 @@ async fn a_machine_that_half_a_kubevirt_hides_is_not_absent() {
     assert_eq!(hidden.to_string(), said);
     api.know_kubevirt(KINDS);
     assert_eq!(server.disks("ns", "another").await.unwrap(), None);
+}
+
+/// As KubeVirt writes a machine of which a volume migration copies one disk.
+#[tokio::test]
+async fn the_disks_of_a_machine_are_read_with_what_is_copied() {
+    let api = FakeApiServer::start().await.unwrap();
+    api.know_kubevirt(KINDS);
+    machine(&api, "vm");
+    api.put(&json!({
+        "kind": "VirtualMachineInstance",
+        "metadata": {"name": "vm", "namespace": "ns"},
+        "spec": {"volumes": [
+            {"name": "root", "persistentVolumeClaim": {"claimName": "data"}},
+            {"name": "more", "dataVolume": {"name": "data-2"}},
+            {"name": "cloudinit", "cloudInitNoCloud": {"userData": "#cloud-config"}},
+        ]},
+        "status": {"migratedVolumes": [{
+            "volumeName": "root",
+            "sourcePVCInfo": {"claimName": "data", "volumeMode": "Block"},
+            "destinationPVCInfo": {"claimName": "data-new", "volumeMode": "Block"},
+        }]},
+    }));
+    let server = FakeApiServer::client(api.address()).await.unwrap();
+    let disk = |name: &str, claim: &str, copied| MachineDisk {
+        name: name.to_owned(),
+        claim: claim.to_owned(),
+        copied,
+    };
+    assert_eq!(
+        server.disks("ns", "vm").await.unwrap().unwrap(),
+        [disk("root", "data", true), disk("more", "data-2", false)]
+    );
+}
+
+/// A person's word that two machines share a disk, on the PersistentVolume.
+fn except(api: &FakeApiServer, until: &str) {
+    let word = format!("{until} two nodes of sql1");
+    api.put(
+        &json!({"kind": "PersistentVolume", "metadata": {"name": NAME,
+        "annotations": {"rds.csi.srvlab.io/shared-disk": word}}}),
+    );
+}
+
+#[tokio::test]
+async fn an_exception_on_the_persistent_volume_holds_until_its_end() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    wish(&api, NAME, "va-b", "node-b");
+    launcher(&api, "node-b", "another", None);
+    refused(&world, &volume, "node-b").await;
+    except(&api, "2999-01-01T00:00:00Z");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    shows(&world, "/metrics", "rds_csi_attachment_exceptions_total 1").await;
+
+    // What was granted stands; who comes after the end is refused.
+    except(&api, "2020-01-01T00:00:00Z");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    api.delete("volumeattachments", "va-b");
+    wish(&api, NAME, "va-c", "node-c");
+    launcher(&api, "node-c", "another", None);
+    let after = refused(&world, &volume, "node-c").await;
+    let why = "annotation shared-disk: the exception ended at 2020-01-01T00:00:00Z";
+    assert!(after.message().contains(why), "{after}");
 }
 
 #[tokio::test]
