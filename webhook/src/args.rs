@@ -35,10 +35,13 @@ http://<admin-listen> has /healthz, /readyz and /metrics; ready means that there
 which has not expired, and that the storage classes have been read. Until then claims pass with a
 warning.
 
-VolumeAttachments and migrations are judged by what the API server says at that moment, which
-needs list on volumeattachments, pods, virtualmachineinstances and virtualmachineinstancemigrations,
-and get on persistentvolumes, persistentvolumeclaims, nodes and virtualmachineinstances. With
---storage-classes they pass. What cannot be read passes with a warning: the driver judges again.
+VolumeAttachments and migrations pass by what was watched, which may be a moment behind; before one
+is refused or warned about it is judged anew by what the API server says at that moment. With the
+storage classes, which are watched too, this needs list and watch on storageclasses,
+persistentvolumes, volumeattachments and pods, get on persistentvolumes, persistentvolumeclaims,
+nodes and virtualmachineinstances, and list on virtualmachineinstances and
+virtualmachineinstancemigrations. With --storage-classes they pass. What cannot be read passes with
+a warning: the driver judges again.
 
 With --certificates self the webhook needs create on Secrets of its namespace, get and patch on its
 own, and get and patch on its ValidatingWebhookConfiguration. Replicas share the work without
