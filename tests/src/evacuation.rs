@@ -35,10 +35,31 @@ impl Machine {
         bind(api, &volume, &name);
         let started = Self { name, volume };
         machine(api, &started.name);
-        started.launch(api, node, None);
-        started.ask(api, node);
+        started.begins(api, node);
         started.volume.attach(controller, node).await?;
         Ok(started)
+    }
+
+    /// There is a pod of it on a node that wants the disk, for no migration.
+    pub fn begins(&self, api: &FakeApiServer, node: &str) {
+        self.launch(api, node, None);
+        self.ask(api, node);
+    }
+
+    /// Its pod on a node is gone, and then the node lets go of the disk.
+    ///
+    /// # Errors
+    /// The disk was not detached: the driver's status.
+    pub async fn leaves(
+        &self,
+        api: &FakeApiServer,
+        controller: &Plugin,
+        node: &str,
+    ) -> Result<(), Status> {
+        api.delete("pods", &format!("ns/virt-launcher-{}-{node}", self.name));
+        self.volume.detach(controller, node).await?;
+        api.delete("volumeattachments", &self.wish(node));
+        Ok(())
     }
 
     fn migration(&self) -> String {

@@ -63,13 +63,12 @@ async fn machines_of_a_node_that_is_emptied_all_arrive(#[case] count: usize) {
 
     for machine in &machines {
         machine.moves(&api, "Succeeded");
-        api.delete("pods", &format!("ns/virt-launcher-{}-node-a", machine.name));
     }
-    let left = join_all(machines.iter().map(async |machine| {
-        let left = machine.volume.detach(&world.plugin, "node-a").await;
-        api.delete("volumeattachments", &machine.wish("node-a"));
-        left
-    }));
+    let left = join_all(
+        machines
+            .iter()
+            .map(|machine| machine.leaves(&api, &world.plugin, "node-a")),
+    );
     for left in left.await {
         left.unwrap();
     }

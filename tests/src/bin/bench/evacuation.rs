@@ -3,11 +3,7 @@
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use rds_csi_tests::api_server::FakeApiServer;
-use rds_csi_tests::api_server::objects::node;
 use rds_csi_tests::evacuation::Machine;
-use rds_csi_tests::plugin::ControllerProcess;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::controller::{LATENCY_MS, latency};
@@ -18,18 +14,7 @@ const MACHINES: usize = 100;
 const WORKERS: usize = 50;
 
 pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> {
-    let listener = TcpListener::bind((bench.lab.address(), 0)).await?;
-    let api = FakeApiServer::on(listener)?;
-    api.know_kubevirt(&[
-        "virtualmachineinstances",
-        "virtualmachineinstancemigrations",
-    ]);
-    for name in ["node-a", "node-b"] {
-        node(&api, name, true);
-    }
-    let kubeconfig = FakeApiServer::kubeconfig(api.address());
-    let controller =
-        ControllerProcess::start_asking(&bench.lab, &bench.appliance, &kubeconfig, &[]).await?;
+    let (api, controller) = bench.asking(&[]).await?;
     let plugin = controller.plugin();
     let machines: Vec<Machine> = stream::iter(0..MACHINES)
         .map(|number| Machine::start(&api, plugin, number, "node-a"))

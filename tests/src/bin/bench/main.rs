@@ -16,10 +16,13 @@ mod outage;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::objects;
 use rds_csi_tests::appliance::{Appliance, ApplianceOptions};
 use rds_csi_tests::guest::{Guest, GuestOptions};
 use rds_csi_tests::lab::Lab;
 use rds_csi_tests::plugin::{ControllerProcess, NodeProcess};
+use tokio::net::TcpListener;
 
 const NODE: &str = "node-a";
 
@@ -49,6 +52,25 @@ struct Bench {
     node: Guest,
     controller: ControllerProcess,
     plugin: NodeProcess,
+}
+
+impl Bench {
+    /// A controller that asks a cluster, with KubeVirt and two nodes in it, who may have a
+    /// volume.
+    async fn asking(&self, arguments: &[&str]) -> Result<(FakeApiServer, ControllerProcess)> {
+        let api = FakeApiServer::on(TcpListener::bind((self.lab.address(), 0)).await?)?;
+        api.know_kubevirt(&[
+            "virtualmachineinstances",
+            "virtualmachineinstancemigrations",
+        ]);
+        for name in ["node-a", "node-b"] {
+            objects::node(&api, name, true);
+        }
+        let kubeconfig = FakeApiServer::kubeconfig(api.address());
+        let (lab, appliance) = (&self.lab, &self.appliance);
+        let started = ControllerProcess::start_asking(lab, appliance, &kubeconfig, arguments);
+        Ok((api, started.await?))
+    }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
