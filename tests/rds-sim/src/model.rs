@@ -5,7 +5,7 @@
 //! are real files below the pool directory, because what happens to old content is
 //! part of what the users of the simulator must be right about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Model {
     pool_dir: PathBuf,
     denied: Denied,
     connected: BTreeSet<String>,
+    /// By id: the host with which an export began.
+    heeded: BTreeMap<u32, String>,
     ghosts: Vec<files::Ghost>,
     mount_at: Option<Instant>,
     off: bool,
@@ -65,6 +67,7 @@ impl Model {
             pool_dir: pool_dir.to_owned(),
             denied: Denied::Nothing,
             connected: BTreeSet::new(),
+            heeded: BTreeMap::new(),
             ghosts: Vec::new(),
             mount_at: None,
             off: false,
@@ -209,6 +212,7 @@ impl Model {
 
     /// Brings the exports in line with the items; a failure is kept for [`Model::target_error`].
     pub(crate) fn serve(&mut self) {
+        self.heed();
         let exports = self.exports();
         if let Some(target) = &mut self.target {
             self.target_error = target.apply(&exports).err().map(|error| {

@@ -149,7 +149,7 @@ variants! {
     /// `set file-size` below the current size.
     shrink: Shrink = Shrink::Truncate, "shrink", "inf";
     /// How `nvme-tcp-server-allow-host-name` is compared with the host's NQN; empty is anybody (doc).
-    access_rule: AccessRule = AccessRule::Exact, "access-rule", "inf";
+    access_rule: AccessRule = AccessRule::Exact, "access-rule", "inf; which of them it is, is not known";
     /// Most items that may be exported at once; 0 is no limit.
     export_limit: u64 = 0, "export-limit", "inf";
     /// An exported item whose pool is not mounted: no subsystem, or one without a namespace.

@@ -55,6 +55,8 @@ async fn let_go(fabric: &Fabric, volume: &Volume, node: &str) {
 #[case::exact("exact", true)]
 #[case::list("list", true)]
 #[case::ignored("ignored", false)]
+#[case::other_name("other-name", false)]
+#[case::at_export("at-export", false)]
 #[tokio::test]
 async fn a_volume_is_open_to_the_node_that_has_it(#[case] rule: &str, #[case] closes: bool) {
     let fabric = tried(rule).await;

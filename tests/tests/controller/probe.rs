@@ -127,6 +127,24 @@ async fn a_device_is_tried_once_and_nothing_is_left_of_that(#[case] rule: &str) 
     world.assert_empty();
 }
 
+/// A device that means something else by a name, or heeds a change of it too late, is told
+/// from one that lets everybody in, and no name is relied upon.
+#[rstest]
+#[case::other_name("other-name")]
+#[case::at_export("at-export")]
+#[tokio::test]
+async fn a_device_whose_rule_cannot_be_followed_is_seen_and_keeps_nobody_out(#[case] rule: &str) {
+    let mut fabric = fabric(&[&format!("access-rule={rule}")]).await;
+    fabric.begin().await;
+    let seen = fabric.seen().await;
+    let expected = "rule=other,keeps-sessions=false,ends-sessions=true,";
+    assert!(seen.starts_with(expected), "{seen}");
+    for line in ["rds_csi_device_access_rule{rule=\"other\"} 1", ENDS] {
+        shows(&fabric.world, "/metrics", line).await;
+    }
+    fabric.world.assert_empty();
+}
+
 #[tokio::test]
 async fn sessions_that_a_change_of_hosts_ends_are_told() {
     let mut fabric = fabric(&["access-rule=list"]).await;

@@ -33,7 +33,7 @@ impl Model {
             exports.push(Export {
                 nqn,
                 port: file.port.unwrap_or(DEFAULT_PORT),
-                access: self.access(file.allow_host.as_deref().unwrap_or("")),
+                access: self.access(item.id, file.allow_host.as_deref().unwrap_or("")),
                 file: mounted.then_some(path),
                 uuid: file.uuid.clone(),
                 size: file.size,
@@ -42,13 +42,32 @@ impl Model {
         exports
     }
 
-    fn access(&self, allow: &str) -> Access {
-        match self.variants.access_rule {
+    fn access(&self, id: u32, allow: &str) -> Access {
+        let rule = self.variants.access_rule;
+        let heeded = self
+            .heeded
+            .get(&id)
+            .filter(|_| rule == AccessRule::AtExport);
+        let allow = heeded.map_or(allow, String::as_str);
+        match rule {
             _ if allow.is_empty() => Access::Anybody,
             AccessRule::Ignored => Access::Anybody,
-            AccessRule::Exact => Access::Hosts(vec![allow.to_owned()]),
+            AccessRule::Exact | AccessRule::AtExport => Access::Hosts(vec![allow.to_owned()]),
             AccessRule::List => Access::Hosts(allow.split(',').map(str::to_owned).collect()),
+            AccessRule::OtherName => Access::Hosts(Vec::new()),
         }
+    }
+
+    /// Notes which host each export began with.
+    pub(super) fn heed(&mut self) {
+        let items = self.device.items.iter().filter(|item| !item.disabled);
+        let exported = items.filter_map(|item| {
+            let file = item.file().filter(|file| file.export && !self.off)?;
+            let began = self.heeded.get(&item.id).cloned();
+            let now = || file.allow_host.clone().unwrap_or_default();
+            Some((item.id, began.unwrap_or_else(now)))
+        });
+        self.heeded = exported.collect();
     }
 
     /// The filesystem that the device recognises at the start of the file of `path`.

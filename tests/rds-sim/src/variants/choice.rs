@@ -148,7 +148,11 @@ choices! {
         List = "list",
         /// The value is stored and has no effect.
         Ignored = "ignored",
-    } = "exact|list|ignored"
+        /// The value is something that no NQN of a host equals.
+        OtherName = "other-name",
+        /// The value is one host NQN, and a change of it counts once the item is exported anew.
+        AtExport = "at-export",
+    } = "exact|list|ignored|other-name|at-export"
     /// An exported item on an unmounted pool.
     UnmountedExport {
         /// No subsystem.

@@ -181,9 +181,44 @@ fn access_rules() {
     assert_eq!(bench.model.exports()[0].access, hosts(&["h1", "h2"]));
     bench.switch("access-rule=ignored");
     assert_eq!(bench.model.exports()[0].access, Access::Anybody);
-    bench.switch("access-rule=exact");
-    bench.run("/disk set a nvme-tcp-server-allow-host-name=\"\"");
-    assert_eq!(bench.model.exports()[0].access, Access::Anybody);
+    bench.switch("access-rule=other-name");
+    assert_eq!(bench.model.exports()[0].access, hosts(&[]));
+    for rule in ["exact", "other-name"] {
+        bench.switch(&format!("access-rule={rule}"));
+        bench.run("/disk set a nvme-tcp-server-allow-host-name=\"\"");
+        assert_eq!(bench.model.exports()[0].access, Access::Anybody);
+    }
+}
+
+#[test]
+fn access_that_counts_from_the_next_export_on() {
+    let mut bench = Bench::new();
+    bench.switch("access-rule=at-export");
+    bench.add("a");
+    let allow = |host: &str| format!("/disk set a nvme-tcp-server-allow-host-name=\"{host}\"");
+    let only = |host: &str| Access::Hosts(vec![host.to_owned()]);
+    bench.run(&allow("h1"));
+    bench.run("/disk set a nvme-tcp-export=yes");
+    for (change, access) in [
+        (&*allow("h2"), only("h1")),
+        ("/disk set a nvme-tcp-export=yes", only("h1")),
+        (
+            "/disk set a disabled=yes; /disk set a disabled=no",
+            only("h2"),
+        ),
+        (&*allow(""), only("h2")),
+        (
+            "/disk set a nvme-tcp-export=no; /disk set a nvme-tcp-export=yes",
+            Access::Anybody,
+        ),
+        (&*allow("h1"), Access::Anybody),
+    ] {
+        assert_eq!(bench.run(change), "", "{change}");
+        assert_eq!(bench.model.exports()[0].access, access, "{change}");
+    }
+    bench.model.switch_off(false);
+    bench.model.switch_on(Duration::ZERO).unwrap();
+    assert_eq!(bench.model.exports()[0].access, only("h1"));
 }
 
 #[test]
