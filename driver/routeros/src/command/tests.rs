@@ -1,5 +1,7 @@
 //! Scripts as they are sent, and values that cannot be written.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::nqn::{HostIdentity, NqnPrefix};
@@ -70,6 +72,71 @@ fn a_removal_is_conditional() {
 #[test]
 fn a_volume_without_a_marker_is_found_by_its_slot() {
     insta::assert_snapshot!(text(&Step::Export, None), @r#"/disk set [/disk find slot="pvc-bvhguhbpbnhx5gsxb5fgwhjmhy"] nvme-tcp-export=yes"#);
+}
+
+/// Every step there is.
+fn steps(owner: &Owner) -> [Step; 9] {
+    let id = VolumeId::for_name(&owner.cluster, owner.name.as_str());
+    let host = HostIdentity::of(&owner.cluster, owner.name.as_str()).nqn;
+    [
+        Step::Add {
+            size: Bytes::gib(3),
+            owner: owner.clone(),
+        },
+        Step::Offer {
+            nqn: NqnPrefix::default().nqn(&id),
+            port: 1,
+        },
+        Step::Allow {
+            hosts: vec![host; 2],
+        },
+        Step::Export,
+        Step::Unexport,
+        Step::Renew {
+            from: NqnPrefix::default().nqn(&id),
+            nqn: NqnPrefix::default().nqn(&id),
+            port: 1,
+        },
+        Step::Grow {
+            size: Bytes::gib(4),
+        },
+        Step::RemoveItem,
+        Step::RemoveFile,
+    ]
+}
+
+/// What a command names outside of quotes.
+fn properties(text: &str) -> BTreeSet<String> {
+    let outside: String = text.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = outside.split(|c: char| !(c.is_ascii_lowercase() || "-=".contains(c)));
+    let named = words.filter_map(|word| word.split_once('='));
+    let names = named.map(|(name, _)| name.to_owned());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// A host would have to answer a password in a way that no document describes, and whoever
+/// set one would have to keep it.
+#[test]
+fn no_step_sets_a_password_or_anything_else_that_is_not_known() {
+    let named: BTreeSet<String> = steps(&owner())
+        .iter()
+        .flat_map(|step| properties(&text(step, Some(&owner()))))
+        .collect();
+    let known = [
+        "comment",
+        "do",
+        "file-path",
+        "file-size",
+        "mount-filesystem",
+        "name",
+        "nvme-tcp-export",
+        "nvme-tcp-server-allow-host-name",
+        "nvme-tcp-server-nqn",
+        "nvme-tcp-server-port",
+        "slot",
+        "type",
+    ];
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), known);
 }
 
 #[test]
@@ -160,22 +227,7 @@ proptest! {
         let directory: VolumeDirectory = directory.parse().unwrap();
         let file = directory.file(&id);
         let owner = Owner { cluster, name: name.parse().unwrap() };
-        let steps = [
-            Step::Add { size: Bytes::gib(3), owner: owner.clone() },
-            Step::Offer { nqn: NqnPrefix::default().nqn(&id), port: 1 },
-            Step::Allow { hosts: vec![HostIdentity::of(&owner.cluster, &name).nqn; 2] },
-            Step::Export,
-            Step::Unexport,
-            Step::Renew {
-                from: NqnPrefix::default().nqn(&id),
-                nqn: NqnPrefix::default().nqn(&id),
-                port: 1,
-            },
-            Step::Grow { size: Bytes::gib(4) },
-            Step::RemoveItem,
-            Step::RemoveFile,
-        ];
-        for step in &steps {
+        for step in &steps(&owner) {
             let text = Command::of(step, &id, &file, Some(&owner)).unwrap().text(Dialect::Json);
             prop_assert!(!text.contains(['\n', '\r', '$']), "{}", text);
         }
