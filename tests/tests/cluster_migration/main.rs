@@ -8,4 +8,5 @@
 
 mod moves;
 mod stand;
+mod third;
 mod verdicts;

@@ -3,7 +3,7 @@
 use rds_csi_tests::cluster::namespace::{Claim, DEVICE};
 use rds_csi_tests::wait::until;
 
-use crate::stand::{LONG, Stand, attachment};
+use crate::stand::{LONG, Stand};
 
 const MACHINE: &str = "web";
 /// 1 MiB that nobody can guess, on the medium and not in a cache of this node.
@@ -35,10 +35,19 @@ impl Stand {
         self.namespace.sh(pod, &script).await.unwrap()
     }
 
-    /// A third node asks and is refused, with these words.
-    async fn third_is_refused(&self, volume: &str, words: &str) {
-        let refusal = self.refused(&attachment("third", "node-c", volume)).await;
-        assert!(refusal.contains(words), "{refusal}");
+    /// Nothing but a migration brings a second pod of the machine to its disk.
+    async fn early_pod_waits(&self, disk: &Claim, machine: (&str, &str)) {
+        self.launch("early", "node-b", disk, machine, None).await;
+        let event = self
+            .namespace
+            .event("early", "is not for one", LONG)
+            .await
+            .unwrap();
+        assert!(
+            event.contains("kubectl describe pod -n migration-moves source"),
+            "{event}"
+        );
+        self.namespace.remove("pod", "early").await.unwrap();
     }
 
     async fn until_wanted(&self, volume: &str, nodes: &[&str]) {
@@ -64,22 +73,12 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     let (disk, volume, uid) = stand.running().await;
     let machine = (MACHINE, uid.as_str());
     let data = stand.write("source").await;
+    stand.add_third().await;
     stand
         .third_is_refused(&volume, "node node-a has the volume")
         .await;
 
-    // Nothing but a migration brings a second pod of the machine to its disk.
-    stand.launch("early", "node-b", &disk, machine, None).await;
-    let event = stand
-        .namespace
-        .event("early", "is not for one", LONG)
-        .await
-        .unwrap();
-    assert!(
-        event.contains("kubectl describe pod -n migration-moves source"),
-        "{event}"
-    );
-    stand.namespace.remove("pod", "early").await.unwrap();
+    stand.early_pod_waits(&disk, machine).await;
     // A migration that is asked for before its wish is gone would find two nodes.
     stand.until_wanted(&volume, &["node-a"]).await;
 
@@ -98,6 +97,9 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     // Hand-over: from now on only the target writes. The source leaves.
     stand.migration("there", MACHINE, "Running").await;
     let data = stand.write("target").await;
+    stand
+        .third_is_refused(&volume, "nodes node-a and node-b have")
+        .await;
     stand.migration("there", MACHINE, "Succeeded").await;
     stand
         .third_is_refused(&volume, "nodes node-a and node-b have")
@@ -124,6 +126,10 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     stand.namespace.remove("pod", "target").await.unwrap();
     stand.until_attached(&volume, &["node-a"]).await;
     assert_eq!(stand.read("home").await, data);
+    stand
+        .third_is_refused(&volume, "node node-a has the volume")
+        .await;
+    stand.remove_third().await;
     stand.close().await;
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 /// How long a refusal may take to be told, and what follows a mended cause.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
+pub(crate) const DRIVER: &str = "rds.csi.srvlab.io";
 
 /// A whole cluster with the product and KubeVirt's kinds in it, and a namespace in it.
 pub(crate) struct Stand {
@@ -97,7 +98,7 @@ pub(crate) fn attachment(name: &str, node: &str, volume: &str) -> Value {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "VolumeAttachment",
         "metadata": {"name": name},
-        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node,
+        "spec": {"attacher": DRIVER, "nodeName": node,
             "source": {"persistentVolumeName": volume}},
     })
 }
