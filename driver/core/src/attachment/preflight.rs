@@ -18,8 +18,7 @@ pub struct Disk<'a> {
     /// more helpful.
     pub seen: &'a Observations,
     /// Whether KubeVirt copies it to another claim on the way, as in a volume migration
-    /// (`status.migratedVolumes`) and with a machine's persistent state: the target never
-    /// has this volume then.
+    /// (`status.migratedVolumes`): the target never has this volume then.
     pub copied: bool,
 }
 
