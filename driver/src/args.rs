@@ -8,8 +8,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// CSI driver for volumes on a MikroTik ROSE Data Server, exported by NVMe over TCP.
 ///
-/// `controller` makes volumes on the device over SSH and says which node may have them;
-/// it runs once per cluster, beside the external-provisioner, -attacher and -resizer.
+/// `controller` makes volumes on the device over SSH and says which node may have them; it runs
+/// beside the external-provisioner, -attacher and -resizer, in as many pods as there are to be:
+/// for each kind of work one of them leads. With `--cluster none` it runs once.
 /// `node` connects, formats and mounts them; it runs on every node, as root.
 #[derive(Debug, Parser)]
 #[command(name = "rds-csi-driver", version, max_term_width = 100)]

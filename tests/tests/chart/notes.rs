@@ -17,6 +17,10 @@ data:
 ";
 
 fn notes(set: &str) -> String {
+    notes_with(set, &[])
+}
+
+fn notes_with(set: &str, more: &[&str]) -> String {
     let scratch = tempfile::tempdir().unwrap();
     fs::create_dir(scratch.path().join("templates")).unwrap();
     for part in [
@@ -32,7 +36,7 @@ fn notes(set: &str) -> String {
     let (copy, values) = (scratch.path().to_str().unwrap(), file(set));
     let arguments = ["template", "rds-csi", copy, "--namespace", "storage-system"];
     let values = ["--values", values.to_str().unwrap()];
-    let arguments = arguments.iter().chain(&values);
+    let arguments = arguments.iter().chain(&values).chain(more);
     let arguments: Vec<String> = arguments.map(|text| (*text).to_owned()).collect();
     let ended = tool::run("helm", &arguments).unwrap();
     assert!(ended.success, "{set}: {}", ended.stderr);
@@ -58,6 +62,7 @@ fn the_notes_begin_with_what_must_be_there_before_the_first_claim() {
             format!(
                 "From the nodes {storage} must be reachable, from the controller {management}."
             ),
+            format!("The controller needs {storage} too"),
         ] {
             assert!(
                 before.contains(&expected),
@@ -69,6 +74,12 @@ fn the_notes_begin_with_what_must_be_there_before_the_first_claim() {
             "{notes}"
         );
     }
+}
+
+#[test]
+fn without_a_trial_of_the_device_the_controller_needs_no_way_to_its_exports() {
+    let off = notes_with("minimal", &["--set-string", "attachments.fencing=off"]);
+    assert!(!off.contains("The controller needs"), "{off}");
 }
 
 #[test]
