@@ -85,6 +85,31 @@ pub(in super::super) struct Started {
     pub(in super::super) started_at: Option<Timestamp>,
 }
 
+impl PodStatus {
+    /// How far the pod came. Kubernetes says `Pending` until every init container has ended,
+    /// and these write, too: a pod of which any container was ever seen to begin runs.
+    fn phase(&self) -> Phase {
+        let lists = [
+            &self.init_container_statuses,
+            &self.container_statuses,
+            &self.ephemeral_container_statuses,
+        ];
+        let mut all = lists.into_iter().flatten();
+        match Phase::parse(&self.phase) {
+            Phase::Pending if all.any(ContainerStatus::has_begun) => Phase::Running,
+            phase => phase,
+        }
+    }
+}
+
+impl ContainerStatus {
+    /// Whether it runs, or has run or may have: kubelet also calls one terminated that it lost.
+    fn has_begun(&self) -> bool {
+        let begun = |state: &ContainerState| state.running.is_some() || state.terminated.is_some();
+        begun(&self.state) || begun(&self.last_state)
+    }
+}
+
 impl Spec for PodSpec {
     type Kind = k8s_openapi::api::core::v1::Pod;
     type Status = PodStatus;
@@ -117,7 +142,7 @@ impl From<Object<PodSpec>> for Pod {
             name: meta.name,
             uid: meta.uid,
             node: spec.node_name,
-            phase: Phase::parse(&status.phase),
+            phase: status.phase(),
             leaving: meta.deletion_timestamp.is_some(),
         }
     }
@@ -131,5 +156,48 @@ impl PodVolume {
             (None, Some(_)) => Some(format!("{pod}-{}", self.name)),
             (None, None) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// An init container may write for an hour while its pod is pending.
+    #[rstest]
+    #[case::unscheduled("{}", Phase::Pending)]
+    #[case::waits(r#"{"phase": "Pending"}"#, Phase::Pending)]
+    #[case::initialises(
+        r#"{"phase": "Pending", "initContainerStatuses": [{"state": {"running": {}}}],
+            "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}]}"#,
+        Phase::Running
+    )]
+    #[case::is_yet_to_initialise(
+        r#"{"phase": "Pending", "initContainerStatuses": [{"state": {"waiting": {}}}]}"#,
+        Phase::Pending
+    )]
+    #[case::has_initialised(
+        r#"{"phase": "Pending", "initContainerStatuses":
+            [{"state": {"terminated": {"startedAt": "2026-02-02T00:00:00Z"}}}]}"#,
+        Phase::Running
+    )]
+    #[case::initialises_again(
+        r#"{"phase": "Pending", "initContainerStatuses":
+            [{"state": {"waiting": {}}, "lastState": {"terminated": {}}}]}"#,
+        Phase::Running
+    )]
+    #[case::begins(
+        r#"{"phase": "Pending", "containerStatuses": [{"state": {"running": {}}}]}"#,
+        Phase::Running
+    )]
+    #[case::ended(
+        r#"{"phase": "Failed", "initContainerStatuses": [{"state": {"terminated": {}}}]}"#,
+        Phase::Over
+    )]
+    fn a_pod_has_begun_with_its_first_container(#[case] status: &str, #[case] expected: Phase) {
+        let status: PodStatus = serde_json::from_str(status).unwrap();
+        assert_eq!(status.phase(), expected);
     }
 }

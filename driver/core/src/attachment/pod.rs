@@ -41,7 +41,7 @@ impl Pod {
 /// `status.phase` of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// No container of it ran yet, as far as kubelet said.
+    /// No container of it ran yet, none that initialises either, as far as kubelet said.
     Pending,
     /// One of its containers runs, or nobody knows.
     Running,
