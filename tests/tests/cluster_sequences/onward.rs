@@ -41,7 +41,7 @@ async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
         .await;
     stand.waits("root", C, TWO_NODES).await;
     let refusal = stand.refusal("root", C).await;
-    assert!(refusal.contains("It has been on its way out"), "{refusal}");
+    assert!(refusal.contains("It is on its way out"), "{refusal}");
     assert_eq!(stand.nodes_with("root").await, [A, B]);
 
     stand.nodes.use_volumes(A, &[]).await;

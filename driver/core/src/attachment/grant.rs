@@ -208,8 +208,6 @@ impl Observed<'_> {
         let standing = |attachment: &VolumeAttachment| Standing {
             attachment: attachment.clone(),
             granted: self.record.has(&attachment.uid),
-            leaving_since: None,
-            attach_error: None,
         };
         self.attachments.iter().map(standing).collect()
     }

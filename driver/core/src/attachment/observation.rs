@@ -109,7 +109,7 @@ pub struct Claim {
     pub name: String,
 }
 
-/// A VolumeAttachment of the volume, and what is known besides.
+/// A VolumeAttachment of the volume, and whether it was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The object.
@@ -117,10 +117,6 @@ pub struct Standing {
     /// Whether the driver said yes to it: see [`super::grant::Record`]. Whoever cannot
     /// read the record, as the webhook, says `false` and sits in [`super::Seat::Admission`].
     pub granted: bool,
-    /// `metadata.deletionTimestamp`, for people.
-    pub leaving_since: Option<String>,
-    /// `status.attachError.message`, for people.
-    pub attach_error: Option<String>,
 }
 
 impl Standing {

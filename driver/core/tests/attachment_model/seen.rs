@@ -75,8 +75,6 @@ fn standing(name: &str, site: &Site) -> Option<Standing> {
             leaving: attachment.leaving,
         },
         granted: attachment.granted,
-        leaving_since: None,
-        attach_error: None,
     })
 }
 

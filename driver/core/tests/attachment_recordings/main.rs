@@ -176,8 +176,6 @@ fn standing(name: &str, fields: &[&str]) -> Standing {
             leaving: *leaving == "leaving",
         },
         granted: false,
-        leaving_since: None,
-        attach_error: None,
     }
 }
 

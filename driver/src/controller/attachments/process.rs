@@ -149,8 +149,6 @@ fn granted(attachment: &Attachment) -> Standing {
             leaving: false,
         },
         granted: true,
-        leaving_since: None,
-        attach_error: None,
     }
 }
 

@@ -27,16 +27,8 @@ impl WayOut {
     pub(in crate::attachment) fn of_attachment(standing: &Standing) -> Self {
         let name = name_in_command(&standing.attachment.name);
         let next = if standing.attachment.leaving {
-            let since = standing.leaving_since.as_deref();
-            let since = since
-                .map(|since| format!(" since {since:.20}"))
-                .unwrap_or_default();
             format!(
-                "It has been on its way out{since}, and this is asked again by itself once it is gone. To see what holds it: kubectl describe volumeattachment {name}"
-            )
-        } else if let Some(error) = &standing.attach_error {
-            format!(
-                "It failed last with {error:.160}. To see it: kubectl describe volumeattachment {name}"
+                "It is on its way out, and this is asked again by itself once it is gone. To see since when, and what holds it: kubectl describe volumeattachment {name}"
             )
         } else {
             format!(

@@ -57,8 +57,6 @@ pub(in crate::attachment) fn standing(node: &str) -> Standing {
             leaving: false,
         },
         granted: true,
-        leaving_since: None,
-        attach_error: None,
     }
 }
 
@@ -117,7 +115,6 @@ fn migration(name: &str, machine: &str) -> Migration {
 pub(in crate::attachment) fn on_way() -> HandOver {
     HandOver {
         migration: "vms/mig".to_owned(),
-        uid: "uid-mig".to_owned(),
         machine: "vm".to_owned(),
         source: "a".to_owned(),
         target: "b".to_owned(),
