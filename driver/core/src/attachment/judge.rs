@@ -3,7 +3,7 @@
 //!
 //! From the surest to the most particular: no shared filesystem; a volume for one node has
 //! one; no volume has three; nothing is shared with a node that may be lost; and a second
-//! node is for the live migration of the machine on the first, or one of the two only
+//! node is for the live migration of the machine on the first, or for who only
 //! reads. An attachment counts until it is gone, whatever is known of its node, and no
 //! clock decides: there is no window in which another node may take what one has.
 

@@ -87,7 +87,7 @@ pub enum Reason {
     Alone,
     /// It has it already.
     Stands,
-    /// On one of the two nodes are only pods that read, such as this one.
+    /// On the second node are only pods that read, such as this one.
     Reader {
         /// `namespace/name` of the pod.
         pod: String,

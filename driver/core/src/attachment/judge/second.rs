@@ -11,10 +11,15 @@ use crate::attachment::verdict::{Denial, HandOver, Object, Reason, Rule, Verdict
 /// Judges a second node beside `holder`, of a volume that may have two.
 ///
 /// The pods on both sides are what counts, since a VolumeAttachment says nothing of who
-/// uses it. Where on one of the sides are only readers (the source of a clone, an export),
-/// one node writes and all is well. Where both sides write, all of them must be of one
-/// machine, and that machine must be migrating between them, by a migration that exists
-/// and goes on now: `status.migrationState` of a machine may tell of the one before.
+/// uses it. Where only readers ask (the source of a clone, an export), one node writes and
+/// all is well. Otherwise all that write must be of one machine, and that machine must be
+/// migrating between the two, by a migration that exists and goes on now:
+/// `status.migrationState` of a machine may tell of the one before.
+///
+/// That only readers are seen on the first node lets nobody in. A pod that was deleted by
+/// force is forgotten before its guest has ended, and nothing that the cluster shows tells a
+/// node where that is so from one that only ever read: an attachment is of a node, and
+/// whatever is bound there later uses it without a question.
 pub(super) fn second(
     request: &Request<'_>,
     seen: &Observations,
@@ -68,18 +73,15 @@ impl Sides<'_> {
             return Err(self.nobody_asks());
         };
         let reads = |pods: &[&Pod]| pods.iter().all(|pod| !pod.role.writes());
-        let reader = |pod: &Pod| {
-            let pod = format!("{}/{}", pod.namespace, pod.name);
-            Ok(Verdict::Allow(Reason::Reader { pod }))
-        };
         if reads(self.askers) {
-            return reader(asking);
+            let pod = format!("{}/{}", asking.namespace, asking.name);
+            return Ok(Verdict::Allow(Reason::Reader { pod }));
         }
         let Some(resident) = self.residents.first() else {
             return Err(self.wait_for_the_first());
         };
         if reads(self.residents) {
-            return reader(resident);
+            return Err(self.beside_readers(resident));
         }
         let target = self.one_machine(self.askers)?;
         let source = self.one_machine(self.residents)?;
@@ -204,6 +206,19 @@ impl Sides<'_> {
             format!(
                 "no pod on node {} uses the volume any more, and it is let go of there first",
                 self.holder.attachment.node
+            ),
+            way_out.object,
+            way_out.next,
+        )
+    }
+
+    fn beside_readers(&self, resident: &Pod) -> Stop {
+        let way_out = WayOut::of(self.seen, self.holder);
+        self.deny(
+            format!(
+                "node {} has the volume for pod {}, which only reads it, and a writer waits until it is let go of there: a machine that the cluster has forgotten may still write",
+                self.holder.attachment.node,
+                name_in_command(&resident.name)
             ),
             way_out.object,
             way_out.next,

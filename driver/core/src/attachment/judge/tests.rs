@@ -55,6 +55,7 @@ fn word(verdict: &Verdict) -> String {
 #[case::foreign_pod_at_the_source(&[Change::Beside("a", Role::Other)], "same-machine")]
 #[case::reader_beside(&[Change::Beside("a", Role::Reader)], "a>b")]
 #[case::source_gone(&[Change::NoPodOn("a")], "same-machine")]
+#[case::source_forgotten_and_a_reader_there(&[Change::NoPodOn("a"), Change::Beside("a", Role::Reader)], "same-machine")]
 #[case::target_gone(&[Change::NoPodOn("b")], "same-machine")]
 #[case::target_leaving(&[Change::PodLeaving("b")], "same-machine")]
 #[case::source_leaving(&[Change::PodLeaving("a")], "a>b")]
@@ -100,11 +101,11 @@ fn a_second_node(#[case] changes: &[Change], #[case] expected: &str) {
 
 #[rstest]
 #[case::clone_of_a_running_machine(Role::Other, Role::Reader, "reader")]
-#[case::machine_beside_its_clone(Role::Reader, Role::Other, "reader")]
+#[case::machine_beside_its_clone(Role::Reader, Role::Other, "same-machine")]
 #[case::two_clones(Role::Reader, Role::Reader, "reader")]
 #[case::importer(Role::Other, Role::Writer, "same-machine")]
 #[case::beside_an_importer(Role::Writer, Role::Other, "same-machine")]
-fn a_helper_gets_a_second_node_if_it_only_reads(
+fn who_only_reads_gets_a_second_node_and_nobody_beside_it(
     #[case] there: Role,
     #[case] here: Role,
     #[case] expected: &str,
@@ -196,6 +197,7 @@ fn what_is_not_enforced_is_noted_and_the_rest_still_holds() {
 #[case(&[Change::KubeVirt(KubeVirt::Absent)], &["there is no KubeVirt here"])]
 #[case(&[Change::NoLabel, Change::Exception("soon")], &["annotation shared-disk", "no moment"])]
 #[case(&[Change::NoPodOn("b")], &["no pod on node b asks for it"])]
+#[case(&[Change::NoPodOn("a"), Change::Beside("a", Role::Reader)], &["node a has the volume for pod beside-a, which only reads it", "Pod vms/beside-a is in the way", "kubectl describe pod -n vms beside-a"])]
 #[case(&[Change::Filesystem], &["volumeMode: Block"])]
 fn a_refusal_names_the_object_and_the_command(#[case] changes: &[Change], #[case] parts: &[&str]) {
     let judgement = ask(&cluster(changes), "b", Seat::Driver, &Modes::default());

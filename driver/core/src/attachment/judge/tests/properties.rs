@@ -184,6 +184,20 @@ proptest! {
         }
     }
 
+    /// Where nobody who writes is seen on the first node, one that the cluster has forgotten may
+    /// still do so: no second writer gets in.
+    #[test]
+    fn nobody_writes_beside_a_node_whose_writer_is_not_seen(seen in observations(), node in select(&NODES[..])) {
+        let mut seen = seen;
+        seen.attachments.retain(|standing| standing.attachment.node != node);
+        let holder = seen.attachments.iter().find(|standing| standing.holds());
+        let holder = holder.map(|standing| standing.attachment.node.clone());
+        let writes = |at: &str| seen.users(at).unwrap().iter().any(|pod| pod.role.writes());
+        if let Some(holder) = holder && writes(node) && !writes(&holder) {
+            prop_assert!(!allows(&verdict(&seen, node, Seat::Driver)), "{seen:?}");
+        }
+    }
+
     /// A yes that was written down makes the node's lasting attachment count, changes no
     /// other, and need not be written again.
     #[test]
