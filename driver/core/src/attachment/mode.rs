@@ -14,7 +14,7 @@ use crate::kind::{Failure, Kind};
 /// Who asks for a judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
-    /// The webhook: early, perhaps from caches, and without the record of what was granted.
+    /// The webhook: early, perhaps from what was watched, and before anything is granted.
     /// There every wish counts as an attachment.
     Admission,
     /// ControllerPublishVolume and ControllerUnpublishVolume: the last word.

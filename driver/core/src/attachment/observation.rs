@@ -114,8 +114,7 @@ pub struct Claim {
 pub struct Standing {
     /// The object.
     pub attachment: VolumeAttachment,
-    /// Whether the driver said yes to it: see [`super::grant::Record`]. Whoever cannot
-    /// read the record, as the webhook, says `false` and sits in [`super::Seat::Admission`].
+    /// Whether the driver said yes to it: see [`super::grant::Record`].
     pub granted: bool,
 }
 

@@ -116,7 +116,7 @@ fn who_only_reads_gets_a_second_node_and_nobody_beside_it(
     assert_eq!(word(&judgement.verdict), expected, "{judgement:?}");
 }
 
-/// The webhook knows no record, and hears of a third node before any is attached.
+/// The webhook hears of a third node before that is granted or attached.
 #[rstest]
 #[case(&[Change::Attached("a", false), Change::Granted("a", false)], "a>b")]
 #[case(&[Change::Wish("c")], "two-nodes")]
