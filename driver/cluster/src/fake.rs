@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rds_csi_core::attachment::observation::{KubeVirt, Node, Pod, VolumeAttachment};
+use rds_csi_core::attachment::observation::{KubeVirt, Node, NodeIdentity, Pod, VolumeAttachment};
 
 use super::{ClusterError, Leadership, MachineDisk, Notice, PersistentVolume, ReadAttachment};
 
@@ -93,6 +93,7 @@ impl FakeCluster {
             persistent_volume: persistent_volume.to_owned(),
             attached: false,
             leaving: false,
+            created: None,
         };
         state.attachments.push(ReadAttachment {
             attachment,
@@ -125,7 +126,17 @@ impl FakeCluster {
             .retain(|read| read.attachment.node != node);
     }
 
-    /// Changes a node, or removes it. Every other is there and ready.
+    /// A node that is ready, by one Node object for ever.
+    #[must_use]
+    pub fn ready(name: &str) -> Node {
+        Node {
+            ready: true,
+            identity: NodeIdentity::of(name, "", "uid"),
+            ..Node::default()
+        }
+    }
+
+    /// Changes a node, or removes it. Every other is [ready](Self::ready).
     pub fn node_is(&self, name: &str, node: Option<Node>) {
         self.state().nodes.insert(name.to_owned(), node);
     }

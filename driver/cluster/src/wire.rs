@@ -85,6 +85,13 @@ struct OwnerReference {
     controller: Option<bool>,
 }
 
+impl Meta {
+    /// When the object was made, in seconds since 1970.
+    fn created(&self) -> Option<i64> {
+        self.creation_timestamp.map(Timestamp::as_second)
+    }
+}
+
 impl<S: Spec> From<Parsed<S>> for Object<S> {
     fn from(parsed: Parsed<S>) -> Self {
         let Parsed {

@@ -14,6 +14,7 @@
 pub mod exception;
 pub mod fence;
 pub mod grant;
+mod identity;
 mod judge;
 pub mod leftovers;
 mod migrations;
@@ -25,6 +26,7 @@ mod release;
 mod verdict;
 
 pub use fence::{Fence, Fencing};
+pub use identity::{NodeIdentity, NodeIdentityError};
 pub use judge::{Request, judge};
 pub use migrations::{Change, Found, Holders, Migrations, Told, hand_over};
 pub use mode::{Mode, ModeError, Modes, ModesError, Seat};

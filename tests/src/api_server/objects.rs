@@ -1,7 +1,7 @@
 //! Objects of a cluster as their controllers make them, as small as they are read.
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::FakeApiServer;
 use crate::volume::Volume;
@@ -40,14 +40,21 @@ pub fn wish(api: &FakeApiServer, volume: &str, name: &str, node: &str) {
     }));
 }
 
-/// A node that kubelet was heard of lately, or not.
+/// A node that kubelet was heard of lately, or not, on a machine of its own.
 pub fn node(api: &FakeApiServer, name: &str, ready: bool) {
     let ready = if ready { "True" } else { "Unknown" };
     api.put(&json!({
         "kind": "Node",
         "metadata": {"name": name},
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": machine_info(name)},
     }));
+}
+
+/// What kubelet says of the machine of that name, which is not the node's for ever.
+#[must_use]
+pub fn machine_info(name: &str) -> Value {
+    json!({"systemUUID": format!("uuid-{name}"), "machineID": format!("id-{name}"),
+        "bootID": "first"})
 }
 
 /// The pod of a machine with a disk, by its claim, on a node; for a migration, if one is named.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rds_csi_cluster::{Cluster as _, ClusterError, Reader as _};
+use rds_csi_core::attachment::NodeIdentity;
 use rds_csi_tests::api_server::objects::bind;
 pub(crate) use rds_csi_tests::api_server::objects::{node, wish};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
@@ -189,8 +190,13 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
     let refused = volume.attach(&world.plugin, "node-a").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert!(refused.message().contains(call), "{refused}");
-    // To let go the node is asked for, and nothing else.
-    volume.detach(&world.plugin, "node-a").await.unwrap();
+    // To let go the node is asked for, and whether it was the one that had the volume.
+    let detached = volume.detach(&world.plugin, "node-a").await;
+    if call == "patch persistentvolumes" {
+        detached.unwrap();
+    } else {
+        assert_eq!(code(detached), Code::Unavailable);
+    }
     api.fail("get nodes", Fault::Status(500), 1);
     let kept = volume.detach(&world.plugin, "node-a").await.unwrap_err();
     assert_eq!(kept.code(), Code::Unavailable);
@@ -199,7 +205,10 @@ async fn an_api_server_that_refuses_gives_nobody_a_volume(
     volume.attach(&world.plugin, "node-a").await.unwrap();
     let attachment = api.get("volumeattachments", "va-a").unwrap();
     let uid = attachment["metadata"]["uid"].as_str().unwrap();
-    let granted = Value::from(format!("{uid}@node-a"));
+    let node = api.get("nodes", "node-a").unwrap();
+    let object = node["metadata"]["uid"].as_str().unwrap();
+    let identity = NodeIdentity::of("uuid-node-a", "id-node-a", object).unwrap();
+    let granted = Value::from(format!("{uid}@node-a/{identity}"));
     assert_eq!(noted(&api, GRANTED), Some(granted));
     let other = volume.attach(&world.plugin, "node-b").await;
     assert_eq!(code(other), Code::FailedPrecondition);

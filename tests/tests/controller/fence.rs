@@ -6,6 +6,7 @@ use std::time::Duration;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::names::event;
+use rds_csi_tests::api_server::objects::machine_info;
 use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
 use rds_csi_tests::wait::until;
@@ -164,6 +165,47 @@ async fn a_renewal_that_was_cut_short_is_completed_for_whoever_asks(#[case] vari
     assert_eq!(context.get("nqn"), Some(&now));
     let again = attach(&api, &world, &volume, "node-a").await.unwrap();
     assert_eq!((again, offered(&world)), (context, Some(now)));
+}
+
+/// A Node is deleted and made anew, by the kubelet of a machine with this name.
+fn made_anew(api: &FakeApiServer, name: &str, machine: &str) {
+    api.delete("nodes", name);
+    node(api, name, true);
+    api.put(&json!({"kind": "Node", "metadata": {"name": name},
+        "status": {"nodeInfo": machine_info(machine)}}));
+}
+
+/// While a node is cut off and writes, another machine is registered under its name, or its own
+/// once more, of which the kubelet does not say yet what it has mounted.
+#[rstest]
+#[case::another_machine("other", true)]
+#[case::the_same_by_another_object("node-a", false)]
+#[tokio::test]
+async fn a_machine_is_not_spoken_for_by_one_that_took_its_name(
+    #[case] machine: &str,
+    #[case] is_another: bool,
+) {
+    // It is asked whether it has let go, and the next node gets the volume.
+    let (api, world) = start().await;
+    let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
+    node(&api, "node-a", true);
+    node(&api, "node-b", true);
+    attach(&api, &world, &volume, "node-a").await.unwrap();
+    let made = offered(&world);
+    made_anew(&api, "node-a", machine);
+    volume.detach(&world.plugin, "node-a").await.unwrap();
+    api.delete("volumeattachments", "va-node-a");
+    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+    let now = offered(&world);
+    assert_ne!(now, made);
+    assert_eq!(context.get("nqn"), now.as_ref());
+
+    // Its attachment vanishes, and the node of its name gets the volume.
+    made_anew(&api, "node-b", if is_another { machine } else { "node-b" });
+    api.delete("volumeattachments", "va-node-b");
+    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
+    assert_eq!(offered(&world) != now, is_another);
+    assert_eq!(context.get("nqn"), offered(&world).as_ref());
 }
 
 /// Its attachment is of another driver, which wrote nothing down.

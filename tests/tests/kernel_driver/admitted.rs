@@ -8,6 +8,7 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::nqn::HostIdentity;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::objects::node;
 use rds_csi_tests::plugin::{CLUSTER, ControllerProcess};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
 use serde_json::json;
@@ -111,8 +112,7 @@ async fn machine(cluster: &Cluster, api: &FakeApiServer) -> Volume {
         "virtualmachineinstancemigrations",
     ]);
     for name in ["node-a", "node-b"] {
-        api.put(&json!({"kind": "Node", "metadata": {"name": name},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
+        node(api, name, true);
     }
     let claim = Claim::block("machine", 64).mode(Mode::MultiNodeMultiWriter);
     let volume = claim.create(cluster.controller()).await.unwrap();

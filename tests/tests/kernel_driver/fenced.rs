@@ -8,6 +8,7 @@ use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_tests::agent::Status;
 use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::objects::machine_info;
 use rds_csi_tests::guest::Process;
 use rds_csi_tests::plugin::{ControllerProcess, NodeProcess};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
@@ -54,7 +55,8 @@ impl Stand {
     fn node_is(&self, name: &str, taints: &Value, ready: &str) {
         self.api.put(&json!({
             "kind": "Node", "metadata": {"name": name}, "spec": {"taints": taints},
-            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}],
+                "nodeInfo": machine_info(name)},
         }));
     }
 

@@ -28,10 +28,7 @@ impl Reader for FakeCluster {
     }
 
     async fn node(&self, name: &str, _: &VolumeId) -> Result<Option<Node>, ClusterError> {
-        let ready = Node {
-            ready: true,
-            ..Node::default()
-        };
+        let ready = Self::ready(name);
         self.call(|state| Ok(state.nodes.get(name).copied().unwrap_or(Some(ready))))
             .await
     }

@@ -1,6 +1,6 @@
 //! Nodes.
 
-use rds_csi_core::attachment::observation::Node;
+use rds_csi_core::attachment::observation::{Node, NodeIdentity};
 use rds_csi_core::names::foreign;
 use serde::Deserialize;
 
@@ -25,6 +25,16 @@ struct Taint {
 pub(in super::super) struct NodeStatus {
     conditions: Option<Vec<Condition>>,
     volumes_in_use: Option<Vec<String>>,
+    node_info: NodeInfo,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct NodeInfo {
+    #[serde(rename = "systemUUID")]
+    system_uuid: String,
+    #[serde(rename = "machineID")]
+    machine_id: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,7 +63,46 @@ impl Object<NodeSpec> {
                 .iter()
                 .any(|taint| taint.key == foreign::OUT_OF_SERVICE),
             in_use: in_use.iter().any(|name| name == volume),
-            cut_off: false,
+            identity: self.identity(),
+            created: self.meta.created(),
         }
+    }
+
+    fn identity(&self) -> Option<NodeIdentity> {
+        let NodeInfo {
+            system_uuid,
+            machine_id,
+        } = &self.status.node_info;
+        NodeIdentity::of(system_uuid, machine_id, &self.meta.uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(info: &str) -> Node {
+        let text = format!(
+            r#"{{"metadata": {{"uid": "u", "creationTimestamp": "1970-01-01T00:01:00Z"}},
+            "status": {{"nodeInfo": {info}, "volumesInUse": ["v"],
+                "conditions": [{{"type": "Ready", "status": "True"}}]}}}}"#
+        );
+        let object: Object<NodeSpec> = serde_json::from_str(&text).unwrap();
+        object.seen_from("v")
+    }
+
+    #[test]
+    fn a_node_says_which_machine_it_is_and_since_when() {
+        let info = r#"{"systemUUID": "s", "machineID": "m", "bootID": "b"}"#;
+        let expected = Node {
+            ready: true,
+            out_of_service: false,
+            in_use: true,
+            identity: NodeIdentity::of("s", "m", "u"),
+            created: Some(60),
+        };
+        assert_eq!(node(info), expected);
+        assert!(expected.identity.is_some());
+        assert_eq!(node("{}").identity, None);
     }
 }

@@ -131,6 +131,7 @@ impl From<Object<AttachmentSpec>> for VolumeAttachment {
             meta, spec, status, ..
         } = object;
         Self {
+            created: meta.created(),
             name: meta.name,
             uid: meta.uid,
             node: spec.node_name,

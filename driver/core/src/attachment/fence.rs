@@ -10,14 +10,17 @@
 //! That needs nothing but what is documented of RouterOS, and the device's own order of
 //! events. It is never done while another node has the volume, as its session would end, too:
 //! a live migration goes on, and what is left of the lost node is settled when the volume is
-//! next attached to one node alone. For the node itself that an entry is of nothing is done:
-//! its kernel is one, and a pod may be running on the session. An entry without a node
-//! is of an earlier release, which kept those too that had let go; it says nothing.
+//! next attached to one node alone. For the machine itself that an entry is of nothing is done:
+//! its kernel is one, and a pod may be running on the session. That it is the same must be
+//! known ([`NodeIdentity`]): one that only has the name of the lost one shuts it out like any
+//! other. An entry without a node is of an earlier release, which kept those too that had let
+//! go; it says nothing.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::grant::{Entry, Observed, Record};
+use super::identity::NodeIdentity;
 use crate::kind::{Failure, Kind};
 use crate::nqn::Epoch;
 
@@ -81,7 +84,7 @@ pub enum Fence {
     /// Nothing: there are none.
     Clear,
     /// The record is to be cleaned of what needs no fence: entries of nodes that have let go,
-    /// and of the node itself.
+    /// and of the machine itself.
     Clean(Record),
     /// The export is to begin this epoch; then this record is to be written.
     Due {
@@ -132,24 +135,28 @@ impl fmt::Display for Lost {
 }
 
 impl Observed<'_> {
-    /// What is due before `node`, to which the volume was granted in this record, may use it.
-    /// Once it is done and its record written, nothing is due any more.
+    /// What is due before `node`, to which the volume was granted in this record, may use it;
+    /// `identity` is who it is. Once it is done and its record written, nothing is due any more.
     #[must_use]
-    pub fn fence(&self, node: &str) -> Fence {
+    pub fn fence(&self, node: &str, identity: Option<NodeIdentity>) -> Fence {
         let gone = self.gone();
         if gone.is_empty() {
             return Fence::Clear;
         }
         let record = self.pruned();
+        let is_itself = |entry: &Entry| {
+            let both = entry.identity.zip(identity);
+            entry.node.as_deref() == Some(node)
+                && both.is_some_and(|(then, now)| then.is_machine_of(now))
+        };
         let lost: Vec<Lost> = gone
             .into_iter()
-            .filter(|(_, entry)| !entry.released)
+            .filter(|(_, entry)| !entry.released && !is_itself(entry))
             .filter_map(|(uid, entry)| {
                 let attachment = uid.to_owned();
                 let node = entry.node.clone()?;
                 Some(Lost { attachment, node })
             })
-            .filter(|lost| lost.node != node)
             .collect();
         if lost.is_empty() {
             return Fence::Clean(record);

@@ -17,15 +17,16 @@
 //! An entry is marked when its node is known to have let go. One whose VolumeAttachment went
 //! without that is of a node that may still write: what follows is for [`super::fence`].
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod record;
 
 use sha2::{Digest as _, Sha256};
 
+use super::identity::NodeIdentity;
 use super::observation::Standing;
 use crate::kind::{Failure, Kind};
 use crate::names::DriverName;
 use crate::volume_id::VolumeId;
+pub use record::{Entry, Record};
 
 /// A VolumeAttachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct VolumeAttachment {
     pub attached: bool,
     /// Whether it is being deleted.
     pub leaving: bool,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 impl VolumeAttachment {
@@ -70,121 +73,6 @@ pub fn attachment_name(id: &VolumeId, driver: &DriverName, node: &str) -> String
 #[must_use]
 pub fn name_on_nodes(id: &VolumeId, driver: &DriverName) -> String {
     format!("kubernetes.io/csi/{driver}^{id}")
-}
-
-/// The VolumeAttachments that were granted, by their UIDs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Record(BTreeMap<String, Entry>);
-
-/// What is recorded of a VolumeAttachment that was granted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Entry {
-    /// Its node. Earlier releases wrote UIDs alone.
-    pub node: Option<String>,
-    /// Whether the node is known to have let go since. It holds the volume all the same
-    /// while the VolumeAttachment exists.
-    pub released: bool,
-}
-
-/// What an entry ends in whose node has let go.
-const RELEASED: &str = "=released";
-
-impl Record {
-    /// Reads the annotation: `UID@NODE` or `UID@NODE=released`, with commas between. Whatever
-    /// is no UID of a VolumeAttachment counts for nothing, so every text is a record.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let entries = text.split(',').filter(|entry| !entry.is_empty());
-        let entry = |text: &str| {
-            let (text, released) = match text.strip_suffix(RELEASED) {
-                Some(text) => (text, true),
-                None => (text, false),
-            };
-            let (uid, node) = match text.split_once('@') {
-                Some((uid, node)) => (uid, Some(node.to_owned())),
-                None => (text, None),
-            };
-            (uid.to_owned(), Entry { node, released })
-        };
-        Self(entries.map(entry).collect())
-    }
-
-    /// Whether the VolumeAttachment of this UID was granted.
-    #[must_use]
-    pub fn has(&self, uid: &str) -> bool {
-        self.0.contains_key(uid)
-    }
-
-    /// Every entry, by its UID.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.0.iter().map(|(uid, entry)| (uid.as_str(), entry))
-    }
-
-    /// The record once the node of this UID has let go; `None` if nothing is to be changed.
-    #[must_use]
-    pub fn released(&self, uid: &str) -> Option<Self> {
-        let mut record = self.clone();
-        let entry = record.0.get_mut(uid).filter(|entry| !entry.released)?;
-        entry.released = true;
-        Some(record)
-    }
-
-    /// The record when the attachment is about to go and its node may still write; `None` if
-    /// nothing is to be changed.
-    #[must_use]
-    pub fn lost(&self, attachment: &VolumeAttachment) -> Option<Self> {
-        let mut record = self.clone();
-        record.grant(attachment);
-        (record != *self).then_some(record)
-    }
-
-    /// The record without the VolumeAttachments of these UIDs.
-    #[must_use]
-    pub(super) fn without<'a>(&self, uids: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut record = self.clone();
-        for uid in uids {
-            record.0.remove(uid);
-        }
-        record
-    }
-
-    fn grant(&mut self, attachment: &VolumeAttachment) {
-        let entry = Entry {
-            node: Some(attachment.node.clone()),
-            released: false,
-        };
-        self.0.insert(attachment.uid.clone(), entry);
-    }
-
-    fn know(&mut self, attachment: &VolumeAttachment) {
-        match self.0.get_mut(&attachment.uid) {
-            Some(entry) if entry.node.is_none() => entry.node = Some(attachment.node.clone()),
-            None if attachment.attached => self.grant(attachment),
-            Some(_) | None => {}
-        }
-    }
-
-    fn stands(&self, attachment: &VolumeAttachment) -> bool {
-        self.0
-            .get(&attachment.uid)
-            .is_some_and(|entry| !entry.released)
-    }
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (uid, entry)) in self.entries().enumerate() {
-            let comma = if number == 0 { "" } else { "," };
-            write!(f, "{comma}{uid}")?;
-            if let Some(node) = &entry.node {
-                write!(f, "@{node}")?;
-            }
-            if entry.released {
-                f.write_str(RELEASED)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What the cluster shows of one volume. The PersistentVolume must have been read before
@@ -241,12 +129,15 @@ impl Observed<'_> {
     /// What makes a yes to `node` hold, once [`super::judge()`] has said it: its attachments
     /// that stay, beside everything that was granted before, and what is attached without a
     /// word of this driver or by an earlier release, of which the node would be forgotten.
+    /// `identity` is who the node is now. Was it another machine when it was granted, that one
+    /// is kept beside it, as one whose attachment is gone.
     #[must_use]
-    pub fn grant(&self, node: &str) -> Grant {
+    pub fn grant(&self, node: &str, identity: Option<NodeIdentity>) -> Grant {
         let mut record = self.record.clone();
         for own in self.attachments_of(node) {
-            if !record.stands(own) {
-                record.grant(own);
+            let is_another = record.set_aside(own, identity);
+            if is_another || !record.stands(own) {
+                record.grant(own, identity);
             }
         }
         for found in self.attachments {

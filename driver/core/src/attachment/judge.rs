@@ -242,7 +242,7 @@ impl<'a> Judge<'a> {
         let node = &holder.attachment.node;
         let why = match self.seen.node(node)? {
             Some(found) if found.ready && !found.out_of_service => return Ok(()),
-            Some(found) if found.out_of_service || found.cut_off => {
+            Some(found) if found.out_of_service => {
                 format!(
                     "node {node} has the volume, is out of service, and has not let go of it yet"
                 )

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use super::grant::VolumeAttachment;
+pub use super::identity::NodeIdentity;
 pub use super::pod::{Phase, Pod, Role};
 
 /// One part of the cluster, as far as it is known.
@@ -139,9 +140,10 @@ pub struct Node {
     /// writes that down before it mounts anything, and takes it back once nothing is mounted
     /// any more.
     pub in_use: bool,
-    /// Whether it is proved in another way that the node cannot write to the volume, such
-    /// as by the array that refuses it.
-    pub cut_off: bool,
+    /// Who it is, where it says so.
+    pub identity: Option<NodeIdentity>,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 /// A KubeVirt machine (VirtualMachineInstance).

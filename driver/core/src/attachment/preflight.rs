@@ -142,6 +142,7 @@ mod tests {
                 persistent_volume: "pv".to_owned(),
                 attached: true,
                 leaving: *node == "leaves",
+                created: None,
             },
             granted: true,
         };

@@ -6,9 +6,10 @@
 //! for less: six minutes after a node was last heard of, it detaches whatever no pod
 //! object uses there.
 
+use super::grant::{Entry, VolumeAttachment};
 use super::judge::{WayOut, name_in_command};
 use super::mode::{Mode, Modes, Seat};
-use super::observation::{Observations, Unread};
+use super::observation::{Node, Observations, Unread};
 use super::pod::Phase;
 use super::verdict::{Denial, Object, Rule};
 
@@ -19,28 +20,41 @@ pub enum LetGo {
     NoNode,
     /// The node exists no more. Whether its machine does is for the array to settle.
     Vanished,
-    /// Its kubelet says that it does not use the volume.
-    NotInUse,
+    /// Its kubelet says that it does not use the volume, in this Node.
+    NotInUse(Node),
     /// Its kubelet only waits for the volume, for a pod that has not begun.
     NotBegun,
     /// A person says that its machine is off.
     OutOfService,
-    /// It is proved that it cannot write.
-    CutOff,
     /// The rule that refuses it is not enforced.
     Relaxed,
 }
 
 impl LetGo {
-    /// Whether the node is known to have no session by which it may write. Otherwise it is
-    /// for the array to settle: see [`super::fence`].
+    /// Whether the node of this attachment, of which that is recorded, is known to have no
+    /// session by which it may write. Otherwise it is for the array to settle: see
+    /// [`super::fence`].
     #[must_use]
-    pub const fn is_certain(self) -> bool {
+    pub fn is_certain(self, attachment: &VolumeAttachment, recorded: Option<&Entry>) -> bool {
         match self {
-            Self::NotInUse | Self::CutOff => true,
+            Self::NotInUse(node) => speaks_for(&node, attachment, recorded),
             // A node that was lost comes back with pods that the cluster has forgotten.
             Self::NotBegun => false,
             Self::NoNode | Self::Vanished | Self::OutOfService | Self::Relaxed => false,
+        }
+    }
+}
+
+/// Whether what a Node says holds for the machine that the volume was attached to. A new
+/// machine of the name knows nothing of the old one's mounts, and a Node object that was made
+/// anew does not name them at first. Where the grant did not note who the node was, as that
+/// of another driver, the object must at least be older than the attachment.
+fn speaks_for(node: &Node, attachment: &VolumeAttachment, recorded: Option<&Entry>) -> bool {
+    match recorded.and_then(|entry| entry.identity) {
+        Some(granted) => node.identity == Some(granted),
+        None => {
+            let both = node.created.zip(attachment.created);
+            both.is_some_and(|(node, attachment)| node < attachment)
         }
     }
 }
@@ -68,14 +82,11 @@ pub fn release(node: Option<&str>, modes: &Modes, seen: &Observations) -> Releas
         Ok(None) => return Release::LetGo(LetGo::Vanished),
         Err(unread) => return Release::Unknown(unread),
     };
-    if found.cut_off {
-        return Release::LetGo(LetGo::CutOff);
-    }
     if found.ready {
         return if found.in_use {
             release_in_use(node, seen)
         } else {
-            Release::LetGo(LetGo::NotInUse)
+            Release::LetGo(LetGo::NotInUse(found))
         };
     }
     if found.out_of_service {

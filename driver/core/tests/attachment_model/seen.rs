@@ -73,6 +73,7 @@ fn standing(name: &str, site: &Site) -> Option<Standing> {
             persistent_volume: "pv".to_owned(),
             attached: attachment.attached,
             leaving: attachment.leaving,
+            created: Some(1),
         },
         granted: attachment.granted,
     })
@@ -83,7 +84,9 @@ fn node(site: &Site) -> Option<Node> {
         ready: site.seems_ready(),
         out_of_service: site.health == Health::Tainted,
         in_use: site.in_use,
-        cut_off: false,
+        identity: None,
+        // Nobody replaces a machine here: the node is older than what it has.
+        created: Some(0),
     })
 }
 

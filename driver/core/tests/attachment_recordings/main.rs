@@ -174,6 +174,7 @@ fn standing(name: &str, fields: &[&str]) -> Standing {
             persistent_volume: (*volume).to_owned(),
             attached: false,
             leaving: *leaving == "leaving",
+            created: None,
         },
         granted: false,
     }

@@ -17,7 +17,7 @@ use rds_csi_core::attachment::fence::Lost;
 use rds_csi_core::attachment::grant::{Grant, GrantError, Observed, Record};
 use rds_csi_core::attachment::observation::{Unread, VolumeAttachment};
 use rds_csi_core::attachment::{
-    Fence, Fencing, HandOver, Judgement, Modes, Request, Seat, Verdict,
+    Fence, Fencing, HandOver, Judgement, Modes, NodeIdentity, Request, Seat, Verdict,
 };
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::{DriverName, annotation};
@@ -90,6 +90,9 @@ impl InCluster {
         let observed = observed(&self.driver, &volume, &attachments);
         observed.asked_by(wanted.node).map_err(refused)?;
         self.judge(wanted, &volume, &all).await?;
+        // Read after the record, so that whoever is granted meanwhile has changed that.
+        let node = self.cluster.node(wanted.node, wanted.id).await?;
+        let identity = node.and_then(|node| node.identity);
         let noted = |key| {
             volume
                 .annotations
@@ -97,7 +100,7 @@ impl InCluster {
                 .cloned()
         };
         let record = observed.record.clone();
-        let granted = match observed.grant(wanted.node) {
+        let granted = match observed.grant(wanted.node, identity) {
             Grant::Stands => observed,
             Grant::Write(record) => Observed { record, ..observed },
         };
@@ -105,7 +108,7 @@ impl InCluster {
             record: settled,
             due,
             told,
-        } = self.settle(wanted, &granted)?;
+        } = self.settle(wanted, identity, &granted)?;
         if settled != record {
             self.write(&volume, &settled).await?;
             self.reports
@@ -129,9 +132,10 @@ impl InCluster {
     fn settle(
         &self,
         wanted: &Wanted<'_>,
+        identity: Option<NodeIdentity>,
         granted: &Observed<'_>,
     ) -> Result<Settled, ControllerError> {
-        let fence = granted.fence(wanted.node);
+        let fence = granted.fence(wanted.node, identity);
         let now = |record, told| Settled {
             record,
             due: None,

@@ -147,6 +147,7 @@ fn granted(attachment: &Attachment) -> Standing {
             persistent_volume: String::new(),
             attached: true,
             leaving: false,
+            created: None,
         },
         granted: true,
     }

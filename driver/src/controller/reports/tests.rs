@@ -47,6 +47,7 @@ fn leftover() -> Leftover {
             persistent_volume: "pv".to_owned(),
             attached: true,
             leaving: false,
+            created: None,
         },
         since: "2026-10-01T00:00:00Z".parse().unwrap(),
         after: Duration::from_secs(600),

@@ -100,6 +100,7 @@ impl NodeCluster for Told {
             persistent_volume: volume.to_string(),
             attached: says != Says::Wished,
             leaving: says == Says::Leaving,
+            created: None,
         };
         match says {
             Says::Attached | Says::Renewed | Says::Wished | Says::Leaving => Ok(Some(Held {

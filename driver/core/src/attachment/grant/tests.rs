@@ -19,6 +19,7 @@ fn wish(node: &str) -> VolumeAttachment {
         persistent_volume: PV.into(),
         attached: false,
         leaving: false,
+        created: None,
     }
 }
 
@@ -65,7 +66,7 @@ fn decide(observed: &Observed<'_>, shared: bool, node: &str) -> Result<Grant, No
         now: &"2026-06-01T00:00:00Z".parse().unwrap(),
     };
     match judge(&request, &seen).verdict {
-        Verdict::Allow(_) => Ok(observed.grant(node)),
+        Verdict::Allow(_) => Ok(observed.grant(node, None)),
         Verdict::Deny(denial) => Err(No::Denied(denial)),
         other => panic!("{other:?}"),
     }
@@ -380,11 +381,15 @@ proptest! {
     fn a_record_reads_back(
         entries in proptest::collection::btree_map(
             "[0-9a-f-]{1,36}",
-            (proptest::option::of("[a-z0-9.-]{0,20}"), any::<bool>()),
+            (proptest::option::of("[a-z0-9.-]{0,20}"), proptest::option::of("[a-z]{1,9}"), any::<bool>()),
             0..4,
         ),
     ) {
-        let entry = |(uid, (node, released))| (uid, Entry { node, released });
+        let entry = |(uid, (node, machine, released)): (_, (Option<_>, Option<String>, _))| {
+            let machine = machine.filter(|_| node.is_some());
+            let identity = machine.and_then(|machine| NodeIdentity::of(&machine, "", "uid"));
+            (uid, Entry { node, identity, released })
+        };
         let record = Record(entries.into_iter().map(entry).collect());
         prop_assert_eq!(Record::parse(&record.to_string()), record);
     }

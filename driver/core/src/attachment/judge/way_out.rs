@@ -58,9 +58,7 @@ impl WayOut {
                 );
                 Self { next, ..attachment }
             }
-            Ok(Some(found)) if !found.ready && !found.out_of_service && !found.cut_off => {
-                Self::of_lost_node(node)
-            }
+            Ok(Some(found)) if !found.ready && !found.out_of_service => Self::of_lost_node(node),
             _ if standing.attachment.leaving => Self::of_attachment(standing),
             _ => Self::of_pod(seen, standing).unwrap_or_else(|| Self::of_attachment(standing)),
         }

@@ -11,6 +11,7 @@ fn attachment(node: &str) -> VolumeAttachment {
         persistent_volume: "pv".to_owned(),
         attached: true,
         leaving: false,
+        created: None,
     }
 }
 

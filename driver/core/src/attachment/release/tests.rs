@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::attachment::identity::NodeIdentity;
+use crate::attachment::judge::tests::sample::standing;
 use crate::attachment::observation::{Claim, Node, Reading, Volume};
 use crate::attachment::pod::{Pod, Role};
 use crate::kind::{Failure as _, Kind};
@@ -39,19 +41,20 @@ fn seen(node: Reading<Option<Node>>, phases: &[Phase]) -> Observations {
 
 fn word(release: &Release) -> String {
     match release {
+        Release::LetGo(LetGo::NotInUse(_)) => "NotInUse".to_owned(),
         Release::LetGo(why) => format!("{why:?}"),
         Release::Keep(denial) => denial.rule.to_string(),
         Release::Unknown(unread) => unread.part.to_string(),
     }
 }
 
-/// A node by its letters: ready, out of service, in use, cut off.
+/// A node by its letters: ready, out of service, in use.
 fn node(letters: &str) -> Reading<Option<Node>> {
     Reading::Complete(Some(Node {
         ready: letters.contains('r'),
         out_of_service: letters.contains('o'),
         in_use: letters.contains('u'),
-        cut_off: letters.contains('c'),
+        ..Node::default()
     }))
 }
 
@@ -68,7 +71,6 @@ fn node(letters: &str) -> Reading<Option<Node>> {
 #[case::said_to_be_off("o", &[Phase::Running], "OutOfService")]
 #[case::said_to_be_off_in_use("ou", &[], "OutOfService")]
 #[case::said_to_be_off_and_is_not("rou", &[], "in-use")]
-#[case::cut_off("cu", &[Phase::Running], "CutOff")]
 fn a_node_lets_go(#[case] letters: &str, #[case] phases: &[Phase], #[case] expected: &str) {
     let seen = seen(node(letters), phases);
     let answer = release(Some("a"), &Modes::default(), &seen);
@@ -132,8 +134,70 @@ fn a_node_that_may_write_is_named_with_the_command() {
     );
 }
 
+/// The UIDs of a machine and of a Node object.
+type Who = (&'static str, &'static str);
+
+fn identity((machine, object): Who) -> Option<NodeIdentity> {
+    NodeIdentity::of(machine, "", object)
+}
+
+#[rstest]
+#[case::the_same(Some(("m", "o")), Some(("m", "o")), true)]
+#[case::another_machine_by_another_object(Some(("m", "o")), Some(("n", "p")), false)]
+#[case::another_machine(Some(("m", "o")), Some(("n", "o")), false)]
+#[case::an_object_made_anew(Some(("m", "o")), Some(("m", "p")), false)]
+#[case::it_does_not_say_who_it_is(Some(("m", "o")), None, false)]
+fn what_a_node_does_not_use_it_has_let_go_of_if_it_was_the_one_that_had_it(
+    #[case] then: Option<Who>,
+    #[case] now: Option<Who>,
+    #[case] expected: bool,
+) {
+    let node = Node {
+        ready: true,
+        identity: now.and_then(identity),
+        created: Some(0),
+        ..Node::default()
+    };
+    let modes = Modes::default();
+    let let_go = |node| match release(Some("a"), &modes, &seen(Reading::Complete(Some(node)), &[]))
+    {
+        Release::LetGo(let_go) => let_go,
+        other => panic!("{other:?}"),
+    };
+    let attachment = VolumeAttachment {
+        created: Some(10),
+        ..standing("a").attachment
+    };
+    let entry = Entry {
+        node: Some("a".to_owned()),
+        identity: then.and_then(identity),
+        released: false,
+    };
+    assert_eq!(let_go(node).is_certain(&attachment, Some(&entry)), expected);
+    // Of one that nobody noted it is enough that the object was there before the attachment.
+    let unknown = Entry {
+        identity: None,
+        ..entry
+    };
+    for (created, expected) in [
+        (Some(9), true),
+        (Some(10), false),
+        (Some(11), false),
+        (None, false),
+    ] {
+        let let_go = let_go(Node { created, ..node });
+        for recorded in [None, Some(&unknown)] {
+            assert_eq!(
+                let_go.is_certain(&attachment, recorded),
+                expected,
+                "{created:?}"
+            );
+        }
+    }
+}
+
 proptest! {
-    /// Nobody lets go of a node that may write: unready and neither off nor cut off.
+    /// Nobody lets go of a node that may write: unready, and not said to be off.
     #[test]
     fn a_node_that_may_write_is_kept(in_use in any::<bool>(), running in any::<bool>()) {
         let phases = [if running { Phase::Running } else { Phase::Pending }];

@@ -212,7 +212,11 @@ impl Steps<'_> {
         }
         let seen = self.from.seen(self.rules.for_many);
         match release(Some(NAMES[n]), &self.modes(), &seen) {
-            Release::LetGo(why) => Some(why.is_certain()),
+            Release::LetGo(why) => {
+                let mut all = seen.attachments.iter().map(|found| &found.attachment);
+                let own = all.find(|found| found.node == NAMES[n]);
+                Some(own.is_some_and(|own| why.is_certain(own, None)))
+            }
             Release::Keep(_) => None,
             Release::Unknown(unread) => panic!("{unread}"),
         }

@@ -33,14 +33,7 @@ impl InCluster {
             match released {
                 Release::LetGo(why) => {
                     info!(volume_id = %id, node, ?why, "the node has let go");
-                    match self.note(&id, &node, why).await {
-                        Err(failed) if why.is_certain() => {
-                            // It is shut out needlessly when the volume is next attached.
-                            warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
-                            Ok(())
-                        }
-                        noted => noted,
-                    }
+                    self.note(&id, &node, why).await
                 }
                 Release::Keep(source) => {
                     self.reports.kept(&source);
@@ -59,27 +52,39 @@ impl InCluster {
         if self.fencing == Fencing::Off {
             return Ok(());
         }
-        let mut outcome = Ok(());
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 1;
+        loop {
             let Some((attachment, volume)) = self.attachment(id, node).await? else {
                 return Ok(());
             };
-            let observed = observed(&self.driver, &volume, &[]);
-            let record = if why.is_certain() {
-                observed.record.released(&attachment.uid)
-            } else {
-                observed.record.lost(&attachment)
-            };
-            if let Some(record) = record {
-                outcome = self.write(&volume, &record).await;
+            let record = observed(&self.driver, &volume, &[]).record;
+            let entry = record.entry(&attachment.uid);
+            if entry.is_none() && !attachment.attached {
+                // It was only wished for.
+                return Ok(());
             }
-            match outcome {
-                Err(ClusterError::Changed { .. }) => {}
-                Ok(()) if !why.is_certain() => return self.tell(id, &attachment).await,
-                _ => break,
+            let is_certain = why.is_certain(&attachment, entry);
+            let noted = if is_certain {
+                record.released(&attachment.uid)
+            } else {
+                record.lost(&attachment)
+            };
+            let written = match &noted {
+                Some(record) => self.write(&volume, record).await,
+                None => Ok(()),
+            };
+            match written {
+                Err(ClusterError::Changed { .. }) if attempts < ATTEMPTS => attempts += 1,
+                Err(failed) if is_certain => {
+                    // It is shut out needlessly when the volume is next attached.
+                    warn!(volume_id = %id, node, "noting that it has let go: {}", Chain(&failed));
+                    return Ok(());
+                }
+                Err(failed) => return Err(failed.into()),
+                Ok(()) if is_certain => return Ok(()),
+                Ok(()) => return self.tell(id, &attachment).await,
             }
         }
-        Ok(outcome?)
     }
 
     /// Tells that a node may still write beside another one that has the volume, as after a

@@ -25,12 +25,12 @@ fn attachments() -> impl Strategy<Value = Vec<Standing>> {
 }
 
 fn node() -> impl Strategy<Value = Reading<Option<Node>>> {
-    let there = any::<[bool; 4]>().prop_map(|[ready, out_of_service, in_use, cut_off]| {
+    let there = any::<[bool; 3]>().prop_map(|[ready, out_of_service, in_use]| {
         Reading::Complete(Some(Node {
             ready,
             out_of_service,
             in_use,
-            cut_off,
+            ..Node::default()
         }))
     });
     let working = Reading::Complete(Some(Node {
@@ -214,7 +214,7 @@ proptest! {
             attachments: &attachments,
         };
         prop_assert_eq!(&observed.standing(), &seen.attachments);
-        let after = match observed.grant(node) {
+        let after = match observed.grant(node, None) {
             Grant::Stands => observed.clone(),
             Grant::Write(record) => Observed { record, ..observed.clone() },
         };
@@ -223,7 +223,7 @@ proptest! {
             let granted = before.granted || is_own || before.attachment.attached;
             prop_assert_eq!(after.granted, granted);
         }
-        prop_assert_eq!(after.grant(node), Grant::Stands);
+        prop_assert_eq!(after.grant(node, None), Grant::Stands);
     }
 
     /// A part that was not read is never taken for an empty one, and reading it later says

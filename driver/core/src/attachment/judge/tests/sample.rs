@@ -55,6 +55,7 @@ pub(in crate::attachment) fn standing(node: &str) -> Standing {
             persistent_volume: "pv".to_owned(),
             attached: true,
             leaving: false,
+            created: None,
         },
         granted: true,
     }

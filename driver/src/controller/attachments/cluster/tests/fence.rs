@@ -28,7 +28,7 @@ fn node(ready: bool, out_of_service: bool) -> Option<Node> {
     Some(Node {
         ready,
         out_of_service,
-        ..Node::default()
+        ..FakeCluster::ready("a")
     })
 }
 
@@ -99,6 +99,58 @@ async fn an_attachment_that_only_vanished_is_one_that_did_not_let_go() {
     cluster.delete("a");
     wish(&cluster, "a");
     assert_eq!(ask(&driver, "a").await.unwrap().due, None);
+}
+
+/// The machine is replaced, or its Node object is made anew, while node `a` has the volume; what
+/// the new kubelet does not use says nothing of what the old one does.
+#[rstest]
+#[case::another_machine("another", true)]
+#[case::another_object("a", false)]
+#[tokio::test]
+async fn what_was_replaced_is_not_taken_to_have_let_go(
+    #[case] machine: &str,
+    #[case] is_another: bool,
+) {
+    let replaced = Some(Node {
+        identity: NodeIdentity::of(machine, "", "another object"),
+        ..FakeCluster::ready("a")
+    });
+    // It is released, and another node asks.
+    let (cluster, driver) = granted().await;
+    cluster.node_is("a", replaced);
+    driver.release(&id(), "a").await.unwrap();
+    cluster.delete("a");
+    wish(&cluster, "b");
+    assert_eq!(ask(&driver, "b").await.unwrap().due.unwrap().lost, "node a");
+    // Its attachment vanishes, and whatever has its name now asks.
+    let (cluster, driver) = granted().await;
+    cluster.node_is("a", replaced);
+    cluster.delete("a");
+    wish(&cluster, "a");
+    assert_eq!(ask(&driver, "a").await.unwrap().due.is_some(), is_another);
+    // It was granted, and nobody knows whether it heard so.
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.put(volume(PV));
+    wish(&cluster, "a");
+    let driver = process(&cluster);
+    ask(&driver, "a").await.unwrap();
+    cluster.node_is("a", replaced);
+    let due = ask(&driver, "a").await.unwrap().due;
+    assert_eq!(due.is_some(), is_another);
+    if let Some(due) = due {
+        assert_eq!(ask_renewed(&driver, "a", &due).await.due, None);
+        assert_eq!(ask(&driver, "a").await.unwrap().due, None);
+    }
+}
+
+#[tokio::test]
+async fn what_was_only_wished_for_leaves_nothing_in_the_record() {
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.put(volume(PV));
+    wish(&cluster, "a");
+    cluster.node_is("a", None);
+    process(&cluster).release(&id(), "a").await.unwrap();
+    assert_eq!(cluster.annotation(PV, GRANTED), None);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ const READY: Node = Node {
     ready: true,
     out_of_service: false,
     in_use: false,
-    cut_off: false,
+    identity: None,
+    created: None,
 };
 
 /// A volume that node `a` has, by an attachment of the name that Kubernetes gives it.

@@ -86,8 +86,8 @@ async fn nothing_is_shared_with_a_node_that_may_be_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_at_each_reading_decides_nothing() {
     for fault in [Fault::Before, Fault::Hang] {
-        // Volume, attachments, node, pods of two nodes, KubeVirt, the write.
-        for call in 0..7 {
+        // Volume, attachments, node, pods of two nodes, KubeVirt, the node that asks, the write.
+        for call in 0..8 {
             let (cluster, driver) = on_a().await;
             cluster.kubevirt_is(kubevirt("Running"));
             cluster.run(launcher("virt-launcher-web-uid-b", "b", Some(MIGRATION)));
