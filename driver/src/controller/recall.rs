@@ -1,12 +1,12 @@
 //! Offers volumes again under the names that their nodes were told, where the device has
 //! forgotten them and this controller is the one that does so: see
-//! [`rds_csi_core::provision::forgotten`]. Until then the nodes wait for a name that is not there.
+//! [`rds_csi_core::provision::forgotten`]. Until then the nodes wait for a name that is not
+//! there, and whoever was shut out could come in: so it is looked at once when the device is
+//! back, and from time to time.
 //!
-//! What is not as it should be may be on its way, so it is put right only if the look before
-//! found the same, and only if it is still so by what is read then. Nothing is recalled by what
-//! could not be read.
+//! No export is renewed while a node has the volume attached, so another name under which it is
+//! offered then is one of before. Nothing is recalled by what could not be read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,41 +14,44 @@ use rds_csi_cluster::{Leadership, ReadAttachment};
 use rds_csi_core::appliance::DiskItem;
 use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::kind::Chain;
-use rds_csi_core::nqn::Nqn;
 use rds_csi_core::provision::{self, ProvisionError, Told};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::Rds;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
 
 use super::attachments::InCluster;
 use super::error::ControllerError;
 
-/// The names that were forgotten.
-type Due = BTreeMap<VolumeId, Nqn>;
+/// How often it is asked whether the device is back, which needs no request.
+const GLANCE: Duration = Duration::from_secs(1);
+/// Until the next look, where one failed.
+const AGAIN: Duration = Duration::from_secs(5);
 
-/// Looks for ever, so often.
+/// Looks for ever, so often and whenever the device is back.
 pub(super) async fn follow(rds: &Arc<dyn Rds>, cluster: &InCluster, every: Duration) {
     let recall = Recall {
         rds: &**rds,
         cluster,
         leadership: cluster.cluster.leadership(),
     };
-    let mut ticks = interval(every);
+    let mut ticks = interval(GLANCE.min(every));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Due::new();
+    let mut next = None;
     loop {
         ticks.tick().await;
         if !recall.leadership.is_held() || !rds.link().connected {
-            before.clear();
+            next = None;
             continue;
         }
-        match recall.look(&before).await {
-            Ok(due) => before = due,
-            Err(error) => {
-                before.clear();
-                warn!("looking for forgotten names of volumes: {}", Chain(&error));
-            }
+        if next.is_some_and(|next| Instant::now() < next) {
+            continue;
+        }
+        let looked = recall.look().await;
+        let pause = looked.as_ref().map_or(AGAIN.min(every), |()| every);
+        next = Some(Instant::now() + pause);
+        if let Err(error) = looked {
+            warn!("looking for forgotten names of volumes: {}", Chain(&error));
         }
     }
 }
@@ -60,29 +63,28 @@ struct Recall<'a> {
 }
 
 impl Recall<'_> {
-    /// One look: puts right what was found `before` already, and gives what is found now.
-    async fn look(&self, before: &Due) -> Result<Due, ControllerError> {
+    /// One look, which puts right what it finds.
+    async fn look(&self) -> Result<(), ControllerError> {
         let attachments = self.cluster.cluster.read_attachments().await?;
         if attachments.iter().all(|read| read.nqn.is_none()) {
-            return Ok(Due::new());
+            return Ok(());
         }
         let reading = self.rds.inventory().await?;
-        let mut due = Due::new();
+        let mut looked = Ok(());
         for item in &reading.inventory.items {
             let Some((id, _)) = provision::marked(item, &self.cluster.owner) else {
                 continue;
             };
             let told = self.told(&attachments, &id);
-            let Some(nqn) = provision::forgotten(item, &id, &told) else {
+            if provision::forgotten(item, &id, &told).is_none() {
                 continue;
-            };
-            if before.get(&id) == Some(&nqn) {
-                self.put_right(&id, item, &nqn).await?;
-            } else {
-                due.insert(id, nqn);
+            }
+            // One that cannot be put right holds up no other.
+            if let Err(error) = self.put_right(&id, item).await {
+                looked = looked.and(Err(error));
             }
         }
-        Ok(due)
+        looked
     }
 
     fn told<'a>(&self, attachments: &'a [ReadAttachment], id: &VolumeId) -> Vec<Told<'a>> {
@@ -97,12 +99,9 @@ impl Recall<'_> {
         told.collect()
     }
 
-    async fn put_right(
-        &self,
-        id: &VolumeId,
-        item: &DiskItem,
-        nqn: &Nqn,
-    ) -> Result<(), ControllerError> {
+    /// The device is read before the attachments: whoever was about to get the volume when its
+    /// export was renewed has an attachment by then.
+    async fn put_right(&self, id: &VolumeId, item: &DiskItem) -> Result<(), ControllerError> {
         let path = item
             .file()
             .and_then(|disk| disk.path.parse::<BackingFile>().ok());
@@ -110,17 +109,14 @@ impl Recall<'_> {
             return Ok(());
         };
         let state = self.rds.volume(id, &file).await?;
-        // After the device: whoever is about to get the volume by now has an attachment.
         let attachments = self.cluster.cluster.read_attachments().await?;
         let told = self.told(&attachments, id);
         let recalled = provision::recall(&state, id, &self.cluster.owner, &told)
             .map_err(ControllerError::Existing)?;
-        let Some(renewal) = recalled.filter(|renewal| renewal.nqn == *nqn) else {
+        let Some(renewal) = recalled.filter(|_| self.leadership.is_held()) else {
             return Ok(());
         };
-        if !self.leadership.is_held() {
-            return Ok(());
-        }
+        let nqn = &renewal.nqn;
         let owner = renewal.owner.as_ref();
         let state = self.rds.apply(id, &file, owner, &renewal.steps).await?;
         let found = state.item.and_then(|item| item.nqn).unwrap_or_default();
@@ -132,7 +128,7 @@ impl Recall<'_> {
                 wanted: nqn.to_string(),
             }));
         }
-        info!(volume_id = %id, %nqn, "the device had forgotten the volume's name; it is offered under it again");
+        warn!(volume_id = %id, %nqn, "the device had forgotten the volume's name; it is offered under it again");
         Ok(())
     }
 }

@@ -108,6 +108,8 @@ pub enum Reason {
 pub struct HandOver {
     /// `namespace/name` of the migration.
     pub migration: String,
+    /// Its UID.
+    pub uid: String,
     /// The name of the machine that moves.
     pub machine: String,
     /// From where.

@@ -29,6 +29,7 @@ fn told(change: Change) -> Told {
         volume: "pv".to_owned(),
         hand_over: HandOver {
             migration: "vms/move".to_owned(),
+            uid: "uid".to_owned(),
             machine: "web".to_owned(),
             source: "a".to_owned(),
             target: "b".to_owned(),

@@ -99,6 +99,7 @@ impl Sides<'_> {
     fn hand_over(&self, (migration, machine): Tied<'_>, source: &str, target: &str) -> Verdict {
         Verdict::AllowAsMigration(HandOver {
             migration: format!("{}/{}", migration.namespace, migration.name),
+            uid: migration.uid.clone(),
             machine: machine.name.clone(),
             source: source.to_owned(),
             target: target.to_owned(),

@@ -116,6 +116,7 @@ fn migration(name: &str, machine: &str) -> Migration {
 pub(in crate::attachment) fn on_way() -> HandOver {
     HandOver {
         migration: "vms/mig".to_owned(),
+        uid: "uid-mig".to_owned(),
         machine: "vm".to_owned(),
         source: "a".to_owned(),
         target: "b".to_owned(),
