@@ -7,11 +7,13 @@
 //! No export is renewed while a node has the volume attached, so another name under which it is
 //! offered then is one of before. Nothing is recalled by what could not be read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rds_csi_cluster::{Leadership, ReadAttachment};
 use rds_csi_core::appliance::DiskItem;
+use rds_csi_core::attachment::observation::VolumeAttachment;
 use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::provision::{self, ProvisionError, Told};
@@ -71,11 +73,10 @@ impl Recall<'_> {
         }
         let reading = self.rds.inventory().await?;
         let mut looked = Ok(());
-        for item in &reading.inventory.items {
-            let Some((id, _)) = provision::marked(item, &self.cluster.owner) else {
+        for (id, told) in self.told(&attachments) {
+            let Some(item) = reading.inventory.item(&id) else {
                 continue;
             };
-            let told = self.told(&attachments, &id);
             if provision::forgotten(item, &id, &told).is_none() {
                 continue;
             }
@@ -87,16 +88,22 @@ impl Recall<'_> {
         looked
     }
 
-    fn told<'a>(&self, attachments: &'a [ReadAttachment], id: &VolumeId) -> Vec<Told<'a>> {
-        let owner = &self.cluster.owner;
-        let of_volume = attachments
-            .iter()
-            .filter(|read| VolumeId::for_name(owner, &read.attachment.persistent_volume) == *id);
-        let told = of_volume.map(|read| Told {
-            settled: read.attachment.attached && !read.attachment.leaving,
-            nqn: read.nqn.as_ref(),
-        });
-        told.collect()
+    fn told<'a>(&self, attachments: &'a [ReadAttachment]) -> BTreeMap<VolumeId, Vec<Told<'a>>> {
+        let mut told: BTreeMap<VolumeId, Vec<Told<'a>>> = BTreeMap::new();
+        for read in attachments {
+            let VolumeAttachment {
+                persistent_volume,
+                attached,
+                leaving,
+                ..
+            } = &read.attachment;
+            let id = VolumeId::for_name(&self.cluster.owner, persistent_volume);
+            told.entry(id).or_default().push(Told {
+                settled: *attached && !leaving,
+                nqn: read.nqn.as_ref(),
+            });
+        }
+        told
     }
 
     /// The device is read before the attachments: whoever was about to get the volume when its
@@ -110,7 +117,7 @@ impl Recall<'_> {
         };
         let state = self.rds.volume(id, &file).await?;
         let attachments = self.cluster.cluster.read_attachments().await?;
-        let told = self.told(&attachments, id);
+        let told = self.told(&attachments).remove(id).unwrap_or_default();
         let recalled = provision::recall(&state, id, &self.cluster.owner, &told)
             .map_err(ControllerError::Existing)?;
         let Some(renewal) = recalled.filter(|_| self.leadership.is_held()) else {
