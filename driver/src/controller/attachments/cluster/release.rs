@@ -81,7 +81,9 @@ impl InCluster {
                     return Ok(());
                 }
                 Err(failed) => return Err(failed.into()),
-                Ok(()) if is_certain => return Ok(()),
+                // A pod that never began on a node that works is shut out later and no loss that
+                // anybody should hear of: so ends each migration that is aborted early.
+                Ok(()) if is_certain || matches!(why, LetGo::NotBegun) => return Ok(()),
                 Ok(()) => return self.tell(id, &attachment).await,
             }
         }
