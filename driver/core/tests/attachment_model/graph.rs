@@ -1,40 +1,79 @@
 //! Every world that can come about, and what can be reached from each of them.
 //!
-//! stateright finds worlds that must not be. "From everywhere there is a way on" (AG EF) is
-//! none of its properties, so the same steps are walked once more into a graph, and that is
+//! The worlds are walked in the order of how many steps lead to them, each once: what is found
+//! that must not be is found on a shortest way. "From everywhere there is a way on" (AG EF) is
 //! followed backwards from where one wants to get.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use super::Rules;
-use super::steps::{By, steps};
+use super::bounds::Rules;
+use super::steps::{Answers, By, steps};
 use super::world::World;
 
 pub(crate) struct Graph {
     pub(crate) worlds: Vec<World>,
     /// By whom, from where and to where.
-    edges: Vec<(By, usize, usize)>,
+    edges: Vec<(By, u32, u32)>,
+    /// From where each world was first reached.
+    before: Vec<u32>,
+}
+
+/// Numbers are kept short, since there are millions of them.
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or_else(|_| panic!("too many worlds"))
 }
 
 impl Graph {
-    pub(crate) fn of(rules: &Rules) -> Self {
+    /// Walks until a world is found that must not be: that is the last one then, and what of it
+    /// must not be is returned, too.
+    pub(crate) fn of(
+        rules: &Rules,
+        broken: impl Fn(&World) -> Option<&'static str>,
+    ) -> (Self, Option<&'static str>) {
         let start = rules.start();
-        let mut numbers: HashMap<World, usize> = HashMap::from([(start, 0)]);
-        let mut worlds = vec![start];
-        let mut edges = Vec::new();
+        let mut answers = Answers::default();
+        let mut numbers: HashMap<World, u32> = HashMap::from([(start, 0)]);
+        let mut graph = Self {
+            worlds: vec![start],
+            edges: Vec::new(),
+            before: vec![0],
+        };
         let mut next = 0;
-        while next < worlds.len() {
-            for step in steps(rules, &worlds[next]) {
-                let new = worlds.len();
-                let to = *numbers.entry(step.to).or_insert(new);
-                if to == new {
-                    worlds.push(step.to);
+        while let Some(world) = graph.worlds.get(next as usize).copied() {
+            for step in steps(rules, &mut answers, &world) {
+                let new = number(graph.worlds.len());
+                let to = match numbers.entry(step.to) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(unknown) => {
+                        graph.worlds.push(step.to);
+                        graph.before.push(next);
+                        *unknown.insert(new)
+                    }
+                };
+                graph.edges.push((step.by, next, to));
+                if let Some(broken) = broken(&step.to).filter(|_| to == new) {
+                    return (graph, Some(broken));
                 }
-                edges.push((step.by, next, to));
             }
             next += 1;
         }
-        Self { worlds, edges }
+        (graph, None)
+    }
+
+    /// The steps that lead to a world, in words.
+    pub(crate) fn way(&self, rules: &Rules, world: &World) -> String {
+        let mut at = self.worlds.iter().position(|found| found == world);
+        let mut way = Vec::new();
+        while let Some(to) = at.filter(|at| *at > 0) {
+            let from = self.before[to] as usize;
+            let all = steps(rules, &mut Answers::default(), &self.worlds[from]);
+            let step = all.iter().find(|step| step.to == self.worlds[to]);
+            way.extend(step.map(|step| format!("{step:?}")));
+            at = Some(from);
+        }
+        way.reverse();
+        way.join(", ")
     }
 
     /// Worlds among `from` from which no steps of these lead to `goal`: the first of them,
@@ -45,27 +84,30 @@ impl Graph {
         allowed: &[By],
         goal: impl Fn(&World) -> bool,
     ) -> Option<(World, usize)> {
-        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.worlds.len()];
-        for (by, from, to) in &self.edges {
-            if allowed.contains(by) {
-                before[*to].push(*from);
-            }
-        }
+        let mut edges: Vec<(u32, u32)> = self
+            .edges
+            .iter()
+            .filter(|(by, ..)| allowed.contains(by))
+            .map(|(_, from, to)| (*to, *from))
+            .collect();
+        edges.sort_unstable();
         let mut arrives: Vec<bool> = self.worlds.iter().map(goal).collect();
         let mut queue: Vec<usize> = (0..arrives.len()).filter(|at| arrives[*at]).collect();
         while let Some(at) = queue.pop() {
-            for from in before[at].iter().copied() {
-                if !arrives[from] {
-                    arrives[from] = true;
-                    queue.push(from);
+            let first = edges.partition_point(|(to, _)| (*to as usize) < at);
+            let into = edges[first..]
+                .iter()
+                .take_while(|(to, _)| *to as usize == at);
+            for (_, from) in into {
+                if !std::mem::replace(&mut arrives[*from as usize], true) {
+                    queue.push(*from as usize);
                 }
             }
         }
         let stuck = self.worlds.iter().zip(&arrives);
-        let stuck: Vec<_> = stuck
-            .filter(|(world, arrives)| !**arrives && from(world))
-            .collect();
-        stuck.first().map(|(world, _)| (**world, stuck.len()))
+        let mut stuck = stuck.filter(|(world, arrives)| !**arrives && from(world));
+        let (first, _) = stuck.next()?;
+        Some((*first, 1 + stuck.count()))
     }
 
     pub(crate) fn some(&self, is: impl Fn(&World) -> bool) -> bool {

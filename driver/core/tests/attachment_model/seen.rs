@@ -1,17 +1,20 @@
-//! What can be read of a world: the observations that the rules decide by.
+//! What can be read of a world: the observations that the rules decide by, and the record.
 
+use rds_csi_core::attachment::Fence;
+use rds_csi_core::attachment::grant::{Observed, Record};
 use rds_csi_core::attachment::observation::{
-    Claim, KubeVirt, Machine, Migration, Node, Observations, Phase, Pod, Reading, Role, Standing,
-    Volume, VolumeAttachment,
+    Claim, KubeVirt, Machine, Migration, Node, NodeIdentity, Observations, Phase, Pod, Reading,
+    Role, Standing, Volume, VolumeAttachment,
 };
 
-use super::world::{Health, Migrating, Site, Whose, World};
+use super::world::{Attachment, Call, Guest, Health, Migrating, Reader, Site, Whose, World};
+
+const NAMES: [&str; 3] = ["0", "1", "2"];
 
 impl World {
     /// What a controller or the webhook reads of this world.
     pub(crate) fn seen(&self, for_many: bool) -> Observations {
-        let names = ["0", "1", "2"];
-        let sites = || names.into_iter().zip(&self.sites);
+        let sites = || NAMES.into_iter().zip(&self.sites);
         let mode = if for_many {
             "ReadWriteMany"
         } else {
@@ -32,11 +35,74 @@ impl World {
                 .filter_map(|(name, site)| standing(name, site))
                 .collect(),
             nodes: sites()
-                .map(|(name, site)| (name.to_owned(), Reading::Complete(node(site))))
+                .map(|(name, site)| (name.to_owned(), Reading::Complete(node(name, site))))
                 .collect(),
-            pods: Reading::Complete(sites().filter_map(|(name, site)| pod(name, site)).collect()),
+            pods: Reading::Complete(sites().flat_map(|(name, site)| pods(name, site)).collect()),
             kubevirt: Reading::Complete(self.kubevirt()),
         }
+    }
+
+    /// What of this world can be seen. The rest is as in a world where nothing of it is, so
+    /// that worlds that look alike are one.
+    pub(crate) fn visible(&self) -> Self {
+        let mut visible = Self {
+            migrations_left: 0,
+            losses_left: 0,
+            strangers_left: 0,
+            readers_left: 0,
+            replacements_left: 0,
+            ..*self
+        };
+        if visible.migration != Migrating::None {
+            visible.migration = Migrating::Pending;
+        }
+        for site in &mut visible.sites {
+            site.health = match site.health {
+                Health::Cut => Health::Ready,
+                Health::Off => Health::Lost,
+                seen => seen,
+            };
+            (site.session, site.guest) = (false, Guest::None);
+            (site.call, site.listed) = (Call::None, None);
+        }
+        visible
+    }
+
+    /// The record: each attachment that was granted, and each that went although its node was
+    /// not known to have let go. `granted` is about to be.
+    pub(crate) fn record(&self, granted: Option<usize>) -> Record {
+        let of = |(n, (name, site)): (usize, (&str, &Site))| {
+            let entry = |uid: &str, before| {
+                let identity = identity(name, site.former, before)?;
+                Some(format!("{uid}@{name}/{identity}"))
+            };
+            let own = site
+                .attachment
+                .filter(|own| own.granted || granted == Some(n));
+            let lost = site
+                .lost
+                .then(|| entry(&format!("lost-{name}"), site.former));
+            [own.and_then(|own| entry(name, own.before)), lost.flatten()]
+        };
+        let sites = NAMES.into_iter().zip(&self.sites).enumerate();
+        let entries: Vec<_> = sites.flat_map(of).flatten().collect();
+        Record::parse(&entries.join(","))
+    }
+
+    /// What is to be done before a node uses the volume, by the rules and the record as it is
+    /// once the node was granted it.
+    pub(crate) fn fence(&self, n: usize) -> Fence {
+        let attachments: Vec<_> = NAMES
+            .into_iter()
+            .zip(&self.sites)
+            .filter_map(|(name, site)| Some(attachment(name, site.attachment?)))
+            .collect();
+        let observed = Observed {
+            persistent_volume: "pv",
+            record: self.record(Some(n)),
+            attachments: &attachments,
+        };
+        observed.fence(NAMES[n], identity(NAMES[n], false, false))
     }
 
     fn kubevirt(&self) -> KubeVirt {
@@ -63,34 +129,68 @@ impl World {
     }
 }
 
+fn attachment(name: &str, found: Attachment) -> VolumeAttachment {
+    VolumeAttachment {
+        name: name.to_owned(),
+        uid: name.to_owned(),
+        node: name.to_owned(),
+        persistent_volume: "pv".to_owned(),
+        attached: found.attached,
+        leaving: found.leaving,
+        created: Some(1),
+    }
+}
+
 fn standing(name: &str, site: &Site) -> Option<Standing> {
-    let attachment = site.attachment?;
+    let found = site.attachment?;
     Some(Standing {
-        attachment: VolumeAttachment {
-            name: name.to_owned(),
-            uid: name.to_owned(),
-            node: name.to_owned(),
-            persistent_volume: "pv".to_owned(),
-            attached: attachment.attached,
-            leaving: attachment.leaving,
-            created: Some(1),
-        },
-        granted: attachment.granted,
+        attachment: attachment(name, found),
+        granted: found.granted,
     })
 }
 
-fn node(site: &Site) -> Option<Node> {
+/// Who a node is: the machine that had its name before or this one, by a Node object of before
+/// or this one.
+fn identity(name: &str, former: bool, before: bool) -> Option<NodeIdentity> {
+    let machine = if former { "former" } else { "now" };
+    let object = if before { "before" } else { "now" };
+    NodeIdentity::of(name, machine, object)
+}
+
+fn node(name: &str, site: &Site) -> Option<Node> {
     (site.health != Health::Vanished).then(|| Node {
         ready: site.seems_ready(),
         out_of_service: site.health == Health::Tainted,
         in_use: site.in_use,
-        identity: None,
-        // Nobody replaces a machine here: the node is older than what it has.
+        identity: identity(name, false, false),
         created: Some(0),
     })
 }
 
-fn pod(name: &str, site: &Site) -> Option<Pod> {
+fn pods(name: &str, site: &Site) -> impl Iterator<Item = Pod> {
+    launcher(name, site).into_iter().chain(reader(name, site))
+}
+
+fn reader(name: &str, site: &Site) -> Option<Pod> {
+    let phase = match site.reader {
+        Reader::None => return None,
+        Reader::Waits => Phase::Pending,
+        Reader::Runs => Phase::Running,
+    };
+    Some(Pod {
+        namespace: "vms".to_owned(),
+        name: "reader".to_owned(),
+        uid: format!("reader-{name}"),
+        node: name.to_owned(),
+        phase,
+        leaving: false,
+        role: Role::Reader,
+        migration: None,
+        claims: vec!["root".to_owned()],
+    })
+}
+
+fn launcher(name: &str, site: &Site) -> Option<Pod> {
     let launcher = site.pod?;
     let machine = match launcher.whose {
         Whose::Ours | Whose::Forgotten => "ours",

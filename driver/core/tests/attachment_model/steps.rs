@@ -8,8 +8,9 @@ mod people;
 
 use std::fmt;
 
-use super::Rules;
+use super::bounds::Rules;
 use super::world::{Site, World};
+pub(crate) use controller::Answers;
 
 /// Whose step it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +47,16 @@ const NAMES: [&str; 3] = ["0", "1", "2"];
 
 struct Steps<'a> {
     rules: &'a Rules,
+    answers: &'a mut Answers,
     from: World,
     found: Vec<Step>,
 }
 
-/// All that may happen next.
-pub(crate) fn steps(rules: &Rules, from: &World) -> Vec<Step> {
+/// All that may happen next. `answers` are of the same rules.
+pub(crate) fn steps(rules: &Rules, answers: &mut Answers, from: &World) -> Vec<Step> {
     let mut steps = Steps {
         rules,
+        answers,
         from: *from,
         found: Vec::new(),
     };

@@ -30,6 +30,8 @@ pub(crate) struct Attachment {
     pub(crate) attached: bool,
     /// Whether it stands in the record of the PersistentVolume.
     pub(crate) granted: bool,
+    /// Whether it was made for the machine that had the node's name before.
+    pub(crate) before: bool,
 }
 
 impl Attachment {
@@ -60,6 +62,16 @@ pub(crate) struct Launcher {
     pub(crate) ends: bool,
 }
 
+/// A pod that only reads the volume, such as the source of a clone. Its process may be read of
+/// as long as it likes: what counts is that kubelet keeps the volume for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reader {
+    None,
+    /// It is bound to the node and has not begun.
+    Waits,
+    Runs,
+}
+
 /// A guest, as a process on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Guest {
@@ -78,7 +90,18 @@ pub(crate) enum Call {
     /// It has read the attachments, too: see [`Site::listed`].
     Listed,
     /// It has read the rest and will write the record over the version that it read.
-    Decided,
+    Decided(Next),
+}
+
+/// What follows once the record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Next {
+    /// The node gets the volume.
+    Attach,
+    /// The same, and what the record had of the node itself is gone from it.
+    Clean,
+    /// The export is to end first.
+    Fence,
 }
 
 /// A node and all that belongs to it.
@@ -87,6 +110,7 @@ pub(crate) struct Site {
     pub(crate) health: Health,
     pub(crate) attachment: Option<Attachment>,
     pub(crate) pod: Option<Launcher>,
+    pub(crate) reader: Reader,
     /// `status.volumesInUse`, as last reported.
     pub(crate) in_use: bool,
     /// Whether the node is connected to the volume and may write.
@@ -97,6 +121,9 @@ pub(crate) struct Site {
     pub(crate) listed: Option<Attachment>,
     /// Whether it had an attachment that went although nobody knew that it had let go.
     pub(crate) lost: bool,
+    /// Whether another machine has taken the node's name while the one that had it before is
+    /// connected and writes.
+    pub(crate) former: bool,
 }
 
 impl Site {
@@ -104,43 +131,54 @@ impl Site {
         health: Health::Ready,
         attachment: None,
         pod: None,
+        reader: Reader::None,
         in_use: false,
         session: false,
         guest: Guest::None,
         call: Call::None,
         listed: None,
         lost: false,
+        former: false,
     };
 
     /// Another number for every other site.
-    fn number(&self) -> u32 {
+    fn number(&self) -> u64 {
         let bits = |flags: &[bool]| {
             flags
                 .iter()
-                .fold(0, |sum, flag| sum << 1 | u32::from(*flag))
+                .fold(0, |sum, flag| sum << 1 | u64::from(*flag))
         };
         let of = |found: Option<Attachment>| {
             found.map_or(0, |found| {
-                1 + bits(&[found.leaving, found.attached, found.granted])
+                1 + bits(&[found.leaving, found.attached, found.granted, found.before])
             })
         };
         let pod = self.pod.map_or(0, |pod| {
-            1 + pod.whose as u32 * 8 + bits(&[pod.runs, pod.target, pod.ends])
+            1 + pod.whose as u64 * 8 + bits(&[pod.runs, pod.target, pod.ends])
         });
         let guest = match self.guest {
             Guest::None => 0,
             Guest::Waits => 1,
-            Guest::Writes(whose) => 2 + whose as u32,
+            Guest::Writes(whose) => 2 + whose as u64,
         };
-        let calls = self.call as u32;
+        let call = match self.call {
+            Call::None => 0,
+            Call::Read => 1,
+            Call::Listed => 2,
+            Call::Decided(next) => 3 + next as u64,
+        };
         let parts = [
-            (self.health as u32, 3),
-            (of(self.attachment), 4),
-            (of(self.listed), 4),
+            (self.health as u64, 3),
+            (of(self.attachment), 5),
+            (of(self.listed), 5),
             (pod, 5),
+            (self.reader as u64, 2),
             (guest, 3),
-            (calls, 2),
-            (bits(&[self.in_use, self.session, self.lost]), 3),
+            (call, 3),
+            (
+                bits(&[self.in_use, self.session, self.lost, self.former]),
+                4,
+            ),
         ];
         let parts = parts.into_iter();
         parts.fold(0, |sum, (part, wide)| sum << wide | part)
@@ -157,6 +195,11 @@ impl Site {
 
     pub(crate) fn writes(&self) -> bool {
         matches!(self.guest, Guest::Writes(_))
+    }
+
+    /// Whether a pod is there for which kubelet keeps the volume.
+    pub(crate) fn has_pod(&self) -> bool {
+        self.pod.is_some() || self.reader != Reader::None
     }
 
     pub(crate) fn holds(&self) -> bool {
@@ -188,18 +231,26 @@ pub(crate) struct World {
     pub(crate) migrations_left: u8,
     pub(crate) losses_left: u8,
     pub(crate) strangers_left: u8,
+    pub(crate) readers_left: u8,
+    pub(crate) replacements_left: u8,
 }
 
 /// One number for each world. A search hashes every world it comes to, and field by field
 /// that is most of its time.
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let left = [self.migrations_left, self.losses_left, self.strangers_left];
+        let left = [
+            self.migrations_left,
+            self.losses_left,
+            self.strangers_left,
+            self.readers_left,
+            self.replacements_left,
+        ];
         let rest = left.into_iter().fold(self.migration as u64, |sum, left| {
             sum << 2 | u64::from(left)
         });
         let sites = self.sites.iter().map(Site::number);
-        state.write_u128(sites.fold(u128::from(rest), |sum, site| sum << 32 | u128::from(site)));
+        state.write_u128(sites.fold(u128::from(rest), |sum, site| sum << 30 | u128::from(site)));
     }
 }
 
@@ -212,6 +263,15 @@ impl World {
             }
         }
         self.sites[site].call = Call::None;
+    }
+
+    /// A node is told that it has the volume.
+    pub(crate) fn attach(&mut self, site: usize, next: Next) {
+        let site = &mut self.sites[site];
+        if let Some(attachment) = &mut site.attachment {
+            attachment.attached = true;
+        }
+        site.lost &= next != Next::Clean;
     }
 
     /// The world with the attachments that a call has listed.
@@ -227,6 +287,7 @@ impl World {
     }
 
     pub(crate) fn writers(&self) -> usize {
-        self.sites.iter().filter(|site| site.writes()).count()
+        let guests = self.sites.iter().filter(|site| site.writes()).count();
+        guests + self.sites.iter().filter(|site| site.former).count()
     }
 }

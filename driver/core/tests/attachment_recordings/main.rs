@@ -1,5 +1,7 @@
 //! The attachment rules over what a real virt-controller, scheduler and attach-detach
-//! controller did: every object of four recordings, in the order in which etcd had them.
+//! controller did: four recordings, in the order in which etcd had the objects, and of each
+//! object what the rules read. What they do not read (a machine's `status.migrationState` and
+//! `status.activePods`, annotations) is left out, and nothing is shown here about it.
 //!
 //! The recordings were made without a driver, so nobody refused anything there and a third
 //! attachment came about. Here each attachment is asked for when it is made and, if refused,

@@ -1,59 +1,44 @@
 //! The attach-detach controller, and the driver's with the rules.
 
+use std::collections::HashMap;
+
+use rds_csi_core::attachment::exception::Moment;
+use rds_csi_core::attachment::observation::Standing;
 use rds_csi_core::attachment::{
-    Mode, Modes, Release, Request, Rule, Seat, Verdict, judge, release,
+    Fence, Mode, Modes, Release, Request, Rule, Seat, Verdict, judge, release,
 };
 
 use super::{By, NAMES, Steps};
-use crate::Broken;
-use crate::world::{Attachment, Call, Guest, Health, World};
+use crate::bounds::{Broken, Rules};
+use crate::world::{Attachment, Call, Guest, Health, Next, Reader, World};
 
-impl Steps<'_> {
-    /// It wishes for an attachment where a pod is, and takes the wish back where none is and
-    /// kubelet says that nothing is in use, or kubelet says nothing any more.
-    pub(super) fn attach_detach_controller(&mut self, n: usize) {
-        let site = self.from.sites[n];
-        match site.attachment {
-            None if site.pod.is_some_and(|pod| !pod.ends) && self.admits(n) => {
-                self.at(By::System, "a wish is made", n, |site| {
-                    site.attachment = Some(Attachment::default());
-                });
-            }
-            Some(attachment)
-                if !attachment.leaving
-                    && site.pod.is_none()
-                    && (!site.in_use || !site.seems_ready()) =>
-            {
-                self.at(By::System, "a wish is taken back", n, |site| {
-                    site.attachment = Some(Attachment {
-                        leaving: true,
-                        ..attachment
-                    });
-                });
-            }
-            _ => {}
-        }
-        if matches!(site.health, Health::Tainted | Health::Vanished) && site.pod.is_some() {
-            self.at(
-                By::System,
-                "the pod of a node that is off is removed",
-                n,
-                |site| {
-                    site.pod = None;
-                },
-            );
-        }
+/// What the rules have said: many worlds look alike, and to ask is most of a search.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// Whether a node may have the volume, asked by the driver or else by the webhook.
+    judged: HashMap<(World, usize, bool), bool>,
+    /// Whether a node is taken to have let go, and whether it is known to have.
+    released: HashMap<(World, usize), Option<bool>>,
+}
+
+impl Answers {
+    fn judge(&mut self, rules: &Rules, world: &World, n: usize, seat: Seat) -> bool {
+        let looks = world.visible();
+        let said = self.judged.entry((looks, n, seat == Seat::Driver));
+        *said.or_insert_with(|| rules.judge(&looks, n, seat))
     }
 
-    /// Whether the webhook lets the wish pass. A webhook that is absent or behind lets
-    /// everything pass, which is the harder case for the driver.
-    fn admits(&self, n: usize) -> bool {
-        !self.rules.webhook || self.judge(&self.from, n, Seat::Admission)
+    fn lets_go(&mut self, rules: &Rules, world: &World, n: usize) -> Option<bool> {
+        let looks = world.visible();
+        let said = self.released.entry((looks, n));
+        *said.or_insert_with(|| rules.lets_go(&looks, n))
     }
+}
 
+impl Rules {
     fn judge(&self, world: &World, n: usize, seat: Seat) -> bool {
-        let mut seen = world.seen(self.rules.for_many);
-        match self.rules.broken {
+        let mut seen = world.seen(self.for_many);
+        match self.broken {
             Some(Broken::LeavingIsGone) => {
                 seen.attachments
                     .retain(|standing| !standing.attachment.leaving);
@@ -65,15 +50,12 @@ impl Steps<'_> {
             }
             _ => {}
         }
-        let Ok(now) = "2026-06-01T00:00:00Z".parse() else {
-            panic!("no moment");
-        };
         let request = Request {
             node: NAMES[n],
             access: None,
             seat,
             modes: &self.modes(),
-            now: &now,
+            now: &Moment::last(),
         };
         match judge(&request, &seen).verdict {
             Verdict::Allow(_) | Verdict::AllowAsMigration(_) => true,
@@ -84,11 +66,75 @@ impl Steps<'_> {
 
     fn modes(&self) -> Modes {
         let without = |rule| Modes::default().with(rule, Mode::Audit);
-        match self.rules.broken {
+        match self.broken {
             Some(Broken::UnreadyIsGone) => without(Rule::NodeLoss),
             Some(Broken::AnyMachine) => without(Rule::SameMachine),
             _ => Modes::default(),
         }
+    }
+
+    fn lets_go(&self, world: &World, n: usize) -> Option<bool> {
+        if self.broken == Some(Broken::InUseIsGone) && world.sites[n].seems_ready() {
+            return Some(true);
+        }
+        let seen = world.seen(self.for_many);
+        match release(Some(NAMES[n]), &self.modes(), &seen) {
+            Release::LetGo(why) => {
+                let (record, mut all) = (world.record(None), seen.attachments.iter());
+                let own = all.find(|found| found.attachment.node == NAMES[n]);
+                let is_certain = |own: &Standing| {
+                    let recorded = record.entry(&own.attachment.uid);
+                    why.is_certain(&own.attachment, recorded)
+                };
+                Some(own.is_some_and(is_certain))
+            }
+            Release::Keep(_) => None,
+            Release::Unknown(unread) => panic!("{unread}"),
+        }
+    }
+}
+
+impl Steps<'_> {
+    /// It wishes for an attachment where a pod is, and takes the wish back where none is and
+    /// kubelet says that nothing is in use, or kubelet says nothing any more.
+    pub(super) fn attach_detach_controller(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        let wants = site.pod.is_some_and(|pod| !pod.ends);
+        match site.attachment {
+            None if (wants || site.reader != Reader::None) && self.admits(n) => {
+                self.at(By::System, "a wish is made", n, |site| {
+                    site.attachment = Some(Attachment::default());
+                });
+            }
+            Some(attachment)
+                if !attachment.leaving
+                    && !site.has_pod()
+                    && (!site.in_use || !site.seems_ready()) =>
+            {
+                self.at(By::System, "a wish is taken back", n, |site| {
+                    site.attachment = Some(Attachment {
+                        leaving: true,
+                        ..attachment
+                    });
+                });
+            }
+            _ => {}
+        }
+        if matches!(site.health, Health::Tainted | Health::Vanished) && site.has_pod() {
+            self.at(
+                By::System,
+                "the pods of a node that is off are removed",
+                n,
+                |site| (site.pod, site.reader) = (None, Reader::None),
+            );
+        }
+    }
+
+    /// Whether the webhook lets the wish pass. A webhook that is absent or behind lets
+    /// everything pass, which is the harder case for the driver.
+    fn admits(&mut self, n: usize) -> bool {
+        let (rules, from) = (self.rules, &self.from);
+        !rules.webhook || self.answers.judge(rules, from, n, Seat::Admission)
     }
 
     /// ControllerPublishVolume in its three steps, on two replicas, and ControllerUnpublish.
@@ -102,13 +148,13 @@ impl Steps<'_> {
             Call::None => {}
             Call::Read => self.decide(n, &self.from.clone()),
             Call::Listed => self.decide(n, &self.from.as_listed()),
-            Call::Decided => self.write(n),
+            Call::Decided(next) => self.write(n, next),
         }
         if site.call != Call::None {
             self.step(By::System, "a call dies", n, |world| world.end_call(n));
         }
         if attachment.leaving
-            && let Some(certain) = self.lets_go(n)
+            && let Some(certain) = self.answers.lets_go(self.rules, &self.from, n)
         {
             self.step(By::System, "the attachment goes", n, |world| {
                 world.end_call(n);
@@ -141,50 +187,52 @@ impl Steps<'_> {
     /// The rest is read, and the verdict given by what `seen` says.
     fn decide(&mut self, n: usize, seen: &World) {
         let granted = seen.sites[n].attachment.is_some_and(|own| own.granted);
-        if !self.judge(seen, n, Seat::Driver) {
-            self.step(By::System, "a node is refused", n, |world| {
+        let may = self.answers.judge(self.rules, seen, n, Seat::Driver);
+        match self.next(n, seen).filter(|_| may) {
+            None => self.step(By::System, "a node is refused", n, |world| {
                 world.end_call(n);
-            });
-        } else if granted && self.is_fence_due(n) {
-            self.step(By::System, "the export ends and begins anew", n, |world| {
+            }),
+            Some(Next::Fence) if granted => {
+                self.step(By::System, "the export ends and begins anew", n, |world| {
+                    world.end_call(n);
+                    for site in &mut world.sites {
+                        (site.session, site.guest) = (false, Guest::None);
+                        (site.lost, site.former) = (false, false);
+                    }
+                });
+            }
+            Some(next) if granted => {
+                self.step(By::System, "what was granted is attached", n, |world| {
+                    world.end_call(n);
+                    world.attach(n, next);
+                });
+            }
+            Some(next) => self.step(By::System, "a node is to get it", n, |world| {
                 world.end_call(n);
-                for site in &mut world.sites {
-                    (site.session, site.guest, site.lost) = (false, Guest::None, false);
-                }
-            });
-        } else if granted {
-            self.step(By::System, "what was granted is attached", n, |world| {
-                world.end_call(n);
-                if let Some(attachment) = &mut world.sites[n].attachment {
-                    attachment.attached = true;
-                }
-            });
-        } else {
-            self.step(By::System, "a node is to get it", n, |world| {
-                world.end_call(n);
-                world.sites[n].call = Call::Decided;
-            });
+                world.sites[n].call = Call::Decided(next);
+            }),
         }
     }
 
-    /// Whether a lost node is to be shut out before this one uses the volume. Not while another
-    /// one is on the same export.
-    fn is_fence_due(&self, n: usize) -> bool {
-        let others = || (0..3).filter(|other| *other != n);
-        let sites = &self.from.sites;
-        let attached = |found: Attachment| found.attached;
-        self.rules.fencing
-            && others().any(|other| sites[other].lost)
-            && !sites
-                .iter()
-                .any(|site| site.attachment.is_some_and(attached))
+    /// What follows once the record is written; `None` where another node is to use the volume
+    /// first.
+    fn next(&self, n: usize, seen: &World) -> Option<Next> {
+        let lost = seen.sites.iter().any(|site| site.lost);
+        if !self.rules.fencing || !lost {
+            return Some(Next::Attach);
+        }
+        match seen.fence(n) {
+            Fence::Clear | Fence::InUse { .. } => Some(Next::Attach),
+            Fence::Clean(_) => Some(Next::Clean),
+            Fence::Due { .. } => Some(Next::Fence),
+            Fence::Underway { .. } => None,
+        }
     }
 
     /// The record is written over the version that was read, so every other call that is
     /// under way has read another one and begins anew. The answer arrives, or is lost.
-    fn write(&mut self, n: usize) {
+    fn write(&mut self, n: usize, next: Next) {
         let no_record = self.rules.broken == Some(Broken::NoRecord);
-        let waits = self.is_fence_due(n);
         for (what, answered) in [
             ("it is granted", true),
             ("it is granted and the answer lost", false),
@@ -198,27 +246,11 @@ impl Steps<'_> {
                 world.end_call(n);
                 if let Some(attachment) = &mut world.sites[n].attachment {
                     attachment.granted = true;
-                    attachment.attached |= answered && !waits;
+                }
+                if answered && next != Next::Fence {
+                    world.attach(n, next);
                 }
             });
-        }
-    }
-
-    /// Whether a node is taken to have let go, and whether it is known to have.
-    fn lets_go(&self, n: usize) -> Option<bool> {
-        let site = self.from.sites[n];
-        if self.rules.broken == Some(Broken::InUseIsGone) && site.seems_ready() {
-            return Some(true);
-        }
-        let seen = self.from.seen(self.rules.for_many);
-        match release(Some(NAMES[n]), &self.modes(), &seen) {
-            Release::LetGo(why) => {
-                let mut all = seen.attachments.iter().map(|found| &found.attachment);
-                let own = all.find(|found| found.node == NAMES[n]);
-                Some(own.is_some_and(|own| why.is_certain(own, None)))
-            }
-            Release::Keep(_) => None,
-            Release::Unknown(unread) => panic!("{unread}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Kubelet and the node plugin.
 
 use super::{By, Steps};
-use crate::world::{Guest, Launcher, Whose};
+use crate::world::{Guest, Launcher, Reader, Whose};
 
 impl Steps<'_> {
     /// It reports a volume in use before it connects, connects what is attached and is not
@@ -14,39 +14,60 @@ impl Steps<'_> {
         let may_connect = site
             .attachment
             .is_some_and(|found| found.attached && !found.leaving);
-        match site.pod {
-            Some(_) if !site.in_use => {
+        if site.has_pod() {
+            if !site.in_use {
                 self.at(By::System, "kubelet says in use", n, |site| {
                     site.in_use = true;
                 });
-            }
-            Some(_) if !site.session && may_connect => {
+            } else if !site.session && may_connect {
                 self.at(By::System, "the node connects", n, |site| {
                     site.session = true;
                 });
             }
-            Some(pod) if site.session && !pod.runs && !pod.ends && site.guest == Guest::None => {
-                self.at(By::System, "the pod runs", n, |site| {
-                    let guest = if pod.target {
-                        Guest::Waits
-                    } else {
-                        Guest::Writes(pod.whose)
-                    };
-                    site.guest = guest;
-                    site.pod = Some(Launcher { runs: true, ..pod });
-                });
-            }
-            None if site.guest == Guest::None && site.session => {
-                self.at(By::System, "the node disconnects", n, |site| {
-                    site.session = false;
-                });
-            }
-            None if !site.session && site.in_use => {
-                self.at(By::System, "kubelet says not in use", n, |site| {
-                    site.in_use = false;
-                });
-            }
-            _ => {}
+        } else if site.guest == Guest::None && site.session {
+            self.at(By::System, "the node disconnects", n, |site| {
+                site.session = false;
+            });
+        } else if !site.session && site.in_use {
+            self.at(By::System, "kubelet says not in use", n, |site| {
+                site.in_use = false;
+            });
+        }
+        self.launcher(n);
+        self.reader(n);
+    }
+
+    fn reader(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        if site.session && site.in_use && site.reader == Reader::Waits {
+            self.at(By::System, "the reader runs", n, |site| {
+                site.reader = Reader::Runs;
+            });
+        }
+        if site.reader != Reader::None {
+            self.at(By::System, "the reader ends", n, |site| {
+                site.reader = Reader::None;
+            });
+        }
+    }
+
+    fn launcher(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        if let Some(pod) = site.pod
+            && site.session
+            && site.in_use
+            && !pod.runs
+            && !pod.ends
+            && site.guest == Guest::None
+        {
+            self.at(By::System, "the pod runs", n, |site| {
+                site.guest = if pod.target {
+                    Guest::Waits
+                } else {
+                    Guest::Writes(pod.whose)
+                };
+                site.pod = Some(Launcher { runs: true, ..pod });
+            });
         }
         if site.pod.is_some_and(|pod| pod.ends) {
             self.at(By::System, "the pod ends", n, |site| {

@@ -47,11 +47,13 @@ impl Steps<'_> {
         }
     }
 
-    /// Whether kubelet has ended there what an attachment on its way out was for.
+    /// Whether kubelet has ended there what an attachment on its way out was for, and there is
+    /// none of another machine of that name.
     pub(super) fn is_clean(&self, n: usize) -> bool {
         let site = self.from.sites[n];
         let stays = site.attachment.is_some_and(|found| !found.leaving);
-        self.rules.returns_dirty || stays || !site.session
+        let before = site.attachment.is_some_and(|found| found.before);
+        self.rules.returns_dirty || ((stays || !site.session) && !before)
     }
 
     pub(super) fn virt_controller(&mut self) {

@@ -1,7 +1,7 @@
 //! Faults, and people who mend or do worse.
 
 use super::{By, Steps};
-use crate::world::{Guest, Health, Launcher, Whose};
+use crate::world::{Guest, Health, Launcher, Reader, Whose};
 
 impl Steps<'_> {
     pub(super) fn faults_and_people(&mut self, n: usize) {
@@ -57,10 +57,48 @@ impl Steps<'_> {
                 }
             });
         }
+        self.replacement(n);
         self.stranger(n);
+        self.wants_to_read(n);
+    }
+
+    /// Another machine registers under the name of one that was removed. It knows nothing of
+    /// what that has mounted.
+    fn replacement(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        if site.former {
+            let what = "the machine that was removed is switched off";
+            self.at(By::Repair, what, n, |site| site.former = false);
+        }
+        if site.health != Health::Vanished || self.from.replacements_left == 0 {
+            return;
+        }
+        self.step(
+            By::User,
+            "another machine registers under the name",
+            n,
+            |world| {
+                world.replacements_left -= 1;
+                let site = &mut world.sites[n];
+                site.former = site.session && site.writes();
+                if let Some(attachment) = &mut site.attachment {
+                    attachment.before = true;
+                }
+                if let Some(pod) = &mut site.pod {
+                    pod.ends = true;
+                }
+                site.health = Health::Ready;
+                (site.session, site.in_use, site.guest) = (false, false, Guest::None);
+            },
+        );
     }
 
     fn force_delete(&mut self, n: usize) {
+        if self.from.sites[n].reader != Reader::None {
+            self.at(By::User, "a reader is deleted by force", n, |site| {
+                site.reader = Reader::None;
+            });
+        }
         if self.from.sites[n].pod.is_some() {
             self.at(By::User, "a pod is deleted by force", n, |site| {
                 site.pod = None;
@@ -80,6 +118,20 @@ impl Steps<'_> {
                     target: false,
                     ends: false,
                 });
+            });
+        }
+    }
+
+    /// A pod that only reads comes to be, on any node that seems ready or only beside the
+    /// machine.
+    fn wants_to_read(&mut self, n: usize) {
+        let site = self.from.sites[n];
+        let beside = site.holds() && (site.pod.is_some() || site.guest != Guest::None);
+        let is_free = site.seems_ready() && site.reader == Reader::None && self.is_clean(n);
+        if self.from.readers_left > 0 && is_free && (beside || !self.rules.readers_join) {
+            self.step(By::User, "a reader is started", n, |world| {
+                world.readers_left -= 1;
+                world.sites[n].reader = Reader::Waits;
             });
         }
     }
