@@ -33,10 +33,10 @@ impl NodeIdentity {
     #[must_use]
     pub fn of(system_uuid: &str, machine_id: &str, uid: &str) -> Option<Self> {
         let (system_uuid, machine_id) = (system_uuid.trim(), machine_id.trim());
-        let is_known = !(system_uuid.is_empty() && machine_id.is_empty()) && !uid.is_empty();
+        let is_unknown = uid.is_empty() || (system_uuid.is_empty() && machine_id.is_empty());
         // Firmware and kernel do not agree on upper and lower case.
         let machine = format!("{system_uuid} {machine_id}").to_ascii_lowercase();
-        is_known.then(|| Self {
+        (!is_unknown).then(|| Self {
             machine: digest(&machine),
             object: digest(uid),
         })
