@@ -111,12 +111,6 @@ pub(crate) const READER: Rules = Rules {
     replicas: 1,
     ..MIGRATIONS
 };
-pub(crate) const READER_AND_LOSS: Rules = Rules {
-    readers: 1,
-    readers_join: true,
-    migrations: 0,
-    ..LOSS
-};
 pub(crate) const READER_STAYS: Rules = Rules {
     readers: 1,
     readers_join: true,

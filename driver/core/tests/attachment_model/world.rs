@@ -30,7 +30,7 @@ pub(crate) struct Attachment {
     pub(crate) attached: bool,
     /// Whether it stands in the record of the PersistentVolume.
     pub(crate) granted: bool,
-    /// Whether it was made for the machine that had the node's name before.
+    /// Whether it was made for a Node object, if not a machine, that had the name before.
     pub(crate) before: bool,
 }
 

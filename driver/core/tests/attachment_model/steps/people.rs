@@ -48,18 +48,30 @@ impl Steps<'_> {
             }
             Health::Tainted | Health::Vanished => {}
         }
+        self.comes_back(n);
+        self.replacement(n);
+        self.stranger(n);
+        self.wants_to_read(n);
+    }
+
+    fn comes_back(&mut self, n: usize) {
+        let site = self.from.sites[n];
         if site.health != Health::Ready {
             let was_off = !matches!(site.health, Health::Cut | Health::Lost);
             self.at(By::Repair, "a node comes back", n, |site| {
+                // The Node object is made anew, and says nothing of what is in use at first.
+                if site.health == Health::Vanished {
+                    site.in_use = false;
+                    if let Some(attachment) = &mut site.attachment {
+                        attachment.before = true;
+                    }
+                }
                 site.health = Health::Ready;
                 if let Some(pod) = site.pod.as_mut().filter(|_| was_off) {
                     pod.ends = true;
                 }
             });
         }
-        self.replacement(n);
-        self.stranger(n);
-        self.wants_to_read(n);
     }
 
     /// Another machine registers under the name of one that was removed. It knows nothing of
@@ -126,7 +138,8 @@ impl Steps<'_> {
     /// machine.
     fn wants_to_read(&mut self, n: usize) {
         let site = self.from.sites[n];
-        let beside = site.holds() && (site.pod.is_some() || site.guest != Guest::None);
+        let stays = site.holds() && site.attachment.is_some_and(|own| !own.leaving);
+        let beside = stays && (site.pod.is_some() || site.guest != Guest::None);
         let is_free = site.seems_ready() && site.reader == Reader::None && self.is_clean(n);
         if self.from.readers_left > 0 && is_free && (beside || !self.rules.readers_join) {
             self.step(By::User, "a reader is started", n, |world| {
