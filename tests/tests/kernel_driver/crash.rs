@@ -9,7 +9,7 @@ use crate::pod::Pod;
 
 /// What the guest sees at the moment of the kill, as a condition of its shell.
 const MOMENTS: [(&str, &str); 4] = [
-    ("recorded", "compgen -G '{state}/*/*pvc-*' >/dev/null"),
+    ("recorded", "compgen -G '{state}/*/*/*pvc-*' >/dev/null"),
     ("connected", "compgen -G '/sys/block/nvme*n1' >/dev/null"),
     ("formatting", "making || mounted"),
     ("mounted", "grep -q globalmount /proc/self/mountinfo"),
