@@ -58,7 +58,12 @@ async fn cdi_is_told_what_the_class_of_machines_can_do_by_a_job_that_ends() {
     })
     .await
     .unwrap();
-    let sets = json!([{"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}]);
+    let set = |access: &str, mode: &str| json!({"accessModes": [access], "volumeMode": mode});
+    let sets = json!([
+        set("ReadWriteMany", "Block"),
+        set("ReadWriteOnce", "Block"),
+        set("ReadWriteOnce", "Filesystem"),
+    ]);
     assert_eq!(told["spec"]["claimPropertySets"], sets);
     assert_eq!(
         told["status"]["storageClass"], CLASS,
