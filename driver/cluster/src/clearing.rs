@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
@@ -17,7 +16,7 @@ use super::wire::{AttachmentSpec, NodeSpec, Object, PodSpec};
 const LIST_NODES: &str = "list nodes";
 const DELETE_ATTACHMENT: &str = "delete volumeattachments";
 
-/// A VolumeAttachment, what its node was told, which version of it was read, and how old it is.
+/// A VolumeAttachment, what its node was told, and which version of it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadAttachment {
     /// The object.
@@ -26,8 +25,6 @@ pub struct ReadAttachment {
     pub nqn: Option<Nqn>,
     /// Its version.
     pub resource_version: String,
-    /// When it was made.
-    pub created: Option<Timestamp>,
 }
 
 /// A cluster of which attachments can be cleared. Every list is whole and as of one moment

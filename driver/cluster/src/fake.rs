@@ -93,13 +93,12 @@ impl FakeCluster {
             persistent_volume: persistent_volume.to_owned(),
             attached: false,
             leaving: false,
-            created: None,
+            created: Some(Timestamp::now().as_second()),
         };
         state.attachments.push(ReadAttachment {
             attachment,
             nqn: None,
             resource_version,
-            created: Some(Timestamp::now()),
         });
     }
 
@@ -108,7 +107,8 @@ impl FakeCluster {
         let mut state = self.state();
         let all = state.attachments.iter_mut();
         for read in all.filter(|read| read.attachment.node == node) {
-            read.created = Timestamp::now().checked_sub(age).ok();
+            let made = Timestamp::now().checked_sub(age).ok();
+            read.attachment.created = made.map(Timestamp::as_second);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rds_csi_cluster::{ClusterError, ReadAttachment};
+use rds_csi_cluster::ClusterError;
 use rds_csi_core::attachment::observation::{KubeVirt, Migration, VolumeAttachment};
 use rds_csi_core::attachment::{Found, HandOver, Holders, Migrations};
 use rds_csi_core::kind::Chain;
@@ -50,18 +50,16 @@ async fn look(
     migrations: &mut Migrations,
     now: Duration,
 ) -> Result<(), ClusterError> {
-    let read = cluster.cluster.read_attachments().await?;
+    let attachments = cluster.cluster.volume_attachments().await?;
     let mut holders = Holders::new();
-    for ReadAttachment { attachment, .. } in read.iter().filter(|read| read.attachment.attached) {
+    for attachment in attachments.iter().filter(|found| found.attached) {
         let volume = attachment.persistent_volume.clone();
         let nodes = holders.entry(volume).or_default();
         nodes.insert(attachment.node.clone());
     }
-    let attachments: Vec<VolumeAttachment> =
-        read.iter().map(|read| read.attachment.clone()).collect();
     let mut found = Vec::new();
     for volume in migrations.unknown(&holders) {
-        let (younger, age) = younger(&read, &volume);
+        let (younger, age) = younger(&attachments, &volume);
         // What could not be read is asked about again.
         if let Ok(hand_over) = cluster.hand_over(&volume, &attachments, younger).await? {
             found.push(Found {
@@ -81,21 +79,20 @@ async fn look(
 
 /// Which node's attachment of a volume that two have is the younger one, unless they are of one
 /// age, and how old it is.
-fn younger<'a>(read: &'a [ReadAttachment], volume: &str) -> (Option<&'a str>, Duration) {
-    let is_its = |read: &&ReadAttachment| {
-        read.attachment.attached && read.attachment.persistent_volume == volume
-    };
-    let mut of_it: Vec<&ReadAttachment> = read.iter().filter(is_its).collect();
-    of_it.sort_by_key(|read| read.created);
+fn younger<'a>(attachments: &'a [VolumeAttachment], volume: &str) -> (Option<&'a str>, Duration) {
+    let is_its = |found: &&VolumeAttachment| found.attached && found.persistent_volume == volume;
+    let mut of_it: Vec<&VolumeAttachment> = attachments.iter().filter(is_its).collect();
+    of_it.sort_by_key(|found| found.created);
     let [.., elder, younger] = of_it.as_slice() else {
         return (None, Duration::ZERO);
     };
+    let now = Timestamp::now().as_second();
+    // Another one's clock may be ahead.
     let age = younger
         .created
-        .map(|made| Timestamp::now().duration_since(made));
-    // Another one's clock may be ahead.
-    let age = age.and_then(|age| Duration::try_from(age).ok());
-    let node = (elder.created < younger.created).then_some(younger.attachment.node.as_str());
+        .and_then(|made| u64::try_from(now - made).ok())
+        .map(Duration::from_secs);
+    let node = (elder.created < younger.created).then_some(younger.node.as_str());
     (node, age.unwrap_or_default())
 }
 

@@ -147,7 +147,6 @@ impl From<Object<AttachmentSpec>> for ReadAttachment {
         Self {
             nqn: object.told(publish::NQN).and_then(|nqn| nqn.parse().ok()),
             resource_version: object.meta.resource_version.clone(),
-            created: object.meta.creation_timestamp,
             attachment: object.into(),
         }
     }
