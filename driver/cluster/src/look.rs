@@ -103,6 +103,18 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Whether a pod on a node wants the volume.
+    ///
+    /// # Errors
+    /// [`Unread`] where the pods could not be read.
+    pub async fn is_wanted(&mut self, node: &str) -> Result<bool, Unread> {
+        // Pods that were read before may be those of other nodes.
+        if self.nodes.insert(node.to_owned()) || self.seen.pods == Reading::NotYet {
+            self.read(&Part::Pods).await;
+        }
+        self.seen.is_wanted(node)
+    }
+
     /// Reads what makes a refusal helpful: the nodes that have the volume, and their pods.
     pub async fn explain(&mut self) {
         for node in self.nodes.clone() {

@@ -94,6 +94,18 @@ pub(crate) enum ControllerError {
         /// The node.
         node: String,
     },
+    /// A lost node may still write, and no pod needs it shut out.
+    #[error(
+        "volume {id} is not taken from {lost}, which may still write, for node {node}, as no pod there asks for it. Nothing is to be done if the pod is gone. To see the pods there: kubectl get pods -A --field-selector spec.nodeName={node}"
+    )]
+    NobodyAsks {
+        /// The volume.
+        id: VolumeId,
+        /// Which node has an attachment.
+        node: String,
+        /// Who may write.
+        lost: String,
+    },
     /// The export is made anew, and something else is in the way.
     #[error("volume {id} is being offered anew, which goes on when it is asked for again")]
     HalfRenewed {
@@ -243,9 +255,10 @@ impl Failure for ControllerError {
             // Whatever the rule: the orchestrator must not take it for detached.
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             // The export may have ended, and only the next call makes it whole.
-            Self::FenceUnderway { .. } | Self::HalfRenewed { .. } | Self::NotRenewed { .. } => {
-                Kind::Unreachable
-            }
+            Self::FenceUnderway { .. }
+            | Self::NobodyAsks { .. }
+            | Self::HalfRenewed { .. }
+            | Self::NotRenewed { .. } => Kind::Unreachable,
             // And asked again it goes on, once somebody has said that it may.
             Self::NotFenceable { .. } | Self::NotAdmitted { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),

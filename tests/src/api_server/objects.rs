@@ -57,6 +57,17 @@ pub fn machine_info(name: &str) -> Value {
         "bootID": "first"})
 }
 
+/// A pod of anybody's with a claim of the namespace `ns`, on a node.
+pub fn run(api: &FakeApiServer, node: &str, claim: &str) {
+    api.put(&json!({
+        "kind": "Pod",
+        "metadata": {"name": format!("user-{node}"), "namespace": "ns"},
+        "spec": {"nodeName": node, "containers": [{"name": "main"}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]},
+        "status": {"phase": "Pending"},
+    }));
+}
+
 /// The pod of a machine with a disk, by its claim, on a node; for a migration, if one is named.
 pub fn launch(
     api: &FakeApiServer,

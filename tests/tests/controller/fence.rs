@@ -6,7 +6,7 @@ use std::time::Duration;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::names::event;
-use rds_csi_tests::api_server::objects::machine_info;
+use rds_csi_tests::api_server::objects::{machine_info, run};
 use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
 use rds_csi_tests::wait::until;
@@ -35,7 +35,8 @@ pub(crate) fn offered(world: &World) -> Option<String> {
     file.export.then(|| items[0].nqn().unwrap())
 }
 
-/// The attach-detach controller wants the volume on a node, and what comes of it is saved.
+/// The attach-detach controller wants the volume on a node, for a pod there, and what comes of
+/// it is saved.
 pub(crate) async fn attach(
     api: &FakeApiServer,
     world: &World,
@@ -45,6 +46,13 @@ pub(crate) async fn attach(
     let name = format!("va-{node}");
     if api.get("volumeattachments", &name).is_none() {
         wish(api, NAME, &name, node);
+    }
+    if !api
+        .list("pods")
+        .iter()
+        .any(|pod| pod["spec"]["nodeName"] == node)
+    {
+        run(api, node, "data");
     }
     let context = volume.attach(&world.plugin, node).await?;
     api.put(
@@ -73,6 +81,7 @@ async fn give_up(api: &FakeApiServer, world: &World, volume: &Volume, name: &str
     node(api, name, false);
     api.put(&json!({"kind": "Node", "metadata": {"name": name},
         "spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}));
+    api.delete("pods", &format!("ns/user-{name}"));
     volume.detach(&world.plugin, name).await.unwrap();
     api.delete("volumeattachments", &format!("va-{name}"));
 }
@@ -134,6 +143,40 @@ async fn a_device_that_does_not_answer_gives_the_volume_to_nobody_until_it_does(
         give_up(&api, &world, &volume, next).await;
     }
     assert!(ended >= 1, "no cut met an export that had ended");
+}
+
+/// The lost node is back, and its new pod runs on the session that was left to it, before there
+/// is an attachment for it; that of a pod that has gone elsewhere stands there still.
+#[tokio::test]
+async fn nobody_is_shut_out_for_an_attachment_that_no_pod_wants() {
+    let (api, world) = start().await;
+    let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
+    let made = offered(&world);
+    node(&api, "node-a", true);
+    run(&api, "node-a", "data");
+    wish(&api, NAME, "va-node-b", "node-b");
+    let refused = volume.attach(&world.plugin, "node-b").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    for part in ["node-b", "no pod there asks for it", "kubectl get pods"] {
+        assert!(refused.message().contains(part), "{refused}");
+    }
+    assert_eq!(offered(&world), made);
+    api.delete("volumeattachments", "va-node-b");
+    let context = attach(&api, &world, &volume, "node-a").await.unwrap();
+    assert_eq!((context.get("nqn"), offered(&world)), (None, made));
+
+    // Pods that cannot be read say nothing.
+    api.delete("pods", "ns/user-node-a");
+    give_up(&api, &world, &volume, "node-a").await;
+    api.fail("list pods", ApiFault::Status(500), u32::MAX);
+    let before = offered(&world);
+    let refused = attach(&api, &world, &volume, "node-b").await;
+    assert_eq!(
+        (code(refused), offered(&world)),
+        (Code::Unavailable, before)
+    );
+    api.heal();
+    attach(&api, &world, &volume, "node-b").await.unwrap();
 }
 
 /// Whoever it was for is gone, and the node that was lost is back: nobody is to be shut out,

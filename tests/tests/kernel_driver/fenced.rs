@@ -73,9 +73,16 @@ impl Stand {
         }
     }
 
-    /// What external-attacher does for an attachment that is wanted.
+    /// What external-attacher does for an attachment that a pod wants.
     async fn attach(&self, volume: &Volume, node: &Node) -> PublishContext {
         let name = attachment(volume, node);
+        self.api.put(&json!({
+            "kind": "Pod", "metadata": {"name": node.name, "namespace": "vms"},
+            "spec": {"nodeName": node.name, "containers": [{"name": "main"}],
+                "volumes": [{"name": "data",
+                    "persistentVolumeClaim": {"claimName": volume.claim.name}}]},
+            "status": {"phase": "Pending"},
+        }));
         self.api.put(&json!({
             "kind": "VolumeAttachment", "metadata": {"name": name},
             "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": node.name,
@@ -99,8 +106,9 @@ impl Stand {
     async fn detach(&self, volume: &Volume, node: &Node) {
         let detached = volume.detach(self.cluster.controller(), &node.name).await;
         detached.unwrap();
-        self.api
-            .delete("volumeattachments", &attachment(volume, node));
+        let attachment = attachment(volume, node);
+        self.api.delete("volumeattachments", &attachment);
+        self.api.delete("pods", &format!("vms/{}", node.name));
     }
 
     async fn start(&self, volume: &Volume, index: usize) -> Pod {

@@ -13,8 +13,12 @@
 //! next attached to one node alone. For the machine itself that an entry is of nothing is done:
 //! its kernel is one, and a pod may be running on the session. That it is the same must be
 //! known ([`NodeIdentity`]): one that only has the name of the lost one shuts it out like any
-//! other. An entry without a node is of an earlier release, which kept those too that had let
-//! go; it says nothing.
+//! other. And nobody is shut out for an attachment that no pod wants any more
+//! ([`Observations::is_wanted`](super::observation::Observations::is_wanted)): the lost node
+//! may be back with a pod on what was left to it.
+//!
+//! An entry without a node is of an earlier release, which kept those too that had let go; it
+//! says nothing.
 
 use std::fmt;
 use std::str::FromStr;

@@ -258,4 +258,13 @@ impl Observations {
         let uses = |pod: &&Pod| pod.uses(claim) && pod.node == node && !pod.phase.is_over();
         Ok(pods.iter().filter(uses).collect())
     }
+
+    /// Whether a pod on a node wants the volume, which an attachment that nobody has taken
+    /// back yet does not say: one of the claim that has not ended and is not to.
+    ///
+    /// # Errors
+    /// [`Unread`] if the pods are not known.
+    pub fn is_wanted(&self, node: &str) -> Result<bool, Unread> {
+        Ok(self.users(node)?.iter().any(|pod| !pod.leaving))
+    }
 }

@@ -4,9 +4,9 @@
 //! VolumeAttachments, then one write over the version that was read. Nothing is kept
 //! between calls, so several processes decide as one; see [`grant`].
 
+mod finding;
 mod release;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use rds_csi_core::attachment::{
 };
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::names::{DriverName, annotation};
-use rds_csi_core::volume_id::VolumeId;
 use tokio::time::timeout;
 
 use super::{Due, Granted, Wanted};
@@ -89,7 +88,8 @@ impl InCluster {
         let attachments = attachments_of(&self.driver, wanted.id, &volume, &all);
         let observed = observed(&self.driver, &volume, &attachments);
         observed.asked_by(wanted.node).map_err(refused)?;
-        self.judge(wanted, &volume, &all).await?;
+        let mut look = Look::of(self.reader(), &self.driver, wanted.id, &volume, &all);
+        self.judge(wanted, &volume, &mut look).await?;
         // Read after the record, so that whoever is granted meanwhile has changed that.
         let node = self.cluster.node(wanted.node, wanted.id).await?;
         let identity = node.and_then(|node| node.identity);
@@ -109,6 +109,9 @@ impl InCluster {
             due,
             told,
         } = self.settle(wanted, identity, &granted)?;
+        if let Some(due) = &due {
+            is_needed(wanted, due, &mut look).await?;
+        }
         if settled != record {
             self.write(&volume, &settled).await?;
             self.reports
@@ -188,9 +191,8 @@ impl InCluster {
         &self,
         wanted: &Wanted<'_>,
         volume: &PersistentVolume,
-        all: &[VolumeAttachment],
+        look: &mut Look<'_>,
     ) -> Result<(), ControllerError> {
-        let mut look = Look::of(self.reader(), &self.driver, wanted.id, volume, all);
         let request = Request {
             node: wanted.node,
             access: Some(wanted.access.mode),
@@ -230,69 +232,29 @@ impl InCluster {
         let mut look = Look::of(self.reader(), &self.driver, &id, &volume, all);
         Ok(look.hand_over(younger).await)
     }
+}
 
-    /// The PersistentVolume that stands for the volume: nearly always the one that it was
-    /// made for. One made by hand, or a volume of the older driver, is found by the
-    /// attachment that asks for it.
-    async fn persistent_volume(
-        &self,
-        wanted: &Wanted<'_>,
-    ) -> Result<Option<PersistentVolume>, ControllerError> {
-        let is_it = |volume: &PersistentVolume| volume.is_of(wanted.id, &self.driver);
-        if let Some(name) = wanted.made_for {
-            let volume = self.cluster.persistent_volume(name.as_str()).await?;
-            if let Some(volume) = volume.filter(is_it) {
-                return Ok(Some(volume));
-            }
-        }
-        let attachments = self.cluster.volume_attachments().await?;
-        let asking = attachments.iter().find(|attachment| {
-            attachment.node == wanted.node && attachment.is_named_after(wanted.id, &self.driver)
-        });
-        let Some(asking) = asking else {
-            return Ok(None);
-        };
-        let volume = self.cluster.persistent_volume(&asking.persistent_volume);
-        Ok(volume.await?.filter(is_it))
-    }
-
-    /// Whether an attachment is of a volume, by its own name or by that of its
-    /// PersistentVolume.
-    fn is_of(&self, id: &VolumeId, attachment: &VolumeAttachment) -> bool {
-        attachment.is_named_after(id, &self.driver)
-            || VolumeId::for_name(&self.owner, &attachment.persistent_volume) == *id
-    }
-
-    /// See [`super::Attachments::holders`].
-    pub(crate) async fn holders(&self, id: &VolumeId) -> Result<BTreeSet<String>, ControllerError> {
-        within_deadline(async {
-            let attachments = self.cluster.volume_attachments().await?;
-            let mut of_it = attachments.iter().filter(|found| self.is_of(id, found));
-            let Some(first) = of_it.next() else {
-                return Ok(BTreeSet::new());
-            };
-            // The record first: whoever is in it and not in what is read after it is gone.
-            let name = &first.persistent_volume;
-            let Some(volume) = self.cluster.persistent_volume(name).await? else {
-                return Ok(BTreeSet::new());
-            };
-            let all = self.cluster.volume_attachments().await?;
-            let attachments = attachments_of(&self.driver, id, &volume, &all);
-            let standing = observed(&self.driver, &volume, &attachments).standing();
-            let holding = standing.into_iter().filter(|found| found.holds());
-            Ok(holding.map(|found| found.attachment.node).collect())
+/// Whether a pod is there for which a lost node is shut out. A lost node may be back, with a
+/// pod that runs on the session that was left to it, while an attachment to another node stands
+/// that nobody has taken back yet: for that one nobody is shut out.
+async fn is_needed(
+    wanted: &Wanted<'_>,
+    due: &Due,
+    look: &mut Look<'_>,
+) -> Result<(), ControllerError> {
+    let unjudged = |source| ControllerError::Unjudged {
+        id: wanted.id.clone(),
+        node: wanted.node.to_owned(),
+        source,
+    };
+    let needed = due.lost.is_empty() || look.is_wanted(wanted.node).await.map_err(unjudged)?;
+    needed
+        .then_some(())
+        .ok_or_else(|| ControllerError::NobodyAsks {
+            id: wanted.id.clone(),
+            node: wanted.node.to_owned(),
+            lost: due.lost.clone(),
         })
-        .await
-    }
-
-    /// See [`super::Attachments::nodes`].
-    pub(crate) async fn nodes(&self, id: &VolumeId) -> Result<Vec<String>, ControllerError> {
-        let attachments = self.cluster.volume_attachments().await?;
-        let of_it = attachments
-            .into_iter()
-            .filter(|attachment| self.is_of(id, attachment));
-        Ok(of_it.map(|attachment| attachment.node).collect())
-    }
 }
 
 /// How many attachments of a node got their entry by this grant. One that came true without

@@ -215,7 +215,7 @@ impl Steps<'_> {
     }
 
     /// What follows once the record is written; `None` where another node is to use the volume
-    /// first.
+    /// first, or no pod is there for which others would be shut out.
     fn next(&self, n: usize, seen: &World) -> Option<Next> {
         let lost = seen.sites.iter().any(|site| site.lost);
         if !self.rules.fencing || !lost {
@@ -224,9 +224,15 @@ impl Steps<'_> {
         match seen.fence(n) {
             Fence::Clear | Fence::InUse { .. } => Some(Next::Attach),
             Fence::Clean(_) => Some(Next::Clean),
+            Fence::Due { .. } if !self.is_wanted(n, seen) => None,
             Fence::Due { .. } => Some(Next::Fence),
             Fence::Underway { .. } => None,
         }
+    }
+
+    fn is_wanted(&self, n: usize, seen: &World) -> bool {
+        let seen = seen.seen(self.rules.for_many);
+        seen.is_wanted(NAMES[n]).is_ok_and(|wanted| wanted)
     }
 
     /// The record is written over the version that was read, so every other call that is

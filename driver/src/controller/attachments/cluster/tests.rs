@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::access::{Access, AccessMode};
 use rds_csi_core::kind::{Chain, Failure as _, Kind};
+use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
 use rstest::rstest;
 
@@ -97,6 +98,7 @@ async fn of_two_nodes_that_want_it_one_has_it_until_its_attachment_is_gone() {
     let calls = cluster.calls();
     ask(&driver, "b").await.unwrap();
     assert_eq!(cluster.calls() - calls, 3, "asking again writes nothing");
+    driver.release(&id(), "b").await.unwrap();
     cluster.delete("b");
     ask(&driver, "a").await.unwrap();
 }

@@ -1,17 +1,27 @@
 //! Who went without letting go, as the record and the attachments show it.
 
+use rds_csi_cluster::fake::machine::{claim, launcher};
 use rds_csi_core::attachment::grant::{Entry, attachment_name};
-use rds_csi_core::attachment::observation::Node;
+use rds_csi_core::attachment::observation::{Node, Pod, Role};
 use rds_csi_core::names::event;
 use rstest::rstest;
 
 use super::*;
 use crate::controller::reports::Events;
 
+/// A volume of a claim.
+fn claimed() -> Arc<FakeCluster> {
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.put(PersistentVolume {
+        claim: Some(claim()),
+        ..volume(PV)
+    });
+    cluster
+}
+
 /// A volume that node `a` has had granted.
 async fn granted() -> (Arc<FakeCluster>, InCluster) {
-    let cluster = Arc::new(FakeCluster::default());
-    cluster.put(volume(PV));
+    let cluster = claimed();
     let driver = process(&cluster);
     wish(&cluster, "a");
     assert_eq!(ask(&driver, "a").await.unwrap().due, None);
@@ -19,7 +29,17 @@ async fn granted() -> (Arc<FakeCluster>, InCluster) {
     (cluster, driver)
 }
 
+/// A pod on a node wants the volume.
 fn wish(cluster: &FakeCluster, node: &str) {
+    cluster.run(Pod {
+        role: Role::Other,
+        ..launcher(&format!("user-{node}"), node, None)
+    });
+    wish_alone(cluster, node);
+}
+
+/// No pod is there any more.
+fn wish_alone(cluster: &FakeCluster, node: &str) {
     let name = attachment_name(&id(), &DriverName::default(), node);
     cluster.wish(&name, node, PV);
 }
@@ -86,6 +106,30 @@ async fn who_was_not_is_shut_out_before_the_next_one_and_once(#[case] lost: Opti
     assert_eq!(record(&cluster).entries().count(), 1);
 }
 
+#[rstest]
+#[case::nobody(None)]
+#[case::one_that_is_to_end(Some(Pod { leaving: true, ..launcher("user-b", "b", None) }))]
+#[case::one_elsewhere(Some(launcher("user-c", "c", None)))]
+#[case::one_of_another_claim(Some(Pod { claims: vec!["other".to_owned()], ..launcher("user-b", "b", None) }))]
+#[tokio::test]
+async fn nobody_is_shut_out_for_whom_no_pod_needs_it(#[case] pod: Option<Pod>) {
+    let (cluster, driver) = granted().await;
+    cluster.delete("a");
+    cluster.end_pods("a");
+    wish_alone(&cluster, "b");
+    let is_wanted = launcher("user-b", "b", None);
+    pod.into_iter().for_each(|pod| cluster.run(pod));
+    let before = record(&cluster);
+    let refused = ask(&driver, "b").await.unwrap_err();
+    assert!(
+        matches!(&refused, ControllerError::NobodyAsks { node, lost, .. } if node == "b" && lost == "node a"),
+        "{refused}"
+    );
+    assert_eq!(record(&cluster), before, "nothing was granted");
+    cluster.run(is_wanted);
+    assert!(ask(&driver, "b").await.unwrap().due.is_some());
+}
+
 /// Nobody asked to release it: the attachment was removed by hand.
 #[tokio::test]
 async fn an_attachment_that_only_vanished_is_one_that_did_not_let_go() {
@@ -129,8 +173,7 @@ async fn what_was_replaced_is_not_taken_to_have_let_go(
     wish(&cluster, "a");
     assert_eq!(ask(&driver, "a").await.unwrap().due.is_some(), is_another);
     // It was granted, and nobody knows whether it heard so.
-    let cluster = Arc::new(FakeCluster::default());
-    cluster.put(volume(PV));
+    let cluster = claimed();
     wish(&cluster, "a");
     let driver = process(&cluster);
     ask(&driver, "a").await.unwrap();
