@@ -59,6 +59,12 @@ impl DiskItem {
         }
     }
 
+    /// Its backing file, where its path can be that of one of our volumes.
+    #[must_use]
+    pub fn backing_file(&self) -> Option<BackingFile> {
+        self.file()?.path.parse().ok()
+    }
+
     /// Whose volume it is, where its comment is an ownership marker.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {

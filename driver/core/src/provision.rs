@@ -113,11 +113,8 @@ fn owned_file(
         .owner()
         .is_some_and(|owner| owner.cluster == *cluster && id.is_for(cluster, owner.name.as_str()));
     let taken_over = id.form() == Form::Long && item.comment.is_empty();
-    let file = item
-        .file()
-        .and_then(|disk| disk.path.parse::<BackingFile>().ok());
     let stem = format!("/{id}.img");
-    match file {
+    match item.backing_file() {
         Some(file) if (marked || taken_over) && file.file_path().ends_with(&stem) => Ok(file),
         _ => Err(foreign(item, cluster)),
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rds_csi_core::appliance::{DiskItem, Step, VolumeState};
 use rds_csi_core::attachment::Fencing;
-use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::device_access::Rule;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::nqn::{HostIdentity, Nqn};
@@ -60,8 +59,9 @@ impl Admission {
             id: id.clone(),
             source: Box::new(source),
         };
-        let file = item.file().and_then(|disk| disk.path.parse().ok());
-        let file: BackingFile = file.unwrap_or_else(|| self.settings.volume_directory.file(id));
+        let file = item
+            .backing_file()
+            .unwrap_or_else(|| self.settings.volume_directory.file(id));
         let (owner, words) = (item.owner(), words(&hosts));
         let steps = [Step::Allow { hosts }];
         let state = self.rds.apply(id, &file, owner.as_ref(), &steps).await;

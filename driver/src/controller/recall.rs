@@ -14,7 +14,6 @@ use std::time::Duration;
 use rds_csi_cluster::{Leadership, ReadAttachment};
 use rds_csi_core::appliance::DiskItem;
 use rds_csi_core::attachment::observation::VolumeAttachment;
-use rds_csi_core::backing_file::BackingFile;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::provision::{self, ProvisionError, Told};
 use rds_csi_core::volume_id::VolumeId;
@@ -109,10 +108,7 @@ impl Recall<'_> {
     /// The device is read before the attachments: whoever was about to get the volume when its
     /// export was renewed has an attachment by then.
     async fn put_right(&self, id: &VolumeId, item: &DiskItem) -> Result<(), ControllerError> {
-        let path = item
-            .file()
-            .and_then(|disk| disk.path.parse::<BackingFile>().ok());
-        let Some(file) = path else {
+        let Some(file) = item.backing_file() else {
             return Ok(());
         };
         let state = self.rds.volume(id, &file).await?;
