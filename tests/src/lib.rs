@@ -16,6 +16,7 @@ pub mod fabric;
 pub mod guest;
 pub mod lab;
 pub mod plugin;
+pub mod recording;
 pub mod sanity;
 pub mod tool;
 pub mod volume;

@@ -1,19 +1,11 @@
 //! The four recordings, each with what the webhook and the driver say to its attachments,
 //! what is told of its migrations, and who has which disk in the end.
 
+use rds_csi_tests::recording::{BACK_TO_BACK, Event, FAILS, HOT_PLUGGED, SUCCEEDS};
+
 use crate::replay::Replay;
 use crate::stand::{A, B, C, Stand};
 
-const SUCCEEDS: &str =
-    include_str!("../../../driver/core/tests/attachment_recordings/migration-succeeds.txt");
-const FAILS: &str =
-    include_str!("../../../driver/core/tests/attachment_recordings/migration-fails.txt");
-const BACK_TO_BACK: &str = include_str!(
-    "../../../driver/core/tests/attachment_recordings/two-migrations-back-to-back.txt"
-);
-const HOT_PLUGGED: &str = include_str!(
-    "../../../driver/core/tests/attachment_recordings/migration-with-hotplugged-volume.txt"
-);
 /// Plays a recording, of which this is told, and `left` is who has its disks at its end.
 async fn play(
     stand: &Stand,
@@ -24,7 +16,10 @@ async fn play(
 ) {
     let mut replay = Replay::new(stand, name);
     for line in recording.lines() {
-        replay.event(line).await;
+        let line = replay.here(line);
+        if let Some(event) = Event::read(&line).unwrap() {
+            replay.event(event).await;
+        }
     }
     let told: Vec<String> = told.iter().map(|line| line.replace('~', name)).collect();
     assert_eq!(replay.told, told);

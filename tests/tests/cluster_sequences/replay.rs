@@ -1,39 +1,37 @@
 //! A recording of a real virt-controller, scheduler and attach-detach controller, played
 //! object by object to a real API server.
 //!
-//! The recordings are those of `driver/core/tests/attachment_recordings`, which says how they
-//! are written. There nobody refused anything. Here each attachment is asked for when it was
-//! made there; if the webhook refuses, it is made past it, so that the driver has to say the
-//! same and grants it as soon as it may. UIDs are the API server's to give, so that each one
-//! of a recording stands for another.
+//! When they were made ([`rds_csi_tests::recording`]) nobody refused anything. Here each
+//! attachment is asked for when it was made there; if the webhook refuses, it is made past it,
+//! so that the driver has to say the same and grants it as soon as it may. UIDs are the API
+//! server's to give, so that each one of a recording stands for another, and what a recording
+//! names is named after it, as several are played at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rds_csi_tests::cluster::kubevirt::migration;
 use rds_csi_tests::cluster::mend::PAST;
+use rds_csi_tests::recording::{Change, Event};
 use rds_csi_tests::wait::until;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::objects::{MACHINE, MIGRATION, POD};
-use crate::stand::{Machine, PodToBe, Stand, uid};
+use crate::objects::{Kind, MACHINE, MIGRATION, POD};
+use crate::stand::{Stand, uid};
 
 /// How long it may take until a migration is told: two looks at the cluster, and more on a
 /// busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TWO_NODES: &str = "two is the most that a live migration needs";
 
+/// What recordings name and others of them name, too.
+const NAMES: [&str; 5] = ["vm1", "mig1", "mig2", "root", "data"];
+
 pub(crate) struct Replay<'a> {
     stand: &'a Stand,
-    /// What the names of its machine, migrations and disks begin with: several recordings
-    /// are played at once.
+    /// What its names begin with.
     name: &'static str,
     /// The UIDs of objects by those in the recording.
     uids: BTreeMap<String, String>,
-    /// The names of objects by their UIDs in the recording.
-    names: BTreeMap<String, String>,
-    /// Of pods that are there: node and phase.
-    pods: BTreeMap<String, (String, String)>,
     /// By the name in the recording: disk and node.
     attachments: BTreeMap<String, (String, String)>,
     /// Who was refused by webhook and driver, and waits.
@@ -48,149 +46,116 @@ impl<'a> Replay<'a> {
             stand,
             name,
             uids: BTreeMap::new(),
-            names: BTreeMap::new(),
-            pods: BTreeMap::new(),
             attachments: BTreeMap::new(),
             waiting: Vec::new(),
             told: Vec::new(),
         }
     }
 
-    fn named(&self, recorded: &str) -> String {
-        format!("{}-{recorded}", self.name)
+    /// A line of the recording as it would have been here.
+    pub(crate) fn here(&self, line: &str) -> String {
+        let mut line = line.replace("\"node-", "\"alone-");
+        for name in NAMES {
+            line = line.replace(&format!("\"{name}\""), &format!("\"{}-{name}\"", self.name));
+        }
+        for (recorded, uid) in &self.uids {
+            line = line.replace(recorded, uid);
+        }
+        line
     }
 
     /// Plays an event.
-    pub(crate) async fn event(&mut self, line: &str) {
-        let line = line.replace("node-", "alone-");
-        let fields: Vec<&str> = line.split(' ').collect();
-        match fields[..] {
-            ["#", ..] => {}
-            [_, "machine", name, uid, phase] => {
-                let name = self.named(name);
-                self.machine(&name, uid, phase).await;
-            }
-            [when, "migration", name, uid, machine, phase, "stays"] => {
-                let (name, machine) = (self.named(name), self.named(machine));
-                self.migration(when, &name, (uid, &machine, phase)).await;
-            }
-            [_, "pod", name, ref rest @ ..] => self.pod(name, rest).await,
-            [_, "gone", "pod", name] => {
-                self.stand.pod_gone(name).await;
-                self.pods.remove(name);
-            }
-            [when, "attachment", name, _, node, volume, "stays"] => {
-                let disk = self.named(volume.trim_start_matches("pv-"));
-                self.asks(when, &disk, node).await;
-                self.attachments
-                    .insert(name.to_owned(), (disk, node.to_owned()));
-            }
-            [when, "gone", "attachment", name] => self.gone(when, name).await,
-            _ => panic!("no event: {line}"),
+    pub(crate) async fn event(&mut self, event: Event) {
+        let at = &event.at;
+        match event.change {
+            Change::New(object) => self.is_new(at, object).await,
+            Change::Patch { kind, name, patch } => match kind.as_str() {
+                "Pod" => self.pod(&name, patch).await,
+                // Whether it comes true is not for the recording to say.
+                "VolumeAttachment" => {}
+                kind => {
+                    self.stand
+                        .objects
+                        .change(kind_of(kind), &name, &patch)
+                        .await
+                }
+            },
+            Change::Gone { kind, name } => match kind.as_str() {
+                "Pod" => self.stand.pod_gone(&name).await,
+                "VolumeAttachment" => self.gone(at, &name).await,
+                kind => panic!("{kind} {name} is gone"),
+            },
         }
     }
 
-    fn is_new(&self, recorded: &str) -> bool {
-        !self.uids.contains_key(recorded)
-    }
-
-    fn met(&mut self, recorded: &str, name: &str, uid: String) {
-        self.uids.insert(recorded.to_owned(), uid);
-        self.names.insert(recorded.to_owned(), name.to_owned());
-    }
-
-    async fn machine(&mut self, name: &str, recorded: &str, phase: &str) {
-        if self.is_new(recorded) {
-            let root = self.named("root");
-            let Machine { uid, .. } = self.stand.machine(name, &[&root]).await;
-            self.met(recorded, name, uid);
+    async fn is_new(&mut self, at: &str, mut object: Value) {
+        let kind = text(&object, "/kind");
+        let recorded = text(&object, "/metadata/uid");
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        for field in ["namespace", "uid", "creationTimestamp"] {
+            metadata.remove(field);
         }
-        self.phase(MACHINE, name, phase).await;
-    }
-
-    async fn phase(&self, kind: crate::objects::Kind, name: &str, phase: &str) {
-        let phase = phase.trim_start_matches('-');
-        let fields = json!({"status": {"phase": phase}});
-        self.stand.objects.change(kind, name, &fields).await;
+        let made = match kind.as_str() {
+            "VolumeAttachment" => {
+                let volume = text(&object, "/spec/source/persistentVolumeName");
+                let disk = format!("{}-{}", self.name, volume.trim_start_matches("pv-"));
+                let node = text(&object, "/spec/nodeName");
+                self.asks(at, &disk, &node).await;
+                let name = text(&object, "/metadata/name");
+                self.attachments.insert(name, (disk, node));
+                return;
+            }
+            "VirtualMachineInstanceMigration" => self.migration(at, object).await,
+            "Pod" => {
+                let spec = object["spec"].as_object_mut().unwrap();
+                spec.insert("automountServiceAccountToken".to_owned(), json!(false));
+                // No kubelet says that it has ended.
+                spec.insert("terminationGracePeriodSeconds".to_owned(), json!(0));
+                // The cluster's own does not bind it.
+                spec.insert("schedulerName".to_owned(), json!("none"));
+                self.stand.objects.make(POD, &object).await
+            }
+            kind => self.stand.objects.make(kind_of(kind), &object).await,
+        };
+        self.uids.insert(recorded, uid(&made));
     }
 
     /// A person who asks for a migration hears what is in its way. Here it goes on past the
     /// webhook, as the recording does.
-    async fn migration(&mut self, when: &str, name: &str, rest: (&str, &str, &str)) {
-        let (recorded, machine, phase) = rest;
-        if self.is_new(recorded) {
-            let mut asked = migration(name, machine, "");
-            let mut made = self.stand.objects.ask(MIGRATION, &asked).await;
-            if made.is_ok() && !self.waits_for_none(machine).await {
-                self.stand.objects.delete(MIGRATION, name, 0).await;
-                made = Err(self.stand.migration_refusal(&asked).await);
-            }
-            if let Err(refusal) = &made {
-                assert!(refusal.contains("the target would be a third"), "{refusal}");
-                self.told.push(format!("{when} migration {name} two-nodes"));
-                asked["metadata"]["labels"] = json!({PAST: "yes"});
-                made = self.stand.objects.ask(MIGRATION, &asked).await;
-            }
-            let made = made.unwrap();
-            self.met(recorded, name, uid(&made));
+    async fn migration(&mut self, at: &str, mut asked: Value) -> Value {
+        let name = text(&asked, "/metadata/name");
+        let mut made = self.stand.objects.ask(MIGRATION, &asked).await;
+        // A webhook that answers too late lets pass any.
+        let root = format!("{}-root", self.name);
+        if made.is_ok() && self.stand.nodes_with(&root).await.len() > 1 {
+            self.stand.objects.delete(MIGRATION, &name, 0).await;
+            made = Err(self.stand.migration_refusal(&asked).await);
         }
-        self.phase(MIGRATION, name, phase).await;
+        if let Err(refusal) = &made {
+            assert!(refusal.contains("the target would be a third"), "{refusal}");
+            self.told.push(format!("{at} migration {name} two-nodes"));
+            asked["metadata"]["labels"] = json!({PAST: "yes"});
+            made = self.stand.objects.ask(MIGRATION, &asked).await;
+        }
+        made.unwrap()
     }
 
-    /// Whether no disk of the machine is with two nodes, so that its next migration is let
-    /// pass: a webhook that answers too late lets pass any.
-    async fn waits_for_none(&self, machine: &str) -> bool {
-        let root = machine.replace("vm1", "root");
-        self.stand.nodes_with(&root).await.len() < 2
-    }
-
-    async fn pod(&mut self, name: &str, fields: &[&str]) {
-        let [
-            recorded,
-            node,
-            phase,
-            leaving,
-            owner,
-            label,
-            migration,
-            disks,
-        ] = fields
-        else {
-            panic!("no pod: {fields:?}");
-        };
-        if self.is_new(recorded) {
-            let owner: Vec<&str> = owner.split(':').collect();
-            let [_, kind, owner] = owner[..] else {
-                panic!("no owner: {owner:?}");
-            };
-            let mut labels = json!({"kubevirt.io": label});
-            if let Some(migration) = self.uids.get(*migration) {
-                labels["kubevirt.io/migrationJobUID"] = json!(migration);
-            }
-            let disks: Vec<String> = disks.split(',').map(|disk| self.named(disk)).collect();
-            let disks: Vec<&str> = disks.iter().map(String::as_str).collect();
-            let pod = PodToBe {
-                name,
-                disks: &disks,
-                labels,
-                owner: Some((kind, &self.names[owner], &self.uids[owner])),
-                ..PodToBe::default()
-            };
-            let uid = self.stand.pod(&pod).await;
-            self.met(recorded, name, uid);
-            let fresh = ("-".to_owned(), "Pending".to_owned());
-            self.pods.insert((*name).to_owned(), fresh);
+    /// Its scheduler, its kubelet and virt-controller say what is new of a pod.
+    async fn pod(&self, name: &str, mut patch: Value) {
+        let objects = &self.stand.objects;
+        if let Some(node) = patch["spec"]["nodeName"].as_str() {
+            objects.bind(name, node).await;
         }
-        let now = ((*node).to_owned(), (*phase).to_owned());
-        let before = self.pods.insert((*name).to_owned(), now.clone()).unwrap();
-        if before.0 != now.0 {
-            self.stand.objects.bind(name, node).await;
+        if patch["status"].is_object() {
+            objects.report(POD, name, &patch["status"]).await;
         }
-        if before.1 != now.1 {
-            self.stand.pod_is(name, phase).await;
+        let metadata = patch["metadata"].take();
+        if metadata["labels"].is_object() {
+            let labels = json!({"metadata": {"labels": metadata["labels"]}});
+            objects.change(POD, name, &labels).await;
         }
-        if *leaving == "leaving" {
-            self.stand.objects.delete(POD, name, 30).await;
+        if metadata["deletionTimestamp"].is_string() {
+            objects.delete(POD, name, 30).await;
         }
     }
 
@@ -251,4 +216,18 @@ impl<'a> Replay<'a> {
             self.granted(when, &disk, &node).await;
         }
     }
+}
+
+fn kind_of(kind: &str) -> Kind {
+    match kind {
+        "VirtualMachineInstance" => MACHINE,
+        "VirtualMachineInstanceMigration" => MIGRATION,
+        kind => panic!("no kind of a recording: {kind}"),
+    }
+}
+
+fn text(object: &Value, pointer: &str) -> String {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_else(|| panic!("no {pointer}: {object}"))
+        .to_owned()
 }
