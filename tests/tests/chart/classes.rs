@@ -112,7 +112,7 @@ fn cdi_is_told_of_nothing_that_the_driver_refuses() {
     }
 }
 
-/// A Job cannot be changed, so what it does is part of its name.
+/// A Job cannot be changed, so all that is in it is part of its name.
 #[test]
 fn other_profiles_are_another_job() {
     let job = |setting: &str| {
@@ -127,4 +127,6 @@ fn other_profiles_are_another_job() {
     };
     assert_eq!(job(r#"log.level="debug""#), job(r#"log.level="info""#));
     assert_ne!(class("Block"), class("Filesystem"));
+    let labels = |team: &str| job(&format!(r#"labels={{"team":"{team}"}}"#));
+    assert_ne!(labels("storage"), labels("machines"));
 }

@@ -207,20 +207,12 @@ const OWN_CERTIFICATE: &[Grant] = &[
     ),
 ];
 
-const PROFILES: &[Grant] = &[
-    (
-        "storage-profiles",
-        "cluster",
-        "storageprofiles.cdi.kubevirt.io",
-        "create",
-    ),
-    (
-        "storage-profiles",
-        "cluster",
-        "storageprofiles.cdi.kubevirt.io=fast",
-        "get patch",
-    ),
-];
+const PROFILES: &[Grant] = &[(
+    "storage-profiles",
+    "cluster",
+    "storageprofiles.cdi.kubevirt.io=fast",
+    "get patch",
+)];
 
 fn table(grants: &[&[Grant]]) -> BTreeSet<(String, String, String, BTreeSet<String>)> {
     grants
