@@ -8,6 +8,7 @@
 //! [`Cluster::whole`].
 
 mod audit;
+pub mod cdi;
 mod certificates;
 mod control_plane;
 pub mod image;

@@ -77,7 +77,7 @@ impl<'a> Replay<'a> {
                     self.stand
                         .objects
                         .change(kind_of(kind), &name, &patch)
-                        .await
+                        .await;
                 }
             },
             Change::Gone { kind, name } => match kind.as_str() {

@@ -16,10 +16,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rds_csi_core::names::event;
-use rds_csi_tests::cluster::kubevirt;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
-use rds_csi_tests::cluster::{Cluster, DEADLINE};
+use rds_csi_tests::cluster::{Cluster, DEADLINE, cdi, kubevirt};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
@@ -94,6 +93,14 @@ async fn a_migration(cluster: &Cluster, namespace: &Namespace) {
     for pod in ["source", "target"] {
         namespace.remove("pod", pod).await.unwrap();
     }
+}
+
+/// CDI is there and is told of the classes.
+async fn a_profile(cluster: &Cluster) {
+    cdi::install(cluster).await.unwrap();
+    cluster.install(&json!({})).await.unwrap();
+    cdi::make_profile(cluster, "rds-csi-vm").await.unwrap();
+    cdi::told(cluster).await.unwrap();
 }
 
 /// A volume's whole life, and what goes wrong in it: every program does what it is for.
@@ -195,6 +202,7 @@ async fn every_right_is_used_or_has_a_reason_and_nothing_else_was_ever_asked_for
     let namespace = Namespace::new(&cluster, "wrongs").await.unwrap();
     let mut log = cluster.audit();
     let mut all = requests(&mut log).unwrap();
+    a_profile(&cluster).await;
     a_new_certificate(&cluster).await;
     a_whole_life(&cluster, &namespace).await;
     a_migration(&cluster, &namespace).await;
@@ -229,4 +237,6 @@ async fn every_right_is_used_or_has_a_reason_and_nothing_else_was_ever_asked_for
         }
     }
     namespace.delete().await.unwrap();
+    cdi::remove(&cluster).await.unwrap();
+    cluster.install(&json!({})).await.unwrap();
 }
