@@ -24,6 +24,11 @@ const USERS: &[(&str, &str, &str)] = &[
     ("rds-csi-controller", "rds-csi-controller", "csi-"),
     ("rds-csi-node", "rds-csi-node", "rds-csi-driver/"),
     ("rds-csi-webhook", "rds-csi-webhook", ""),
+    (
+        "rds-csi-storage-profiles",
+        "rds-csi-storage-profiles",
+        "kubectl/",
+    ),
 ];
 
 /// One verb on one resource, by one role.
