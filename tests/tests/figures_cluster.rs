@@ -140,19 +140,29 @@ async fn attachment(cluster: &Cluster, volume: &str) -> anyhow::Result<String> {
 struct Audit(Vec<Value>);
 
 impl Audit {
+    /// Of what is in a namespace, since it was made last.
     fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        Self::filtered(cluster, "namespace", namespace)
+        let mut all = Self::of(cluster, namespace, |object| {
+            object["namespace"] == namespace
+                || object["resource"] == "namespaces" && object["name"] == namespace
+        })?;
+        let made = |line: &Value| {
+            line["verb"] == "create" && line["objectRef"]["resource"] == "namespaces"
+        };
+        let from = all.0.iter().rposition(made);
+        let from = from.with_context(|| format!("nobody made namespace {namespace}"))?;
+        all.0.drain(..from);
+        Ok(all)
     }
 
     fn of_object(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
-        Self::filtered(cluster, "name", name)
+        Self::of(cluster, name, |object| object["name"] == name)
     }
 
-    fn filtered(cluster: &Cluster, field: &str, value: &str) -> anyhow::Result<Self> {
-        let ours = cluster.audit().pick(value, |line| {
-            let is_ours = line["objectRef"][field] == value
-                && line["responseStatus"]["code"].as_u64() < Some(300);
-            is_ours.then(|| line.clone())
+    fn of(cluster: &Cluster, text: &str, is_ours: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
+        let ours = cluster.audit().pick(text, |line| {
+            let succeeded = line["responseStatus"]["code"].as_u64() < Some(300);
+            (succeeded && is_ours(&line["objectRef"])).then(|| line.clone())
         });
         ours.map(Self)
     }
@@ -173,13 +183,9 @@ impl Audit {
             .with_context(|| format!("no {verb} of {kind}"))
     }
 
-    /// When such requests were answered since the namespace was made, in order.
+    /// When such requests were answered, in order.
     fn times(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Vec<Timestamp>> {
-        let made = |line: &Value| {
-            line["verb"] == "create" && line["objectRef"]["resource"] == "namespaces"
-        };
-        let from = self.0.iter().rposition(made).unwrap_or_default();
-        let ours = self.0.iter().skip(from).filter(|line| {
+        let ours = self.0.iter().filter(|line| {
             line["verb"] == verb
                 && line["objectRef"]["resource"] == kind
                 && line["objectRef"]["subresource"].as_str() == part

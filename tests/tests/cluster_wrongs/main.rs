@@ -103,6 +103,24 @@ async fn a_profile(cluster: &Cluster) {
     cdi::told(cluster).await.unwrap();
 }
 
+/// Another node asks for the volume that the pod uses, and the webhook, which reads the volume
+/// and who has it before it refuses anything, refuses.
+async fn a_second_node(cluster: &Cluster, namespace: &Namespace, volume: &str) {
+    let pod = namespace.get("pod", "life").await.unwrap();
+    let mut others = cluster.node_names().into_iter();
+    let other = others.find(|name| pod["spec"]["nodeName"] != *name);
+    let asked = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment",
+        "metadata": {"name": "wrongs-second"},
+        "spec": {"attacher": "rds.csi.srvlab.io", "nodeName": other.unwrap(),
+            "source": {"persistentVolumeName": volume}},
+    });
+    let words = ["create", "--dry-run=server"];
+    let refused = namespace.kubectl_with(&words, &asked).await.unwrap_err();
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("has the volume"), "{refused}");
+}
+
 /// A volume's whole life, and what goes wrong in it: every program does what it is for.
 async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     let claim = Claim::filesystem("life");
@@ -111,6 +129,7 @@ async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
     namespace.apply(&pod("life", None, &claim)).await.unwrap();
     namespace.running("life").await.unwrap();
     an_outage(cluster, namespace, "life").await;
+    a_second_node(cluster, namespace, &volume).await;
     let patch = json!({"spec": {"resources": {"requests": {"storage": "128Mi"}}}}).to_string();
     let grow = ["patch", "pvc", "life", "--patch", &patch];
     namespace.kubectl(&grow).await.unwrap();
