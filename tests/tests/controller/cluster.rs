@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rds_csi_cluster::{Cluster as _, ClusterError, Reader as _};
 use rds_csi_core::attachment::NodeIdentity;
-use rds_csi_tests::api_server::objects::bind;
+use rds_csi_tests::api_server::objects::{bind, run};
 pub(crate) use rds_csi_tests::api_server::objects::{node, wish};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::volume::{Claim, Volume};
@@ -119,6 +119,7 @@ async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets()
     assert_eq!(deleted.code(), Code::FailedPrecondition);
     assert!(deleted.message().contains("node-a and node-b"), "{deleted}");
     api.delete("volumeattachments", "va-b");
+    run(&api, "node-a", "data");
     volume.attach(&world.plugin, "node-a").await.unwrap();
     api.delete("volumeattachments", "va-a");
     world.delete(volume.id()).await.unwrap();
@@ -344,6 +345,7 @@ async fn what_is_asked_is_what_the_table_of_permissions_says() {
     api.delete("volumeattachments", "va-a");
     world.delete(volume.id()).await.unwrap();
     leftovers::a_node_vanishes(&api, &world).await;
+    api.delete("pods", "ns/user-node-b");
     api.delete("volumeattachments", "va-b");
     migration::machine_moves(&api, &world).await;
     // A controller looks after its lease every three seconds, and after migrations then.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rds_csi_cluster::{Clearing as _, ClusterError};
 use rds_csi_core::attachment::leftovers::Pace;
 use rds_csi_core::names::event;
+use rds_csi_tests::api_server::objects::run;
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
@@ -102,6 +103,7 @@ pub(crate) async fn a_node_vanishes(api: &FakeApiServer, world: &World) {
     // What external-attacher does with one that leaves.
     volume.detach(&world.plugin, "node-a").await.unwrap();
     api.delete("volumeattachments", "va-a");
+    run(api, "node-b", "data");
     volume.attach(&world.plugin, "node-b").await.unwrap();
 }
 
