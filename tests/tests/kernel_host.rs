@@ -280,6 +280,42 @@ async fn nothing_that_holds_anything_is_ever_blank_or_formatted() {
     }
 }
 
+/// A mkfs that outlived its plugin claims the device and leaves half a filesystem to whoever looks
+/// meanwhile: that is no reason to tell anybody to delete the volume.
+#[tokio::test]
+async fn what_somebody_writes_is_judged_when_he_has_ended() {
+    const CLAIM: &str = "use Fcntl; sysopen(my $f, $ARGV[0], O_RDWR | O_EXCL) or die $!; sleep 600";
+    let pair = Pair::boot(true).await;
+    let nqn = nqn("half");
+    pair.export("half", &bytes(0, "XFSB")).await;
+    pair.connect("half").await;
+    let device = pair.ok(&["device", &nqn]).await;
+    let device = format!("/dev/{}", device["name"].as_str().unwrap());
+    let argv = ["perl", "-e", CLAIM, &device];
+    pair.host.spawn("writer", &argv, &[]).await.unwrap();
+    let patience = Duration::from_secs(20);
+    until("it is claimed", patience, async || {
+        Ok((pair.ok(&["holders", &nqn]).await == json!(["Claimed"])).then_some(()))
+    })
+    .await
+    .unwrap();
+    for words in [&["examine", &nqn][..], &["format", &nqn, "xfs", UUID]] {
+        pair.fails(words, "Unreachable", "is being written to")
+            .await;
+    }
+    pair.host.script("pkill -x perl").await.unwrap();
+    until("nobody holds it", patience, async || {
+        Ok((pair.ok(&["holders", &nqn]).await == json!([])).then_some(()))
+    })
+    .await
+    .unwrap();
+    let content = pair.ok(&["examine", &nqn]).await;
+    assert!(
+        content.as_str().unwrap().starts_with("Foreign("),
+        "{content}"
+    );
+}
+
 #[tokio::test]
 async fn refusals_of_the_kernel_have_their_meaning_and_none_is_final() {
     let pair = Pair::boot(true).await;

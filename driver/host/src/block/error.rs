@@ -70,6 +70,14 @@ pub enum DeviceError {
         /// What is wrong.
         reason: String,
     },
+    /// Somebody writes to it: what was read is no statement about what will lie there.
+    #[error(
+        "{device} is being written to, as by a mkfs that outlived the plugin which began it; its content is judged once that has ended"
+    )]
+    Unsettled {
+        /// Which.
+        device: String,
+    },
     /// A program.
     #[error("examining or changing {device}")]
     Command {
@@ -109,6 +117,7 @@ impl Failure for DeviceError {
             | Self::Short { .. }
             | Self::Read { .. }
             | Self::Damaged { .. }
+            | Self::Unsettled { .. }
             | Self::Unexpected { .. } => Kind::Unreachable,
         }
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::filesystem::{Content, FsType};
 
+use crate::block::examine::Scan;
 use crate::block::linux::SHORT;
-use crate::block::{Device, DeviceError, GrowError, Superblock, blkid, examine, grow};
+use crate::block::{Device, DeviceError, GrowError, Superblock, blkid, examine, grow, holders};
 use crate::linux::Linux;
 use crate::sys::device::{self, Access, Held, Node};
 use crate::sys::{CallError, mounting};
@@ -102,16 +103,7 @@ impl Linux {
         held: &Held,
         device: &Device,
     ) -> Result<Content, DeviceError> {
-        let (file, name, size) = (
-            self.file(held, device)?,
-            device.to_string(),
-            device.namespace.size,
-        );
-        let scan = self
-            .on(device, "read", SCAN, move || {
-                examine::scan(&file, &name, size)
-            })
-            .await?;
+        let scan = self.scan(held, device).await?;
         let node = self.node(device).await?;
         let signature = blkid::probe(&self.runner, node.path())
             .await
@@ -119,7 +111,44 @@ impl Linux {
                 device: device.to_string(),
                 source,
             })?;
-        Ok(examine::content(scan, signature))
+        let content = examine::content(scan.clone(), signature);
+        if matches!(content, Content::Foreign(_)) {
+            self.settled(held, device, &scan).await?;
+        }
+        Ok(content)
+    }
+
+    async fn scan(&self, held: &Held, device: &Device) -> Result<Scan, DeviceError> {
+        let (file, name, size) = (
+            self.file(held, device)?,
+            device.to_string(),
+            device.namespace.size,
+        );
+        self.on(device, "read", SCAN, move || {
+            examine::scan(&file, &name, size)
+        })
+        .await
+    }
+
+    /// Whether what was found stays: a mkfs that outlived the plugin which began it leaves half
+    /// a filesystem to whoever looks meanwhile, and claims the device. Asked in this order, as
+    /// it may have ended in between.
+    async fn settled(
+        &self,
+        held: &Held,
+        device: &Device,
+        before: &Scan,
+    ) -> Result<(), DeviceError> {
+        let (root, owned) = (self.root.clone(), device.clone());
+        let is_claimed = self.on(device, "open", SHORT, move || {
+            holders::is_claimed(&root, &owned)
+        });
+        if is_claimed.await? || self.scan(held, device).await? != *before {
+            return Err(DeviceError::Unsettled {
+                device: device.to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Holds a device that is mounted at the path.

@@ -119,7 +119,8 @@ fn swaps(root: &Root, device: &Device, numbers: &[DeviceNumber]) -> Result<bool,
         }))
 }
 
-fn is_claimed(root: &Root, device: &Device) -> Result<bool, DeviceError> {
+/// Whether anyone has claimed the device for himself alone, as a mkfs at work does. Blocks.
+pub(super) fn is_claimed(root: &Root, device: &Device) -> Result<bool, DeviceError> {
     match device::open(root, device, Access::Exclusive) {
         Ok(_) => Ok(false),
         Err(DeviceError::Call { source, .. })
