@@ -26,11 +26,12 @@ use super::ClusterError;
 use super::calls::{Calls, present};
 
 /// How long a lease stands without being renewed.
-const DURATION: Duration = Duration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(12);
 /// For how long after it asked for its last renewal the holder still acts.
-const TRUST: Duration = Duration::from_secs(10);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_secs(3);
+const TRUST: Duration = Duration::from_secs(8);
+/// How often it is looked at. Another one takes over within the duration and two looks: one
+/// until the last renewal was seen, one until it is seen to be old.
+const LOOK: Duration = Duration::from_secs(2);
 
 const LOOK_AT: &str = "looking at the lease";
 const GET: &str = "get leases";

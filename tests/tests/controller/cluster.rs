@@ -348,7 +348,7 @@ async fn what_is_asked_is_what_the_table_of_permissions_says() {
     api.delete("pods", "ns/user-node-b");
     api.delete("volumeattachments", "va-b");
     migration::machine_moves(&api, &world).await;
-    // A controller looks after its lease every three seconds, and after migrations then.
+    // A controller looks after its lease every other second, and after migrations then.
     let asked = async || {
         let asked = |call: &str| api.requests().iter().any(|found| found.call == call);
         Ok((asked("patch leases") && asked("create events")).then_some(()))

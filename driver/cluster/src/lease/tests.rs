@@ -21,7 +21,7 @@ fn held_by(holder: &str) -> LeaseSpec {
 
 #[test]
 fn a_lease_is_taken_when_nobody_has_it_or_its_holder_is_silent() {
-    let soon = Duration::from_secs(14);
+    let soon = DURATION - Duration::from_secs(1);
     assert_eq!(next(None, "me", soon), Step::Create);
     assert_eq!(
         next(Some(&held_by("me")), "me", Duration::ZERO),
