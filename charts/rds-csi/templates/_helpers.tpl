@@ -131,6 +131,9 @@ owner for the same volumes. */}}
 {{- if not .Values.device.nvmeAddress -}}
 {{- $missing = append $missing "device.nvmeAddress is not set: it takes the device's IP address on the storage network, where nodes connect by NVMe/TCP, such as --set device.nvmeAddress=10.0.1.2" -}}
 {{- end -}}
+{{- if not .Values.device.volumePath -}}
+{{- $missing = append $missing "device.volumePath is not set: it takes the directory of the backing files, on a pool that /file print shows, such as --set device.volumePath=/pool/rds-csi" -}}
+{{- end -}}
 {{- if not (include "rds-csi.clusterId" .) -}}
 {{- $missing = append $missing "clusterId is not set and no cluster can be asked: it takes the UID of the namespace kube-system, such as --set clusterId=$(kubectl get namespace kube-system -o jsonpath='{.metadata.uid}')" -}}
 {{- end -}}

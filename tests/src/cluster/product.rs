@@ -13,6 +13,8 @@ pub const NAMESPACE: &str = "rds-csi";
 /// The replicas of the webhook, as the chart has them by default.
 pub const WEBHOOKS: usize = 2;
 const SECRET: &str = "device-key";
+/// On the pool that the appliance has.
+const VOLUME_PATH: &str = "/storage-pool/rds-csi";
 /// The label of every object that says what it was made from.
 const INPUTS: &str = "rds-csi.test/inputs";
 /// How names of the product's images begin.
@@ -127,6 +129,7 @@ impl Cluster {
                 "hostKeys": [device.host_key],
                 "sshKeySecret": {"name": SECRET},
                 "nvmeAddress": device.nvme.to_string(),
+                "volumePath": VOLUME_PATH,
             },
             "labels": {INPUTS: self.inputs().await?},
             "webhook": {"timeoutSeconds": 30},

@@ -24,6 +24,7 @@ fn refusal(setting: &str) -> String {
 #[case("device.hostKeys")]
 #[case("device.sshKeySecret.name")]
 #[case("device.nvmeAddress")]
+#[case("device.volumePath")]
 #[case("clusterId")]
 fn what_is_missing_is_named_with_an_example(#[case] value: &str) {
     let empty = if value == "device.hostKeys" {
@@ -48,7 +49,7 @@ fn everything_that_is_missing_is_said_at_once() {
     assert!(!ended.success);
     assert_eq!(
         ended.stderr.matches(" is not set").count(),
-        7,
+        8,
         "{}",
         ended.stderr
     );
