@@ -30,21 +30,40 @@ pub(crate) fn all_hold(conditions: &[MatchCondition], variables: &[(&str, &Value
         .all(|condition| cel::holds(&condition.expression, variables))
 }
 
-/// Which webhook of a set an object reaches.
+/// Whether a new object reaches the webhook of its kind.
 fn reached(set: &str, resource: &str, object: &Value) -> bool {
-    let all = webhooks(set);
-    let webhook = all
-        .iter()
-        .find(|webhook| webhook.name.starts_with(resource));
-    let conditions = webhook.unwrap().match_conditions.as_deref().unwrap();
-    // A migration says nothing of drivers.
-    let expected = if resource == "virtualmachineinstancemigrations" {
-        1
-    } else {
-        2
+    let (request, none) = (json!({"operation": "CREATE"}), Value::Null);
+    let variables = [
+        ("request", &request),
+        ("object", object),
+        ("oldObject", &none),
+    ];
+    all_hold(&conditions(set, resource), &variables)
+}
+
+/// Whether a change of an object does.
+fn change_reaches(resource: &str, old: &Value, object: &Value) -> bool {
+    let request = json!({"operation": "UPDATE"});
+    let variables = [
+        ("request", &request),
+        ("object", object),
+        ("oldObject", old),
+    ];
+    all_hold(&conditions("minimal", resource), &variables)
+}
+
+fn conditions(set: &str, resource: &str) -> Vec<MatchCondition> {
+    let mut all = webhooks(set).into_iter();
+    let webhook = all.find(|webhook| webhook.name.starts_with(resource));
+    let conditions = webhook.unwrap().match_conditions.unwrap();
+    let expected = match resource {
+        // A migration says nothing of drivers.
+        "virtualmachineinstancemigrations" => 1,
+        "persistentvolumeclaims" | "volumeattachments" => 2,
+        _ => 3,
     };
     assert_eq!(conditions.len(), expected);
-    all_hold(conditions, &[("object", object)])
+    conditions
 }
 
 /// A claim that names a class, or none.
@@ -162,6 +181,45 @@ fn what_is_being_deleted_does_not_need_the_webhook() {
         assert!(reached("minimal", resource, &object), "{resource}");
         object["metadata"] = deleted.clone();
         assert!(!reached("minimal", resource, &object), "{resource}");
+    }
+}
+
+/// The driver notes on a PersistentVolume who has it, and each release of the chart labels its
+/// classes anew: with failurePolicy Fail an absent webhook stops neither.
+#[test]
+fn volumes_and_classes_need_the_webhook_for_what_is_judged_and_no_other_change() {
+    let driver = "rds.csi.srvlab.io";
+    let class = |key: &str| json!({"metadata": {"name": "a"}, key: driver});
+    let volume = json!({"metadata": {"name": "a"}, "spec": {"csi": {"driver": driver}}});
+    for (resource, old, changes) in [
+        (
+            "persistentvolumes",
+            volume,
+            &["/spec/mountOptions", "/spec/claimRef"][..],
+        ),
+        (
+            "storageclasses",
+            class("provisioner"),
+            &["/parameters", "/mountOptions"],
+        ),
+        (
+            "volumeattributesclasses",
+            class("driverName"),
+            &["/parameters"],
+        ),
+        ("volumesnapshotclasses", class("driver"), &["/parameters"]),
+    ] {
+        let mut noted = old.clone();
+        noted["metadata"]["annotations"] = json!({"who": "node-a"});
+        assert!(!change_reaches(resource, &old, &noted), "{resource}");
+        for change in changes {
+            let (parent, key) = change.rsplit_once('/').unwrap();
+            let mut changed = old.clone();
+            changed.pointer_mut(parent).unwrap()[key] = json!(["any"]);
+            assert!(change_reaches(resource, &old, &changed), "{change}");
+            assert!(change_reaches(resource, &changed, &old), "{change}");
+            assert!(!change_reaches(resource, &changed, &changed), "{change}");
+        }
     }
 }
 

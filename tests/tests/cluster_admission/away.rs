@@ -1,8 +1,8 @@
 //! While no webhook runs: the cluster goes on, the driver refuses the same things a little
 //! later, and whoever wants it stricter says so, kind by kind.
 
-use rds_csi_tests::cluster::namespace::Claim;
-use serde_json::{Value, json};
+use rds_csi_tests::cluster::namespace::{Claim, pod};
+use serde_json::{Map, Value, json};
 
 use crate::ground::{
     BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, close, install, open,
@@ -71,33 +71,58 @@ async fn without_a_webhook_claims_are_served_and_the_driver_refuses_what_it_woul
     close(&cluster, namespace).await;
 }
 
+fn class_of(driver: &str) -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "admission-strict"}, "provisioner": driver,
+    })
+}
+
+/// Nor does it stop what attaches a volume that is there, or the upgrade that mends it.
 #[tokio::test]
 async fn an_absent_webhook_stops_the_kinds_whose_failure_policy_says_so_and_no_other() {
     let (cluster, namespace) = open("admission-strict").await;
-    let values = json!({"webhook": {"failurePolicy": {"persistentVolumeClaims": "Fail"}}});
+    let strict = [
+        "persistentVolumeClaims",
+        "persistentVolumes",
+        "storageClasses",
+    ];
+    let strict: Map<String, Value> = strict
+        .map(|kind| (kind.to_owned(), json!("Fail")))
+        .into_iter()
+        .collect();
+    let mut values = json!({"webhook": {"failurePolicy": strict}});
     install(&cluster, &values).await;
     await_refusal(&namespace).await;
-    let going = Claim::filesystem("going").manifest();
-    namespace.apply(&going).await.unwrap();
-    namespace.bound("going").await.unwrap();
+    let (going, used) = (Claim::filesystem("going"), Claim::filesystem("used"));
+    for claim in [&going, &used] {
+        namespace.apply(&claim.manifest()).await.unwrap();
+        namespace.bound(&claim.name).await.unwrap();
+    }
     scale_webhook(&cluster, 0).await;
 
-    // A claim that was there goes, finalizers and all.
+    // A claim that was there goes, finalizers and all, and one is used.
     namespace.remove("pvc", "going").await.unwrap();
+    namespace.apply(&pod("pod", None, &used)).await.unwrap();
+    namespace.running("pod").await.unwrap();
     let claim = Claim::filesystem("good");
-    let said = refusal(&namespace, &claim.manifest()).await;
-    assert!(said.contains("failed calling webhook"), "{said}");
-    let dry = ["create", "--dry-run=server"];
-    let class = json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-        "metadata": {"name": "admission-strict"}, "provisioner": DRIVER,
-    });
-    namespace.kubectl_with(&dry, &class).await.unwrap();
+    for refused in [claim.manifest(), class_of(DRIVER)] {
+        let said = refusal(&namespace, &refused).await;
+        assert!(said.contains("failed calling webhook"), "{said}");
+    }
     let theirs = claim.of_class("of-somebody-else").manifest();
-    namespace.kubectl_with(&dry, &theirs).await.unwrap();
+    for admitted in [theirs, class_of("of-somebody-else")] {
+        let dry = ["create", "--dry-run=server"];
+        namespace.kubectl_with(&dry, &admitted).await.unwrap();
+    }
 
-    scale_webhook(&cluster, 2).await;
+    // The upgrade that brings the webhook back labels the classes anew.
+    values["labels"] = json!({"rds-csi.test/release": "mended"});
+    install(&cluster, &values).await;
     await_refusal(&namespace).await;
+    let class = cluster.get(&["storageclass", "rds-csi"]).await.unwrap();
+    let label = &class["metadata"]["labels"]["rds-csi.test/release"];
+    assert_eq!(label, "mended");
     let claim = Claim::filesystem("good").manifest();
     namespace.apply(&claim).await.unwrap();
     namespace.bound("good").await.unwrap();
