@@ -10,14 +10,24 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- $known := .Files.Get "files/parameters.yaml" | fromYaml -}}
 {{- range $class := .Values.storageClasses -}}
+{{- $numbers := dict -}}
 {{- range $key, $value := $class.parameters -}}
 {{- with get $known.numbers $key -}}
 {{- $least := index . 0 | int64 -}}
 {{- $most := index . 1 | int64 -}}
 {{- $number := kindIs "string" $value | ternary (toString $value | atoi | int64) (int64 $value) -}}
+{{- $_ := set $numbers $key $number -}}
 {{- if or (lt $number $least) (gt $number $most) -}}
 {{- $said = append $said (printf "parameter %s of the class %s in storageClasses is %d: it takes a number from %d to %d" $key $class.name $number $least $most) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (hasKey $numbers "fastIoFailTmo") (hasKey $numbers "ctrlLossTmo") -}}
+{{- $fast := get $numbers "fastIoFailTmo" -}}
+{{- $loss := get $numbers "ctrlLossTmo" -}}
+{{- /* -1 is never. */}}
+{{- if and (ne $loss -1) (ge $fast $loss) -}}
+{{- $said = append $said (printf "parameter fastIoFailTmo of the class %s in storageClasses is %d: it takes less than ctrlLossTmo, which is %d" $class.name $fast $loss) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -49,7 +59,7 @@ class may be strings too, as they are in the class. */}}
 {{- $ranges = concat $ranges (list
   (list "webhook.certificates.self.leafLifetime" $self.leafLifetime "3s" "8760h")
   (list "webhook.certificates.self.caLifetime" $self.caLifetime "9s" "87600h")
-  (list "webhook.certificates.self.caLeadTime" $self.caLeadTime "0s" "24h")
+  (list "webhook.certificates.self.caLeadTime" $self.caLeadTime "1s" "24h")
 ) -}}
 {{- else if eq $certificates.mode "certManager" -}}
 {{- $ranges = concat $ranges (list

@@ -10,6 +10,7 @@ use rds_csi_core::attachment::{Mode, Rule, Seat};
 use rds_csi_driver::config::{Config, Role};
 use rds_csi_tests::tool::{self, Ended};
 use rds_csi_webhook::config::ServeConfig;
+use rstest::rstest;
 
 use crate::helm::{Release, render, sets};
 
@@ -37,17 +38,80 @@ fn command_line(container: &Container) -> Vec<String> {
     [program].into_iter().chain(arguments).collect()
 }
 
-/// The driver's own reading of a command line.
+/// The driver's own reading of a container's arguments.
 fn configuration(container: &Container) -> Config {
+    driver_reads(command_line(container)).unwrap()
+}
+
+/// The driver's own reading of a command line, or why it would not start.
+fn driver_reads(line: Vec<String>) -> Result<Config, String> {
     let scratch = tempfile::NamedTempFile::new().unwrap();
     fs::write(&scratch, "a key").unwrap();
-    let line: Vec<String> = command_line(container)
+    let line: Vec<String> = line
         .into_iter()
         .map(|argument| argument.replace("/ssh/key", scratch.path().to_str().unwrap()))
         .map(|argument| argument.replace("$(NODE_NAME)", "worker-1.example.com"))
         .collect();
-    let cli = rds_csi_driver::args::Cli::try_parse_from(&line).unwrap();
-    Config::try_from(&cli).unwrap_or_else(|error| panic!("{error}"))
+    let cli = rds_csi_driver::args::Cli::try_parse_from(&line).map_err(|e| e.to_string())?;
+    Config::try_from(&cli).map_err(|error| error.to_string())
+}
+
+fn webhook_reads(line: Vec<String>) -> Result<ServeConfig, String> {
+    let cli = rds_csi_webhook::args::Cli::try_parse_from(line).map_err(|e| e.to_string())?;
+    let rds_csi_webhook::args::Command::Serve(arguments) = cli.command else {
+        return Err("not serve".to_owned());
+    };
+    ServeConfig::try_from(&*arguments).map_err(|error| error.to_string())
+}
+
+fn is_of(flag: &str, argument: &str) -> bool {
+    argument.split('=').next() == Some(flag)
+}
+
+/// Gives a flag of a command line another value.
+fn set(line: &mut [String], flag: &str, value: &str) {
+    let argument = line.iter_mut().find(|argument| is_of(flag, argument));
+    *argument.unwrap() = format!("{flag}={value}");
+}
+
+/// The chart refuses durations in sentences of its own: by the ranges of the programs, each of
+/// which takes the ends and nothing beyond.
+#[rstest]
+#[case("--rds-command-timeout", ["1s", "5m"], ["0s", "5m1s"])]
+#[case("--connect-timeout", ["1s", "5m"], ["0s", "5m1s"])]
+#[case("--leaf-lifetime", ["3s", "8760h"], ["2s", "8760h1s"])]
+#[case("--ca-lifetime", ["6480h", "87600h"], ["6479h", "87600h1s"])]
+#[case("--ca-lead-time", ["1s", "24h"], ["0s", "24h1s"])]
+fn the_ranges_of_durations_are_those_of_the_programs(
+    #[case] flag: &str,
+    #[case] taken: [&str; 2],
+    #[case] refused: [&str; 2],
+) {
+    let release = render("minimal");
+    let pods = [controller(&release), node(&release), webhook(&release)];
+    let mut lines = pods.iter().map(|pod| command_line(&pod.containers[0]));
+    let has = |line: &Vec<String>| line.iter().any(|argument| is_of(flag, argument));
+    let line = lines.find(has).unwrap();
+    let read = |value: &str| {
+        let mut line = line.clone();
+        if flag == "--leaf-lifetime" {
+            // The others are bounded by it.
+            set(&mut line, "--ca-lead-time", "10ms");
+            set(&mut line, "--ca-lifetime", "87600h");
+        }
+        set(&mut line, flag, value);
+        if line[0] == "webhook" {
+            webhook_reads(line).map(drop)
+        } else {
+            driver_reads(line).map(drop)
+        }
+    };
+    for value in taken {
+        assert_eq!(read(value), Ok(()), "{flag}={value}");
+    }
+    for value in refused {
+        assert!(read(value).is_err(), "{flag}={value} is taken");
+    }
 }
 
 #[test]
@@ -107,11 +171,7 @@ fn the_webhook_takes_its_arguments() {
     for set in sets().iter().filter(|set| *set != "driver-only") {
         let release = render(set);
         let line = command_line(&webhook(&release).containers[0]);
-        let cli = rds_csi_webhook::args::Cli::try_parse_from(line).unwrap();
-        let rds_csi_webhook::args::Command::Serve(arguments) = cli.command else {
-            panic!("{set}: not serve");
-        };
-        let config = ServeConfig::try_from(&*arguments).unwrap();
+        let config = webhook_reads(line).unwrap();
         let Role::Node(node) = configuration(&node(&release).containers[0]).role else {
             panic!("{set}: not a node");
         };

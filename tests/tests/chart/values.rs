@@ -145,7 +145,7 @@ fn a_value_that_cannot_be_is_refused_by_its_name(#[case] setting: &str, #[case] 
 #[case(
     "webhook.certificates.self.caLeadTime",
     "24h0m1s",
-    "it takes 0s to 24h"
+    "it takes 1s to 24h"
 )]
 fn a_duration_that_a_program_would_refuse_is_refused_in_a_sentence(
     #[case] value: &str,
@@ -226,11 +226,49 @@ fn numbers_that_the_driver_refuses_are_refused_in_a_sentence_each() {
     }
 }
 
+#[rstest]
+#[case(json!({"fastIoFailTmo": 30, "ctrlLossTmo": 30}), true)]
+#[case(json!({"fastIoFailTmo": "30", "ctrlLossTmo": 0}), true)]
+#[case(json!({"fastIoFailTmo": 29, "ctrlLossTmo": "30"}), false)]
+#[case(json!({"fastIoFailTmo": 30, "ctrlLossTmo": -1}), false)]
+#[case(json!({"fastIoFailTmo": 30}), false)]
+fn io_fails_before_the_connection_is_given_up_or_not_at_all(
+    #[case] parameters: Value,
+    #[case] is_refused: bool,
+) {
+    let text = |value: &Value| value.to_string().trim_matches('"').to_owned();
+    let all = parameters.as_object().unwrap().iter();
+    let all = all.map(|(key, value)| (key.clone(), text(value))).collect();
+    assert_eq!(StorageClassParameters::parse_all(&all).is_err(), is_refused);
+    let file = file("minimal");
+    let class = format!(
+        "storageClasses={}",
+        json!([{"name": "a", "parameters": parameters}])
+    );
+    let ended = template(&["--values", file.to_str().unwrap(), "--set-json", &class]);
+    assert_eq!(!ended.success, is_refused, "{}", ended.stderr);
+    let sentence =
+        "- parameter fastIoFailTmo of the class a in storageClasses is 30: it takes less";
+    assert_eq!(
+        ended.stderr.contains(sentence),
+        is_refused,
+        "{}",
+        ended.stderr
+    );
+}
+
 #[test]
 fn numbers_at_either_end_of_their_ranges_are_taken() {
     let file = file("minimal");
-    for end in [numbers(|least, _| least), numbers(|_, most| most)] {
-        for as_text in [false, true] {
+    for (end, as_text) in [
+        (numbers(|least, _| least), false),
+        (numbers(|_, most| most), true),
+        (numbers(|_, most| most), false),
+    ] {
+        // Of two that are bounded by each other, one at a time.
+        for left_out in ["ctrlLossTmo", "fastIoFailTmo"] {
+            let mut end = end.clone();
+            end.remove(left_out).unwrap();
             let class = class_of(&end, as_text);
             let ended = template(&["--values", file.to_str().unwrap(), "--set-json", &class]);
             assert!(ended.success, "{}", ended.stderr);
