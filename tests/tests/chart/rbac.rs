@@ -67,7 +67,7 @@ const CONTROLLER: &[Grant] = &[
         "controller",
         "cluster",
         "persistentvolumeclaims",
-        "list watch update",
+        "list watch",
     ),
     (
         "controller",

@@ -37,12 +37,6 @@ const RARE: &[(&str, &str, &str, &str)] = &[
         "an attachment whose node has not existed for ten minutes and that nobody else deletes",
     ),
     (
-        "rds-csi-provisioner",
-        "persistentvolumeclaims",
-        "update",
-        "a claim that waited for its pod is given back to the scheduler when space ran out",
-    ),
-    (
         "rds-csi-resizer",
         "events",
         "patch",
