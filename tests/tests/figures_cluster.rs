@@ -226,7 +226,7 @@ async fn durations(cluster: &Cluster, role: &str, rpc: &str) -> anyhow::Result<D
     let pods = list["items"].as_array().into_iter().flatten();
     let mut all = Durations::default();
     for pod in pods.filter_map(|pod| pod["metadata"]["name"].as_str()) {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9808/proxy/metrics");
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{port}/proxy/metrics");
         let metrics = cluster.kubectl(&["get", "--raw", &path]).await?;
         all.calls += value(
             &metrics,
@@ -247,6 +247,7 @@ fn value(metrics: &str, series: &str) -> f64 {
     value.unwrap_or_default()
 }
 
+    let port = if role == "node" { 29808 } else { 9808 };
 async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
     let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
     let answer = cluster.appliance().control(request).await?;
