@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::mend::REFUSAL;
 use rds_csi_tests::cluster::namespace::Namespace;
@@ -14,27 +14,41 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, all_bound, apply_claims, bound, latency, numbered, on_whole_cluster};
+use crate::ground::{
+    LONG, all_bound, apply_claims, bound, count, device, latency, numbered, on_whole_cluster,
+};
 
 const API: &str = "kube-apiserver";
 const CLAIMS: usize = 50;
 /// So that 50 volumes take longer than the fault needs to begin.
 const COMMAND: Duration = Duration::from_millis(500);
 
-/// Makes claims under a fault, and then asks that every one is served and nothing is left
+/// How many disk items the device has.
+async fn items(cluster: &Cluster) -> anyhow::Result<usize> {
+    let state = device(cluster, json!({"op": "state"})).await?;
+    let items = state["state"]["device"]["items"].as_array();
+    Ok(items.context("the device shows no items")?.len())
+}
+
+/// Makes claims under a fault that cuts the device off, at the end of which it has so many items, and then asks that every one is served and nothing is left
 /// over; and the same for their end.
 async fn survives(
     cluster: &Cluster,
     name: &str,
-    fault: impl AsyncFnOnce() -> anyhow::Result<()>,
+    fault: impl AsyncFnOnce() -> anyhow::Result<usize>,
 ) -> anyhow::Result<()> {
     let before = differences(cluster).await?;
+    let items_before = items(cluster).await?;
     let namespace = Namespace::new(cluster, name).await?;
     let claims = numbered("claim", CLAIMS);
     latency(cluster, COMMAND.as_millis().try_into()?).await?;
     apply_claims(&namespace, &claims).await?;
     let begun = bound(&namespace).await.len();
-    fault().await?;
+    let during = fault().await?;
+    ensure!(
+        during < items_before + CLAIMS,
+        "no volume had to wait for the device: {during} were there, {items_before} of before"
+    );
     let ended = bound(&namespace).await.len();
     ensure!(
         begun.max(ended) < CLAIMS,
@@ -48,25 +62,45 @@ async fn survives(
     balanced(cluster, &before).await.map(drop)
 }
 
-/// Cuts the device's SSH, waits until the controllers must have met that, and mends it.
-async fn cut_ssh(cluster: &Cluster) -> anyhow::Result<()> {
+/// Cuts the device's SSH while something else goes on: how many volumes the device had in the
+/// end, none of them made meanwhile.
+async fn cut_ssh(
+    cluster: &Cluster,
+    meanwhile: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
     cluster.appliance().cut_ssh().await?;
-    sleep(Duration::from_secs(10)).await;
-    cluster.appliance().restore().await
+    // What the device was told before ends.
+    sleep(4 * COMMAND).await;
+    let before = items(cluster).await?;
+    meanwhile().await?;
+    let after = items(cluster).await?;
+    cluster.appliance().restore().await?;
+    ensure!(after == before, "the device was reached through the cut");
+    Ok(after)
+}
+
+/// A cut of some seconds.
+async fn cut_ssh_for_a_while(cluster: &Cluster) -> anyhow::Result<usize> {
+    let while_it_lasts = async || {
+        sleep(Duration::from_secs(8)).await;
+        Ok(())
+    };
+    cut_ssh(cluster, while_it_lasts).await
 }
 
 #[tokio::test]
 async fn fifty_claims_outlast_restarts_of_the_api_server_and_a_cut_ssh() {
     on_whole_cluster(async |cluster| {
         survives(cluster, "faults-api-restart", async || {
+            let mut during = usize::MAX;
             for _ in 0..2 {
                 let part = API.to_owned();
                 cluster.order(Order::KillPart { part }).await?;
-                cut_ssh(cluster).await?;
+                during = during.min(cut_ssh_for_a_while(cluster).await?);
                 let part = API.to_owned();
                 cluster.order(Order::StartPart { part }).await?;
             }
-            Ok(())
+            Ok(during)
         })
         .await
     })
@@ -78,10 +112,10 @@ async fn fifty_claims_outlast_an_api_server_that_answers_every_five_seconds() {
     on_whole_cluster(async |cluster| {
         survives(cluster, "faults-api-slow", async || {
             slow(cluster, Duration::from_secs(15)).await?;
-            cluster.appliance().cut_ssh().await?;
+            let slow_for_a_while = async || slow(cluster, Duration::from_secs(10)).await;
+            let during = cut_ssh(cluster, slow_for_a_while).await?;
             slow(cluster, Duration::from_secs(10)).await?;
-            cluster.appliance().restore().await?;
-            slow(cluster, Duration::from_secs(10)).await
+            Ok(during)
         })
         .await
     })
@@ -119,8 +153,9 @@ async fn fifty_claims_outlast_an_api_server_that_refuses_the_controller() {
                 Ok((rejections(cluster).await? > before).then_some(()))
             })
             .await?;
-            cut_ssh(cluster).await?;
-            allow(cluster).await
+            let during = cut_ssh_for_a_while(cluster).await?;
+            allow(cluster).await?;
+            Ok(during)
         })
         .await;
         allow(cluster).await?;
@@ -163,10 +198,6 @@ async fn allow(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// How many requests were refused, as the API server counts them.
 async fn rejections(cluster: &Cluster) -> anyhow::Result<u64> {
-    let metrics = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
-    let lines = metrics.lines().filter(|line| {
-        line.starts_with("apiserver_flowcontrol_rejected_requests_total") && line.contains(REFUSAL)
-    });
-    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-    Ok(counts.sum())
+    let metric = "apiserver_flowcontrol_rejected_requests_total";
+    count(cluster, metric, REFUSAL).await
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
 use crate::ground::{LONG, all_bound, apply_claims, bound, latency, numbered, on_whole_cluster};
-use crate::leaders::{creations, is_busy, leader, node_of, other};
+use crate::leaders::{Work, creations, is_busy, leader, leads, node_of, other};
 use crate::processes::{Chance, controllers};
 
 const ROUNDS: usize = 10;
@@ -112,13 +112,19 @@ async fn one_of_two_controllers_works_and_the_other_takes_over_within_20_seconds
         let leader_worked = creations(cluster, &leader).await? > worked;
         ensure!(leader_worked, "{leader} was idle");
 
-        kill_pod(cluster, &leader).await?;
-        let took = takeover(cluster, &namespace, &volumes).await;
-        let took = match took {
-            Ok(took) => took,
-            Err(error) => return Err(error.context(namespace.report().await)),
-        };
-        println!("leader killed; bound, attached and grown after {took:.1?}");
+        for work in [
+            Work::Provisions,
+            Work::Attaches,
+            Work::Grows,
+            Work::LooksAfter,
+        ] {
+            let took = match takeover(cluster, &namespace, &volumes, work).await {
+                Ok(took) => took,
+                Err(error) => return Err(error.context(namespace.report().await)),
+            };
+            println!("leader killed, another {work:?} after {took:.1?}");
+            cluster.product_is_ready().await?;
+        }
         namespace.running("pod").await?;
         namespace.delete().await
     })
@@ -139,37 +145,54 @@ async fn fresh(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks at once for a new volume, for an attachment and for growth, each the work of another
-/// leader: how long each took.
+/// Kills who does a kind of work and at once asks for some: how long that took.
 async fn takeover(
     cluster: &Cluster,
     namespace: &Namespace,
     volumes: &[String],
-) -> anyhow::Result<(Duration, Duration, Duration)> {
-    let began = Instant::now();
-    let claim = Claim::filesystem("after");
-    namespace.apply(&claim.manifest()).await?;
-    let pod = pod("pod", None, &Claim::filesystem("used"));
-    namespace.apply(&pod).await?;
-    let patch = json!({"spec": {"resources": {"requests": {"storage": "128Mi"}}}}).to_string();
-    let grow = ["patch", "pvc", "grown", "--patch", &patch];
-    namespace.kubectl(&grow).await?;
+    work: Work,
+) -> anyhow::Result<Duration> {
     let [used, grown] = volumes else {
         bail!("not two volumes: {volumes:?}");
     };
-    tokio::try_join!(
-        taken_over(began, "the next claim was bound", async || {
-            let claim = namespace.get("pvc", "after").await?;
-            Ok(claim["status"]["phase"] == "Bound")
-        }),
-        taken_over(began, "the next volume was attached", async || {
-            attached(cluster, used).await
-        }),
-        taken_over(began, "the next volume had grown", async || {
-            let volume = cluster.get(&["pv", grown]).await?;
-            Ok(volume["spec"]["capacity"]["storage"] == "128Mi")
-        }),
-    )
+    let leader = leads(cluster, work).await?;
+    kill_pod(cluster, &leader).await?;
+    let began = Instant::now();
+    match work {
+        Work::Provisions => {
+            let claim = Claim::filesystem("after");
+            namespace.apply(&claim.manifest()).await?;
+            taken_over(began, "the next claim was bound", async || {
+                let claim = namespace.get("pvc", "after").await?;
+                Ok(claim["status"]["phase"] == "Bound")
+            })
+            .await
+        }
+        Work::Attaches => {
+            let pod = pod("pod", None, &Claim::filesystem("used"));
+            namespace.apply(&pod).await?;
+            taken_over(began, "the next volume was attached", async || {
+                attached(cluster, used).await
+            })
+            .await
+        }
+        Work::Grows => {
+            let size = json!({"spec": {"resources": {"requests": {"storage": "128Mi"}}}});
+            let grow = ["patch", "pvc", "grown", "--patch", &size.to_string()];
+            namespace.kubectl(&grow).await?;
+            taken_over(began, "the next volume had grown", async || {
+                let volume = cluster.get(&["pv", grown]).await?;
+                Ok(volume["spec"]["capacity"]["storage"] == "128Mi")
+            })
+            .await
+        }
+        Work::LooksAfter => {
+            taken_over(began, "another driver led", async || {
+                Ok(leads(cluster, work).await? != leader)
+            })
+            .await
+        }
+    }
 }
 
 /// Takes a pod away without waiting for its end.

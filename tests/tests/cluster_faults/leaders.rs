@@ -7,15 +7,42 @@ use rds_csi_tests::wait::until;
 
 use crate::ground::LONG;
 
-/// The Lease of external-provisioner: dots of the driver's name cannot be in it.
-const LEASE: &str = "rds-csi-srvlab-io";
+/// A kind of work that one of the controllers does, by the Lease of who does it. Dots of the
+/// driver's name cannot be in one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// Of external-provisioner.
+    Provisions,
+    /// Of external-attacher.
+    Attaches,
+    /// Of external-resizer.
+    Grows,
+    /// Of the driver: what it looks after by itself.
+    LooksAfter,
+}
 
-/// The pod that holds the provisioner's lease.
+impl Work {
+    fn lease(self) -> &'static str {
+        match self {
+            Self::Provisions => "rds-csi-srvlab-io",
+            Self::Attaches => "external-attacher-leader-rds-csi-srvlab-io",
+            Self::Grows => "external-resizer-rds-csi-srvlab-io",
+            Self::LooksAfter => "driver-leader-rds-csi-srvlab-io",
+        }
+    }
+}
+
+/// The pod that provisions.
 pub(crate) async fn leader(cluster: &Cluster) -> anyhow::Result<String> {
-    until("a controller leads", LONG, async || {
+    leads(cluster, Work::Provisions).await
+}
+
+/// The pod that does a kind of work.
+pub(crate) async fn leads(cluster: &Cluster, work: Work) -> anyhow::Result<String> {
+    until(&format!("a controller leads: {work:?}"), LONG, async || {
         let pods = pods(cluster).await?;
         let lease = cluster
-            .find(&["--namespace", NAMESPACE, "lease", LEASE])
+            .find(&["--namespace", NAMESPACE, "lease", work.lease()])
             .await?;
         let lease = lease.unwrap_or_default();
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();

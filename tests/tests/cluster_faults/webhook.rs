@@ -7,16 +7,19 @@ use rds_csi_tests::cluster::product::WEBHOOKS;
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::ground::{LONG, all_bound, apply_claims, numbered, on_whole_cluster};
+use crate::ground::{LONG, all_bound, apply_claims, count, numbered, on_whole_cluster};
 use crate::processes::webhooks;
 
 const BURSTS: usize = 4;
 const CLAIMS: usize = 10;
+/// Claims that come when the webhooks are just dead.
+const LATE: usize = 2;
 
 #[tokio::test]
 async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
     on_whole_cluster(async |cluster| {
         let namespace = Namespace::new(cluster, "faults-webhook").await?;
+        let before = unasked(cluster).await?;
         let mut all = Vec::new();
         for burst in 0..BURSTS {
             all_run(cluster).await?;
@@ -24,15 +27,27 @@ async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
             let (applied, killed) = tokio::join!(apply_claims(&namespace, &claims), kill(cluster));
             applied?;
             ensure!(killed? > 0, "no webhook died in burst {burst}");
+            let late = numbered(&format!("late-{burst}"), LATE);
+            apply_claims(&namespace, &late).await?;
             all.extend(claims);
+            all.extend(late);
         }
         all_bound(&namespace, &all).await?;
+        let unasked = unasked(cluster).await? - before;
+        println!("{unasked} of {} claims found no webhook", all.len());
+        ensure!(unasked > 0, "every claim found a webhook");
 
         cluster.product_is_ready().await?;
         refuses_again(&namespace).await?;
         namespace.delete().await
     })
     .await;
+}
+
+/// How many claims were admitted since the API server's start because no webhook answered.
+async fn unasked(cluster: &Cluster) -> anyhow::Result<u64> {
+    let metric = "apiserver_admission_webhook_fail_open_count";
+    count(cluster, metric, "persistentvolumeclaims.webhook").await
 }
 
 /// Waits until the webhooks of the burst before were started again.
