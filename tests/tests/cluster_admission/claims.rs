@@ -1,6 +1,7 @@
 //! What a person is told at `kubectl apply`, and by whom: the policy that needs no pod,
 //! or the webhook, which knows more.
 
+use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::ground::{
     shared_filesystem, without_class,
 };
 
+const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
 const DENIED: [&str; 2] = ["kind=\"PersistentVolumeClaim\"", "verdict=\"Denied\""];
 
 #[tokio::test]
@@ -200,9 +202,73 @@ async fn kubectl_shows_the_warnings_of_an_admitted_claim() {
     close(&cluster, namespace).await;
 }
 
-/// An older version of a reviewed kind is shown to be reviewed where one is served: by a migration.
+/// The kind of snapshot classes in two versions, by schemas that take everything.
+async fn install_snapshot_classes(cluster: &Cluster) {
+    let version = |name: &str| {
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        json!({"name": name, "served": true, "storage": name == "v1",
+            "schema": {"openAPIV3Schema": anything}})
+    };
+    let kind = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": SNAPSHOT_CLASSES,
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": "snapshot.storage.k8s.io",
+            "scope": "Cluster",
+            "names": {"kind": "VolumeSnapshotClass", "plural": "volumesnapshotclasses",
+                "singular": "volumesnapshotclass"},
+            "versions": [version("v1"), version("v1beta1")],
+        },
+    });
+    cluster.apply(&kind.to_string()).await.unwrap();
+    let crd = format!("crd/{SNAPSHOT_CLASSES}");
+    let established = ["wait", "--for=condition=Established", &crd, "--timeout=60s"];
+    cluster.kubectl(&established).await.unwrap();
+}
+
+/// The rule for snapshot classes names v1: what is sent as v1beta1 is converted and reviewed.
 #[tokio::test]
-async fn the_older_word_for_a_class_is_reviewed_and_other_versions_would_be() {
+async fn a_class_of_another_version_is_reviewed_as_the_version_that_the_rule_names() {
+    let (cluster, namespace) = open("admission-converted").await;
+    install_snapshot_classes(&cluster).await;
+    let class = |version: &str, parameters: Value| {
+        json!({
+            "apiVersion": format!("snapshot.storage.k8s.io/{version}"),
+            "kind": "VolumeSnapshotClass",
+            "metadata": {"name": "converted"},
+            "driver": DRIVER, "deletionPolicy": "Delete", "parameters": parameters,
+        })
+    };
+    let mut said = Vec::new();
+    for version in ["v1", "v1beta1"] {
+        let bad = class(version, json!({"compression": "zstd"}));
+        // The API server learns of a new kind a moment after it serves it.
+        let refusal = until("the class is refused", LONG, async || {
+            let refused = namespace
+                .kubectl_with(&["create", "--dry-run=server"], &bad)
+                .await;
+            Ok(refused.err().map(|error| format!("{error:#}")))
+        });
+        said.push(refusal.await.unwrap());
+    }
+    assert!(said[0].contains("is invalid: parameters"), "{said:?}");
+    assert_eq!(said[0], said[1]);
+    let good = class("v1beta1", json!({}));
+    namespace
+        .kubectl_with(&["create", "--dry-run=server"], &good)
+        .await
+        .unwrap();
+    let words = ["delete", "crd", SNAPSHOT_CLASSES];
+    cluster.kubectl(&words).await.unwrap();
+    close(&cluster, namespace).await;
+}
+
+#[tokio::test]
+async fn the_older_word_for_a_class_is_reviewed() {
     let (cluster, namespace) = open("admission-versions").await;
     // The older word for the class of a claim, which is no version but means the same.
     let mut copy = without_class(clone_of_another("copy"));

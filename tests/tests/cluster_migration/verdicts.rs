@@ -26,7 +26,7 @@ async fn a_migration_whose_disk_cannot_follow_is_refused_when_it_is_asked_for() 
         assert!(refusal.contains(words), "{refusal}");
     }
     assert!(!refusal.contains("disk shared"), "{refusal}");
-    // As whoever still speaks an older version of the kind, which no rule of ours names.
+    // As whoever still speaks an older version of the kind.
     let mut older = migration("move", "stays", "Pending");
     older["apiVersion"] = json!("kubevirt.io/v1alpha3");
     assert_eq!(stand.refused(&older).await, refusal);
