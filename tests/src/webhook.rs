@@ -16,13 +16,15 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::child::ChildProcess;
 
 const NAME: &str = "rds-csi-webhook.rds-csi.svc";
+const CERTIFICATE: &str = "tls.crt";
 
 /// The webhook on the test's own machine, on loopback, with a certificate made for it.
 #[derive(Debug)]
 pub struct WebhookProcess {
     child: ChildProcess,
-    _directory: TempDir,
+    directory: TempDir,
     address: SocketAddr,
+    admin: SocketAddr,
     certificate: CertificateDer<'static>,
 }
 
@@ -47,13 +49,13 @@ impl WebhookProcess {
     async fn with(flag: &str, text: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for the webhook")?;
         let path = |name: &str| directory.path().join(name);
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned()])
-            .context("making a certificate")?;
-        std::fs::write(path("tls.crt"), made.cert.pem())?;
+        let names = [NAME, "127.0.0.1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).context("making a certificate")?;
+        std::fs::write(path(CERTIFICATE), made.cert.pem())?;
         std::fs::write(path("tls.key"), made.signing_key.serialize_pem())?;
         std::fs::write(path("source.yaml"), text)?;
         let [certificate, key, source] =
-            ["tls.crt", "tls.key", "source.yaml"].map(|name| path(name).display().to_string());
+            [CERTIFICATE, "tls.key", "source.yaml"].map(|name| path(name).display().to_string());
         let words = [
             "serve",
             "--listen",
@@ -71,13 +73,14 @@ impl WebhookProcess {
         ];
         let child =
             ChildProcess::start("rds-csi-webhook", &words.map(str::to_owned), &path("log"))?;
-        let address = child
+        let (address, admin) = child
             .ready("the webhook listens", async || listening(&child.output()))
             .await?;
         Ok(Self {
             child,
-            _directory: directory,
+            directory,
             address,
+            admin,
             certificate: made.cert.der().clone(),
         })
     }
@@ -86,6 +89,28 @@ impl WebhookProcess {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its certificate in PEM, for it and for `127.0.0.1`, which nobody else signed.
+    ///
+    /// # Errors
+    /// Its file could not be read.
+    pub fn certificate(&self) -> anyhow::Result<String> {
+        let path = self.directory.path().join(CERTIFICATE);
+        std::fs::read_to_string(path).context("reading the webhook's certificate")
+    }
+
+    /// The page of its metrics.
+    ///
+    /// # Errors
+    /// No connection, or what came is no text.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(self.admin).await?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// Its process id.
@@ -194,13 +219,18 @@ impl Reviews {
     }
 }
 
-/// The address in its log line `listening reviews=… admin=…`, once it is there.
-fn listening(log: &str) -> anyhow::Result<Option<SocketAddr>> {
-    let address = log
-        .lines()
-        .find_map(|line| line.split_once("listening reviews=")?.1.split(' ').next());
-    address
-        .map(str::parse)
-        .transpose()
-        .context("reading the webhook's address")
+/// The addresses in its log line `listening reviews=… admin=…`, once it is there.
+fn listening(log: &str) -> anyhow::Result<Option<(SocketAddr, SocketAddr)>> {
+    let Some(line) = log.lines().find(|line| line.contains("listening reviews=")) else {
+        return Ok(None);
+    };
+    let address = |name: &str| {
+        let words = line.split(' ');
+        let mut found = words.filter_map(|word| word.strip_prefix(name));
+        let found = found
+            .next()
+            .with_context(|| format!("no {name} in {line}"))?;
+        found.parse().context("reading the webhook's addresses")
+    };
+    Ok(Some((address("reviews=")?, address("admin=")?)))
 }

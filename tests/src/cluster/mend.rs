@@ -16,9 +16,17 @@ pub const ALONE: &str = "rds-csi.test/alone";
 /// Labels what goes past the webhook while [`Cluster::open_passage`] holds.
 pub const PAST: &str = "rds-csi.test/past-webhook";
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
-const WEBHOOKS: &str = "validatingwebhookconfiguration/rds-csi-webhook";
+/// The configuration that lets the API server ask the webhook of a test: it goes when the
+/// cluster is mended.
+pub const BESIDE: &str = "rds-csi-beside";
+/// The product's own.
+pub const WEBHOOKS: &str = "validatingwebhookconfiguration/rds-csi-webhook";
 /// What a passage is for: what the driver judges as well.
-const PASSING: [&str; 2] = ["volumeattachments", "virtualmachineinstancemigrations"];
+const PASSING: [&str; 3] = [
+    "persistentvolumeclaims",
+    "volumeattachments",
+    "virtualmachineinstancemigrations",
+];
 
 impl Cluster {
     /// The cluster of this machine, mended.
@@ -51,7 +59,10 @@ impl Cluster {
     /// Something does not come up, or the API does not answer.
     pub async fn mend(&self) -> anyhow::Result<()> {
         self.heal().await?;
-        let objects = format!("flowschema/{REFUSAL} prioritylevelconfiguration/{REFUSAL}");
+        let objects = format!(
+            "flowschema/{REFUSAL} prioritylevelconfiguration/{REFUSAL} \
+             validatingwebhookconfiguration/{BESIDE}"
+        );
         let mut words = vec!["delete", "--ignore-not-found"];
         words.extend(objects.split(' '));
         self.kubectl(&words).await?;
@@ -62,7 +73,7 @@ impl Cluster {
         self.unscale_webhook().await
     }
 
-    /// Lets attachments and migrations that are labelled [`PAST`] go past the webhook, as if
+    /// Lets claims, attachments and migrations that are labelled [`PAST`] go past the webhook, as if
     /// it were away, so that the driver is asked. A moment passes before it is so.
     ///
     /// # Errors

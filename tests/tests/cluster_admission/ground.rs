@@ -24,6 +24,9 @@ pub(crate) const DENIED_BY_WEBHOOK: &str =
 pub(crate) const DESTROYED: &str = "two nodes that mount one ext4 or xfs destroy it";
 /// What is said of a copy of another claim.
 pub(crate) const NO_CLONES: &str = "a clone of another claim is not offered";
+/// The metric of reviews, and its labels where new claims were reviewed.
+pub(crate) const REVIEWS: &str = "rds_csi_webhook_reviews_total";
+pub(crate) const NEW_CLAIMS: [&str; 2] = ["kind=\"PersistentVolumeClaim\"", "operation=\"Create\""];
 /// The pods of the webhook.
 const SELECTOR: &str =
     "--selector=app.kubernetes.io/name=rds-csi,app.kubernetes.io/component=webhook";
@@ -96,21 +99,25 @@ pub(crate) async fn counted(cluster: &Cluster, metric: &str, labels: &[&str]) ->
     for pod in webhooks(cluster).await {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
         let page = cluster.kubectl(&["get", "--raw", &path]).await.unwrap();
-        let series = page.lines().filter_map(|line| line.rsplit_once(' '));
-        sum += series
-            .filter(|(name, _)| name.split('{').next() == Some(metric))
-            .filter(|(name, _)| labels.iter().all(|label| name.contains(label)))
-            .map(|(_, value)| value.parse::<u64>().unwrap())
-            .sum::<u64>();
+        sum += counted_on(&page, metric, labels);
     }
     sum
+}
+
+/// The same on one page of metrics.
+pub(crate) fn counted_on(page: &str, metric: &str, labels: &[&str]) -> u64 {
+    let series = page.lines().filter_map(|line| line.rsplit_once(' '));
+    series
+        .filter(|(name, _)| name.split('{').next() == Some(metric))
+        .filter(|(name, _)| labels.iter().all(|label| name.contains(label)))
+        .map(|(_, value)| value.parse::<u64>().unwrap())
+        .sum()
 }
 
 /// How many new claims the webhooks were asked about. Volumes change by themselves, and
 /// claims that exist, long after the test that made them.
 pub(crate) async fn new_claims(cluster: &Cluster) -> u64 {
-    let labels = ["kind=\"PersistentVolumeClaim\"", "operation=\"Create\""];
-    counted(cluster, "rds_csi_webhook_reviews_total", &labels).await
+    counted(cluster, REVIEWS, &NEW_CLAIMS).await
 }
 
 /// Makes the filesystem class the default one, or an ordinary one.
