@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::jiff::Timestamp;
-use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::{AuditLog, Cluster};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -26,19 +26,18 @@ async fn a_hundred_claims_at_once_are_bound_in_under_thirty_seconds() {
     let cluster = Cluster::whole().await.unwrap();
     let result = burst(&cluster).await;
     latency(&cluster, 0).await.unwrap();
-    let (seconds, driver) = result.unwrap();
+    let (seconds, driver, share) = result.unwrap();
     println!(
         "{BURST} claims at once, {ROUND_TRIP_MS} ms a round trip: {seconds:.1} s (at most {BURST_BOUND} s)"
     );
-    println!(
-        "    CreateVolume took {driver:.1} s on average, {:.0} % of that",
-        100.0 * driver / seconds
-    );
+    println!("    of a claim's own way, {share:.0} % was CreateVolume: {driver:.1} s on average");
     assert!(seconds <= BURST_BOUND);
 }
 
-/// Seconds from the first claim to the last bound one, and of the average CreateVolume.
-async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
+/// Seconds from the first claim to the last bound one, those of the average CreateVolume, and how
+/// much of a hundred of a claim's time until it was bound that is.
+async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64, f64)> {
+    let log = from_now_on(cluster)?;
     let namespace = Namespace::new(cluster, "figures-burst").await?;
     let before = durations(cluster, "controller", "CreateVolume").await?;
     latency(cluster, ROUND_TRIP_MS).await?;
@@ -57,16 +56,16 @@ async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
     })
     .await?;
     let after = durations(cluster, "controller", "CreateVolume").await?;
-    let audit = Audit::read(cluster, namespace.name())?;
+    let audit = Audit::read(&log, namespace.name())?;
     let began = audit.first("create", "persistentvolumeclaims", None)?;
     let ended = audit.last("update", "persistentvolumeclaims", Some("status"))?;
     let calls = after.calls - before.calls;
     ensure!(calls > 0.0, "no CreateVolume was counted");
+    let ways = audit.ways(BURST)?;
     namespace.delete().await?;
-    Ok((
-        seconds(began, ended),
-        (after.seconds - before.seconds) / calls,
-    ))
+    let driver = (after.seconds - before.seconds) / calls;
+    let average = ways.iter().sum::<f64>() / ways.len() as f64;
+    Ok((seconds(began, ended), driver, 100.0 * driver / average))
 }
 
 #[tokio::test]
@@ -89,6 +88,7 @@ async fn a_pod_with_a_new_claim_runs_soon() {
 
 /// A pod with a new claim, and how long each stage of its way took.
 async fn stages_of_a_pod(cluster: &Cluster) -> anyhow::Result<[(&'static str, f64); 6]> {
+    let log = from_now_on(cluster)?;
     let namespace = Namespace::new(cluster, "figures-pod").await?;
     let claim = Claim::filesystem("claim");
     let before = (
@@ -106,15 +106,12 @@ async fn stages_of_a_pod(cluster: &Cluster) -> anyhow::Result<[(&'static str, f6
         .seconds
         - before.1.seconds;
     let attachment = attachment(cluster, &volume).await?;
-    let audit = Audit::read(cluster, namespace.name())?;
+    let audit = Audit::read(&log, namespace.name())?;
     let created = audit.first("create", "persistentvolumeclaims", None)?;
     let bound = audit.last("update", "persistentvolumeclaims", Some("status"))?;
     let running = audit.last("patch", "pods", Some("status"))?;
-    let attached = Audit::of_object(cluster, &attachment)?.last(
-        "patch",
-        "volumeattachments",
-        Some("status"),
-    )?;
+    let attached =
+        Audit::of_object(&log, &attachment)?.last("patch", "volumeattachments", Some("status"))?;
     namespace.delete().await?;
     let all = seconds(created, running);
     Ok([
@@ -136,35 +133,65 @@ async fn attachment(cluster: &Cluster, volume: &str) -> anyhow::Result<String> {
     Ok(name.to_owned())
 }
 
+/// The log of what comes from now on: a namespace of the same name may have been there before.
+fn from_now_on(cluster: &Cluster) -> anyhow::Result<AuditLog> {
+    let mut log = cluster.audit();
+    log.skip()?;
+    Ok(log)
+}
+
 /// What the API server wrote down of requests that succeeded.
 struct Audit(Vec<Value>);
 
 impl Audit {
-    /// Of what is in a namespace, since it was made last.
-    fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
-        let mut all = Self::of(cluster, namespace, |object| {
-            object["namespace"] == namespace
-                || object["resource"] == "namespaces" && object["name"] == namespace
-        })?;
-        let made = |line: &Value| {
-            line["verb"] == "create" && line["objectRef"]["resource"] == "namespaces"
-        };
-        let from = all.0.iter().rposition(made);
-        let from = from.with_context(|| format!("nobody made namespace {namespace}"))?;
-        all.0.drain(..from);
-        Ok(all)
+    /// Of what is in a namespace.
+    fn read(log: &AuditLog, namespace: &str) -> anyhow::Result<Self> {
+        Self::of(log, namespace, |object| object["namespace"] == namespace)
     }
 
-    fn of_object(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
-        Self::of(cluster, name, |object| object["name"] == name)
+    fn of_object(log: &AuditLog, name: &str) -> anyhow::Result<Self> {
+        Self::of(log, name, |object| object["name"] == name)
     }
 
-    fn of(cluster: &Cluster, text: &str, is_ours: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
-        let ours = cluster.audit().pick(text, |line| {
+    fn of(log: &AuditLog, text: &str, is_ours: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
+        let ours = log.clone().pick(text, |line| {
             let succeeded = line["responseStatus"]["code"].as_u64() < Some(300);
             (succeeded && is_ours(&line["objectRef"])).then(|| line.clone())
         });
         ours.map(Self)
+    }
+
+    /// Seconds from each claim's creation until it was bound.
+    fn ways(&self, count: usize) -> anyhow::Result<Vec<f64>> {
+        let mut ways = BTreeMap::<&str, (Option<Timestamp>, Option<Timestamp>)>::new();
+        for line in &self.0 {
+            let target = &line["objectRef"];
+            let name = target["name"].as_str().unwrap_or_default();
+            let time: Timestamp = line["stageTimestamp"]
+                .as_str()
+                .context("no time")?
+                .parse()?;
+            let is = |verb: &str, part: Option<&str>| {
+                target["resource"] == "persistentvolumeclaims"
+                    && line["verb"] == verb
+                    && target["subresource"].as_str() == part
+            };
+            if is("create", None) {
+                ways.entry(name).or_default().0 = Some(time);
+            } else if is("update", Some("status")) {
+                ways.entry(name).or_default().1 = Some(time);
+            }
+        }
+        let whole = ways
+            .values()
+            .filter_map(|(made, bound)| Some(seconds((*made)?, (*bound)?)));
+        let whole: Vec<f64> = whole.collect();
+        ensure!(
+            whole.len() == count,
+            "{} of {count} claims are in the log",
+            whole.len()
+        );
+        Ok(whole)
     }
 
     fn first(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Timestamp> {
@@ -220,6 +247,7 @@ struct Durations {
 }
 
 async fn durations(cluster: &Cluster, role: &str, rpc: &str) -> anyhow::Result<Durations> {
+    let port = if role == "node" { 29808 } else { 9808 };
     let selector = format!("app.kubernetes.io/component={role}");
     let words = ["--namespace", NAMESPACE, "pods", "--selector", &selector];
     let list = cluster.get(&words).await?;
@@ -247,7 +275,6 @@ fn value(metrics: &str, series: &str) -> f64 {
     value.unwrap_or_default()
 }
 
-    let port = if role == "node" { 29808 } else { 9808 };
 async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
     let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
     let answer = cluster.appliance().control(request).await?;
