@@ -1,5 +1,6 @@
 //! What becomes of volumes whose claims are deleted, and how a person takes one up again.
 
+use futures::future::join_all;
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
@@ -74,12 +75,13 @@ async fn two_volumes_with_data(stand: &Stand, kind: &Claim) -> [Volume; 2] {
 
 #[tokio::test]
 async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_up_again_by_hand() {
-    let cluster = Cluster::mended().await.unwrap();
-    for kind in kinds(&cluster).await {
+    let cluster = Cluster::whole().await.unwrap();
+    let kinds = kinds(&cluster).await.map(|kind| async move {
         let stand = Stand::open(&format!("work-reclaim-{}", kind.name)).await;
         delete_and_take_up(&stand, &kind).await;
         stand.close().await;
-    }
+    });
+    join_all(kinds).await;
 }
 
 async fn delete_and_take_up(stand: &Stand, kind: &Claim) {

@@ -1,6 +1,7 @@
 //! What pods without rights see of their volumes: owners, parts, and what they may only
 //! look at.
 
+use futures::future::join_all;
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ const RAW: &str = "
     stat -L -c '%u:%g' /dev/raw";
 
 /// A pod that is no root, with a filesystem in several places and a raw device.
-fn owner(shared: &Claim, device: &Claim) -> Value {
+fn owner(shared: &Claim, device: &Claim, sealed: &Claim) -> Value {
     let mut owner = pod_at("owner", Some("node-a"), shared, "/data");
     for place in [
         json!({"name": "shared", "mountPath": "/alpha", "subPath": "alpha"}),
@@ -32,7 +33,7 @@ fn owner(shared: &Claim, device: &Claim) -> Value {
     ] {
         mount(&mut owner, place);
     }
-    let mut owner = with(owner, device, "/dev/raw");
+    let mut owner = with(with(owner, device, "/dev/raw"), sealed, "/dev/open");
     owner["spec"]["securityContext"] =
         json!({"runAsUser": USER, "runAsGroup": 3000, "runAsNonRoot": true, "fsGroup": GROUP});
     owner["spec"]["containers"][0]["securityContext"] = serde_json::from_str(RESTRICTED).unwrap();
@@ -51,13 +52,14 @@ fn reader(shared: &Claim, sealed: &Claim) -> Value {
 
 #[tokio::test]
 async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
-    let cluster = Cluster::mended().await.unwrap();
+    let cluster = Cluster::whole().await.unwrap();
     let [ext4, xfs, _] = kinds(&cluster).await;
-    for filesystem in [ext4, xfs] {
+    let both = [ext4, xfs].map(|filesystem| async move {
         let stand = Stand::open(&format!("work-views-{}", filesystem.name)).await;
         view(&stand, filesystem).await;
         stand.close().await;
-    }
+    });
+    join_all(both).await;
 }
 
 async fn view(stand: &Stand, filesystem: Claim) {
@@ -66,7 +68,7 @@ async fn view(stand: &Stand, filesystem: Claim) {
     let (device, sealed) = (raw("raw"), raw("sealed"));
     let claims = [&shared, &device, &sealed].map(Claim::manifest);
     stand.apply(&claims).await;
-    stand.apply(&[owner(&shared, &device)]).await;
+    stand.apply(&[owner(&shared, &device, &sealed)]).await;
     stand.ready(&["owner"]).await;
 
     assert_owned(stand).await;
@@ -76,6 +78,8 @@ async fn view(stand: &Stand, filesystem: Claim) {
         format!("{USER}:3000"),
         "an unprivileged pod's raw device"
     );
+    let word = "echo sealed | dd of=/dev/open bs=512 conv=sync,fsync,notrunc 2>/dev/null";
+    stand.sh("owner", word).await;
     stand.apply(&[reader(&shared, &sealed)]).await;
     stand.ready(&["reader"]).await;
     assert_sealed(stand).await;
@@ -114,10 +118,11 @@ async fn assert_sealed(stand: &Stand) {
         "Read-only file system",
     )
     .await;
+    let read = "dd if=/dev/sealed bs=512 count=1 iflag=direct 2>/dev/null | head -n 1";
+    assert_eq!(stand.sh("reader", read).await, "sealed");
     let write = "dd if=/dev/urandom of=/dev/sealed bs=4k count=1 conv=fsync,notrunc";
-    refused(stand, "reader", write, "").await;
-    let left = "head -c 67108864 /dev/sealed | tr -d '\\0' | wc -c";
-    assert_eq!(stand.sh("reader", left).await, "0");
+    refused(stand, "reader", write, "not permitted").await;
+    assert_eq!(stand.sh("reader", read).await, "sealed");
     // The pod that may write still does.
     stand.sh("owner", "echo again >/data/again; sync").await;
     assert_eq!(stand.sh("reader", "cat /data/again").await, "again");
