@@ -61,6 +61,15 @@ pub fn marked<'a>(item: &'a DiskItem, cluster: &ClusterId) -> Option<(VolumeId, 
     Some((id, item.file()?))
 }
 
+/// The volume that an item is if it is one of this cluster's, by its marker or as one of the
+/// older driver. The latter say nothing of their cluster: it is this one's if it has attachments
+/// of it.
+#[must_use]
+pub fn named(item: &DiskItem, cluster: &ClusterId) -> Option<VolumeId> {
+    let id: VolumeId = item.slot.parse().ok()?;
+    owned_file(item, &id, cluster).is_ok().then_some(id)
+}
+
 /// The space rules of a create: promises beyond the reading, and how far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {

@@ -7,11 +7,10 @@
 //! No export is renewed while a node has the volume attached, so another name under which it is
 //! offered then is one of before. Nothing is recalled by what could not be read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_csi_cluster::{Leadership, ReadAttachment};
+use rds_csi_cluster::{Leadership, ReadAttachment, observed};
 use rds_csi_core::appliance::DiskItem;
 use rds_csi_core::attachment::observation::VolumeAttachment;
 use rds_csi_core::kind::Chain;
@@ -71,11 +70,14 @@ impl Recall<'_> {
             return Ok(());
         }
         let reading = self.rds.inventory().await?;
+        let by_volume = self.cluster.by_volume(&attachments);
         let mut looked = Ok(());
-        for (id, told) in self.told(&attachments) {
-            let Some(item) = reading.inventory.item(&id) else {
+        for item in &reading.inventory.items {
+            let Some(id) = provision::named(item, &self.cluster.owner) else {
                 continue;
             };
+            let of_it = by_volume.of(&id).into_iter();
+            let told: Vec<Told<'_>> = of_it.filter(|read| is_attached(read)).map(told).collect();
             if provision::forgotten(item, &id, &told).is_none() {
                 continue;
             }
@@ -87,34 +89,21 @@ impl Recall<'_> {
         looked
     }
 
-    fn told<'a>(&self, attachments: &'a [ReadAttachment]) -> BTreeMap<VolumeId, Vec<Told<'a>>> {
-        let mut told: BTreeMap<VolumeId, Vec<Told<'a>>> = BTreeMap::new();
-        for read in attachments {
-            let VolumeAttachment {
-                persistent_volume,
-                attached,
-                leaving,
-                ..
-            } = &read.attachment;
-            let id = VolumeId::for_name(&self.cluster.owner, persistent_volume);
-            told.entry(id).or_default().push(Told {
-                settled: *attached && !leaving,
-                nqn: read.nqn.as_ref(),
-            });
-        }
-        told
-    }
-
-    /// The device is read before the attachments: whoever was about to get the volume when its
-    /// export was renewed has an attachment by then.
+    /// The device is read before the attachments and the record: whoever was about to get the
+    /// volume when its export was renewed has an attachment by then that was granted.
     async fn put_right(&self, id: &VolumeId, item: &DiskItem) -> Result<(), ControllerError> {
         let Some(file) = item.backing_file() else {
             return Ok(());
         };
         let state = self.rds.volume(id, &file).await?;
         let attachments = self.cluster.cluster.read_attachments().await?;
-        let told = self.told(&attachments).remove(id).unwrap_or_default();
-        let recalled = provision::recall(&state, id, &self.cluster.owner, &told)
+        let mut told_names = Vec::new();
+        for read in self.cluster.by_volume(&attachments).of(id) {
+            if is_attached(read) || self.is_granted(&read.attachment).await? {
+                told_names.push(told(read));
+            }
+        }
+        let recalled = provision::recall(&state, id, &self.cluster.owner, &told_names)
             .map_err(ControllerError::Existing)?;
         let Some(renewal) = recalled.filter(|_| self.leadership.is_held()) else {
             return Ok(());
@@ -133,5 +122,31 @@ impl Recall<'_> {
         }
         warn!(volume_id = %id, %nqn, "the device had forgotten the volume's name; it is offered under it again");
         Ok(())
+    }
+
+    /// Whether an attachment that is not attached yet was granted. One that was not may stand for
+    /// as long as its pod waits, and holds nobody up: it has no part in how the volume is offered.
+    async fn is_granted(&self, attachment: &VolumeAttachment) -> Result<bool, ControllerError> {
+        let InCluster {
+            cluster, driver, ..
+        } = self.cluster;
+        let volume = cluster.persistent_volume(&attachment.persistent_volume);
+        // What was granted of one that is gone is not known.
+        Ok(volume.await?.is_none_or(|volume| {
+            let record = observed(driver, &volume, &[]).record;
+            record.has(&attachment.uid)
+        }))
+    }
+}
+
+fn is_attached(read: &ReadAttachment) -> bool {
+    read.attachment.attached
+}
+
+/// What an attachment says of the volume's name.
+fn told(read: &ReadAttachment) -> Told<'_> {
+    Told {
+        settled: read.attachment.attached && !read.attachment.leaving,
+        nqn: read.nqn.as_ref(),
     }
 }

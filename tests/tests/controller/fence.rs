@@ -1,8 +1,6 @@
 //! A node that was never known to let go of a volume is shut out at the device before
 //! another one gets it.
 
-use std::time::Duration;
-
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::names::event;
@@ -14,7 +12,6 @@ use rds_sim::Fault;
 use rds_sim::fault::{Harm, Moment};
 use rstest::rstest;
 use serde_json::json;
-use tokio::time::sleep;
 use tonic::{Code, Status};
 
 use crate::cluster::{node, page, provision, setup, shows, start, wish};
@@ -22,10 +19,6 @@ use crate::harness::{PATIENCE, Setup, World, code};
 use crate::migration::{launch, machine, migration};
 
 pub(crate) const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
-/// How often is looked for names that the device has forgotten.
-const LOOK: Duration = Duration::from_millis(100);
-/// Many looks.
-const STILL: Duration = Duration::from_secs(2);
 const TAINT: &str = "node.kubernetes.io/out-of-service";
 
 /// What the device offers the one volume as, if it does.
@@ -338,56 +331,4 @@ async fn without_fencing_the_export_stays_as_it_is() {
         assert_eq!(context.get("nqn"), None);
         assert_eq!(offered(&world), made);
     }
-}
-
-/// A power cut takes the device back to a configuration of before: the node that has the volume
-/// waits for a name that is not there, until the controller that leads has the volume offered
-/// under it again.
-#[tokio::test]
-async fn a_name_that_the_device_forgot_is_recalled_while_a_node_waits_for_it() {
-    let api = FakeApiServer::start().await.unwrap();
-    let forgetful = Setup {
-        api: Some(api.address()),
-        ..Setup::switches(&["config-loss-seconds=3600"])
-    };
-    let forgetful = forgetful.config(|config| config.leftovers.look = LOOK);
-    let world = forgetful.connected().await;
-    let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
-    world.sim.with_model(|model| model.flush());
-    let made = offered(&world).unwrap();
-    let context = attach(&api, &world, &volume, "node-b").await.unwrap();
-    let told = context.get("nqn").unwrap().clone();
-    api.put(
-        &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-node-b"},
-        "status": {"attached": true, "attachmentMetadata": {"nqn": told}}}),
-    );
-    let is_recalled = async || Ok((offered(&world).as_ref() == Some(&told)).then_some(()));
-    power_cut(&world).await;
-    until("the name is recalled", PATIENCE, is_recalled)
-        .await
-        .unwrap();
-
-    // Somebody else wants the volume: what is on its way is not disturbed.
-    wish(&api, NAME, "va-node-c", "node-c");
-    power_cut(&world).await;
-    sleep(STILL).await;
-    assert_eq!(offered(&world), Some(made));
-    api.delete("volumeattachments", "va-node-c");
-    until("the name is recalled again", PATIENCE, is_recalled)
-        .await
-        .unwrap();
-}
-
-async fn power_cut(world: &World) {
-    let boots = || world.sim.with_model(|model| model.device().boots);
-    let before = boots();
-    world.inject(Fault::Reboot {
-        down_ms: 0,
-        mount_ms: 0,
-        power_cut: true,
-    });
-    let rebooted = async || Ok((boots() > before).then_some(()));
-    until("the device is back", PATIENCE, rebooted)
-        .await
-        .unwrap();
 }

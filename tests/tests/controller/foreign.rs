@@ -11,7 +11,7 @@ use crate::harness::{DIRECTORY, GIB, MIB, NAME, World, code};
 /// The id of [`NAME`].
 const ID: &str = "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy";
 
-fn item(slot: &str, file: &str, comment: &str) -> Fault {
+pub(crate) fn item(slot: &str, file: &str, comment: &str) -> Fault {
     Fault::ForeignItem {
         slot: slot.to_owned(),
         file_path: format!("/{file}"),
@@ -22,7 +22,7 @@ fn item(slot: &str, file: &str, comment: &str) -> Fault {
 }
 
 /// As the orchestrator knows a volume of this id.
-fn known(id: &str) -> Volume {
+pub(crate) fn known(id: &str) -> Volume {
     let context = [
         ("nvmeAddress", "127.0.0.1".to_owned()),
         ("nvmePort", "4420".to_owned()),

@@ -25,5 +25,6 @@ mod migration;
 mod outage;
 mod pool;
 mod probe;
+mod recall;
 mod sizes;
 mod tasks;

@@ -17,7 +17,8 @@ pub struct Told<'a> {
     pub nqn: Option<&'a Nqn>,
 }
 
-/// The name that the device has forgotten. `told` are all VolumeAttachments of the volume.
+/// The name that the device has forgotten. `told` are all VolumeAttachments of the volume that
+/// are attached or were granted: what was only wished for changes no export.
 ///
 /// `None` unless all of them are settled and were told one name, of an epoch, and the volume is
 /// offered under another that differs in its epoch alone. So a name is never taken back to one

@@ -5,7 +5,7 @@
 //! What is not as it should be may be on its way: an attachment is written down before the
 //! device is told. So it is put right only if the look before found the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rds_csi_core::attachment::Fencing;
@@ -68,23 +68,20 @@ pub(in crate::controller) async fn look(
         return Ok(Due::new());
     }
     let reading = admission.rds.inventory().await?;
-    let mut holders: BTreeMap<VolumeId, BTreeSet<String>> = BTreeMap::new();
-    for attachment in cluster.cluster.volume_attachments().await? {
-        let id = VolumeId::for_name(&cluster.owner, &attachment.persistent_volume);
-        let nodes = holders.entry(id).or_default();
-        if attachment.attached {
-            nodes.insert(attachment.node);
-        }
-    }
+    let attachments = cluster.cluster.read_attachments().await?;
+    let by_volume = cluster.by_volume(&attachments);
     let mut due = Due::new();
     for item in &reading.inventory.items {
         let Some((id, _)) = provision::marked(item, &cluster.owner) else {
             continue;
         };
-        let Some(nodes) = holders.get(&id) else {
+        let of_it = by_volume.of(&id);
+        if of_it.is_empty() {
             continue;
-        };
-        let Some(hosts) = admission.plan(&id, item, nodes) else {
+        }
+        let have_it = of_it.iter().filter(|read| read.attachment.attached);
+        let nodes = have_it.map(|read| read.attachment.node.clone()).collect();
+        let Some(hosts) = admission.plan(&id, item, &nodes) else {
             continue;
         };
         if before.get(&id) == Some(&hosts) {

@@ -1,5 +1,6 @@
 //! Looks over a device and a cluster in memory.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_cluster::{Leadership, PersistentVolume};
 use rds_csi_core::appliance::{DiskItem, DiskKind, FileDisk, Inventory, Step, VolumeState};
 use rds_csi_core::attachment::Modes;
+use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_core::backing_file::{BackingFile, VolumeDirectory};
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::device_access::{DeviceAccess, Proof, Rule};
@@ -130,15 +132,22 @@ struct Stand {
 
 /// A device of a rule, and a volume that `a` has and `b` wants.
 fn stand(rule: Rule) -> Stand {
+    stand_of(rule, PV)
+}
+
+/// The same, by a PersistentVolume of any name.
+fn stand_of(rule: Rule, persistent_volume: &str) -> Stand {
     let (device, fake) = (Arc::new(OneVolume::new()), Arc::new(FakeCluster::default()));
     fake.put(PersistentVolume {
-        name: PV.to_owned(),
+        name: persistent_volume.to_owned(),
         driver: "rds.csi.srvlab.io".to_owned(),
         handle: id().to_string(),
         ..PersistentVolume::default()
     });
-    fake.wish("va-a", "a", PV);
-    fake.wish("va-b", "b", PV);
+    for node in ["a", "b"] {
+        let name = attachment_name(&id(), &Default::default(), node);
+        fake.wish(&name, node, persistent_volume);
+    }
     fake.attach("a");
     let metrics = Metrics::new("controller", Vec::new());
     let settings = ControllerSettings {
@@ -215,6 +224,15 @@ async fn what_two_looks_find_open_is_closed_to_the_node_that_has_it() {
     // Nobody has it: the last one's it stays.
     stand.fake.delete("b");
     assert_eq!(stand.look(&Due::new()).await, Due::new());
+}
+
+/// A person made the PersistentVolume, under another name than the volume was made for.
+#[tokio::test]
+async fn a_volume_is_closed_whatever_its_persistent_volume_is_called() {
+    let stand = stand_of(Rule::Exact, "restored");
+    let due = stand.look(&Due::new()).await;
+    stand.look(&due).await;
+    assert_eq!(stand.device.allowed(), host("a"));
 }
 
 /// A node gets the volume while it is closed to another one, and is let in all the same.

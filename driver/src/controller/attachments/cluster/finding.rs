@@ -1,9 +1,10 @@
 //! Which PersistentVolume and which attachments are a volume's, and which nodes have it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rds_csi_cluster::{PersistentVolume, attachments_of, observed};
-use rds_csi_core::attachment::observation::VolumeAttachment;
+use rds_csi_cluster::{PersistentVolume, ReadAttachment, attachments_of, observed};
+use rds_csi_core::attachment::grant::attachment_name;
+use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
 
 use super::{InCluster, within_deadline};
@@ -36,23 +37,31 @@ impl InCluster {
         Ok(volume.await?.filter(is_it))
     }
 
-    /// Whether an attachment is of a volume, by its own name or by that of its
-    /// PersistentVolume.
-    pub(super) fn is_of(&self, id: &VolumeId, attachment: &VolumeAttachment) -> bool {
-        attachment.is_named_after(id, &self.driver)
-            || VolumeId::for_name(&self.owner, &attachment.persistent_volume) == *id
+    /// These attachments, which are all, by the volumes that they are of.
+    pub(crate) fn by_volume<'a>(&'a self, all: &'a [ReadAttachment]) -> ByVolume<'a> {
+        let mut made_for: BTreeMap<VolumeId, Vec<&ReadAttachment>> = BTreeMap::new();
+        for read in all {
+            let id = VolumeId::for_name(&self.owner, &read.attachment.persistent_volume);
+            made_for.entry(id).or_default().push(read);
+        }
+        let by_name = |read: &'a ReadAttachment| (read.attachment.name.as_str(), read);
+        ByVolume {
+            driver: &self.driver,
+            nodes: all.iter().map(|read| &*read.attachment.node).collect(),
+            named: all.iter().map(by_name).collect(),
+            made_for,
+        }
     }
 
     /// See [`super::Attachments::holders`].
     pub(crate) async fn holders(&self, id: &VolumeId) -> Result<BTreeSet<String>, ControllerError> {
         within_deadline(async {
-            let attachments = self.cluster.volume_attachments().await?;
-            let mut of_it = attachments.iter().filter(|found| self.is_of(id, found));
-            let Some(first) = of_it.next() else {
+            let attachments = self.cluster.read_attachments().await?;
+            let Some(first) = self.by_volume(&attachments).of(id).into_iter().next() else {
                 return Ok(BTreeSet::new());
             };
             // The record first: whoever is in it and not in what is read after it is gone.
-            let name = &first.persistent_volume;
+            let name = &first.attachment.persistent_volume;
             let Some(volume) = self.cluster.persistent_volume(name).await? else {
                 return Ok(BTreeSet::new());
             };
@@ -67,10 +76,36 @@ impl InCluster {
 
     /// See [`super::Attachments::nodes`].
     pub(crate) async fn nodes(&self, id: &VolumeId) -> Result<Vec<String>, ControllerError> {
-        let attachments = self.cluster.volume_attachments().await?;
-        let of_it = attachments
-            .into_iter()
-            .filter(|attachment| self.is_of(id, attachment));
-        Ok(of_it.map(|attachment| attachment.node).collect())
+        let attachments = self.cluster.read_attachments().await?;
+        let of_it = self.by_volume(&attachments).of(id).into_iter();
+        Ok(of_it.map(|read| read.attachment.node.clone()).collect())
+    }
+}
+
+/// Every attachment, to be asked for those of a volume. The attach-detach controller names each
+/// after volume, driver and node, which says the volume whatever its PersistentVolume is called;
+/// one of another name is the volume's that its PersistentVolume was made for.
+pub(crate) struct ByVolume<'a> {
+    driver: &'a DriverName,
+    nodes: BTreeSet<&'a str>,
+    named: BTreeMap<&'a str, &'a ReadAttachment>,
+    made_for: BTreeMap<VolumeId, Vec<&'a ReadAttachment>>,
+}
+
+impl<'a> ByVolume<'a> {
+    /// Those of a volume, each once.
+    pub(crate) fn of(&self, id: &VolumeId) -> Vec<&'a ReadAttachment> {
+        let mut found = self.made_for.get(id).cloned().unwrap_or_default();
+        // A digest for each node and not for each attachment, of which there are many more.
+        for node in &self.nodes {
+            let name = attachment_name(id, self.driver, node);
+            let named = self.named.get(name.as_str());
+            let is_new = |read: &&&ReadAttachment| {
+                let mut known = found.iter();
+                known.all(|known| known.attachment.name != read.attachment.name)
+            };
+            found.extend(named.filter(is_new).copied());
+        }
+        found
     }
 }

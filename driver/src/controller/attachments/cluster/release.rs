@@ -124,13 +124,12 @@ impl InCluster {
         id: &VolumeId,
         node: &str,
     ) -> Result<Option<(VolumeAttachment, PersistentVolume)>, ClusterError> {
-        let attachments = self.cluster.volume_attachments().await?;
-        let found = attachments
-            .into_iter()
-            .find(|found| found.node == node && self.is_of(id, found));
-        let Some(found) = found else {
+        let attachments = self.cluster.read_attachments().await?;
+        let mut of_it = self.by_volume(&attachments).of(id).into_iter();
+        let Some(found) = of_it.find(|found| found.attachment.node == node) else {
             return Ok(None);
         };
+        let found = found.attachment.clone();
         let volume = self
             .cluster
             .persistent_volume(&found.persistent_volume)

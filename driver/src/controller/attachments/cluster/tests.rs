@@ -4,8 +4,10 @@ use std::pin::Pin;
 
 use futures::future::BoxFuture;
 use proptest::prelude::*;
+use rds_csi_cluster::Clearing as _;
 use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::access::{Access, AccessMode};
+use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_core::kind::{Chain, Failure as _, Kind};
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
@@ -147,6 +149,36 @@ async fn a_volume_without_its_marker_is_found_by_the_attachment_that_asks(
     let error = ask_as(&driver, made_for, "b", mode).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert_eq!(driver.nodes(&id()).await.unwrap(), ["a"]);
+}
+
+/// Each once, by whichever of the two names, and none of another volume.
+#[tokio::test]
+async fn an_attachment_is_a_volumes_by_its_name_or_by_that_of_the_persistent_volume() {
+    let cluster = Arc::new(FakeCluster::default());
+    let driver = process(&cluster);
+    let older: VolumeId = PV.parse().unwrap();
+    let wish = |id: &VolumeId, node: &str, volume: &str| {
+        let name = attachment_name(id, &driver.driver, node);
+        cluster.wish(&name, node, volume);
+    };
+    wish(&id(), "a", PV);
+    wish(&id(), "b", "restored");
+    cluster.wish("by-hand", "c", PV);
+    wish(&older, "d", PV);
+    wish(
+        &"pvc-aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+        "e",
+        "other",
+    );
+    let all = cluster.read_attachments().await.unwrap();
+    let by_volume = driver.by_volume(&all);
+    let nodes = |id: &VolumeId| -> Vec<&str> {
+        let of_it = by_volume.of(id).into_iter();
+        of_it.map(|read| &*read.attachment.node).collect()
+    };
+    // A PersistentVolume of this name may be of either.
+    assert_eq!(nodes(&id()), ["a", "c", "d", "b"]);
+    assert_eq!(nodes(&older), ["d"]);
 }
 
 /// Wherever a call breaks, nobody else gets the volume once this node may have been
