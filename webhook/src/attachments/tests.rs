@@ -39,6 +39,7 @@ fn cluster(mode: &str) -> Arc<FakeCluster> {
         ..PersistentVolume::default()
     });
     cluster.wish("va-a", "a", PV);
+    cluster.attach("a");
     cluster.run(pod("a", None));
     cluster
 }
@@ -139,12 +140,12 @@ async fn the_target_of_a_migration_may_and_a_third_node_may_not() {
     cluster.kubevirt_is(kubevirt("Pending"));
     cluster.run(pod("b", Some(MIGRATION)));
     assert_eq!(attach(&rules, "b", PV).await, Verdict::allow());
-    // A wish counts here before it is granted.
+    // A wish that would be granted counts here before it is.
     cluster.wish("va-b", "b", PV);
     cluster.run(pod("c", Some(MIGRATION)));
     let message = attach(&rules, "c", PV).await.message().unwrap();
     assert!(
-        message.contains("nodes a and b have the volume"),
+        message.contains("nodes a and b have or are about to get the volume"),
         "{message}"
     );
 }
@@ -257,6 +258,7 @@ async fn a_migration_that_cannot_arrive_hears_of_each_disk() {
 async fn a_leftover_attachment_holds_a_migration_up_and_is_named() {
     let cluster = cluster("ReadWriteMany");
     cluster.wish("va-old", "c", PV);
+    cluster.attach("c");
     cluster.machine("vms", "web", &[disk("disk0", "root")]);
     let message = migrate(&rules(&cluster), moves_web())
         .await
@@ -267,6 +269,26 @@ async fn a_leftover_attachment_holds_a_migration_up_and_is_named() {
         "{message}"
     );
     assert!(message.contains("VolumeAttachment va-old"), "{message}");
+}
+
+/// It was made while no webhook was there: the driver refuses it, and it stands for as long as
+/// its pod waits.
+#[tokio::test]
+async fn what_a_stray_pod_waits_for_keeps_no_machine_from_moving() {
+    let cluster = cluster("ReadWriteMany");
+    cluster.wish("va-stray", "c", PV);
+    cluster.run(Pod {
+        role: Role::Other,
+        ..pod("c", None)
+    });
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let rules = rules(&cluster);
+    assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+    cluster.kubevirt_is(kubevirt("Pending"));
+    cluster.run(pod("b", Some(MIGRATION)));
+    assert_eq!(attach(&rules, "b", PV).await, Verdict::allow());
+    let again = attach(&rules, "c", PV).await;
+    assert!(!again.is_allowed(), "{again:?}");
 }
 
 #[tokio::test]

@@ -192,14 +192,31 @@ impl<'a> Judge<'a> {
 
     /// The driver counts what it granted or what came true: two wishes that wait for each
     /// other would never end otherwise. The webhook counts wishes too, and so hears the
-    /// third node early, except the wish of a node that is gone, which nobody takes back.
+    /// third node early, but not those that nobody takes back or that the driver refuses: they
+    /// stand for as long as their pod waits, and would keep out whoever may come in.
     fn counts(&self, standing: &Standing) -> Result<bool, Unread> {
         if standing.holds() {
             return Ok(true);
         }
+        let node = &standing.attachment.node;
         match self.request.seat {
             Seat::Driver => Ok(false),
-            Seat::Admission => Ok(self.seen.node(&standing.attachment.node)?.is_some()),
+            Seat::Admission => Ok(self.seen.node(node)?.is_some() && self.is_next(node)?),
+        }
+    }
+
+    /// Whether the driver would grant another node's wish as things are.
+    fn is_next(&self, node: &str) -> Result<bool, Unread> {
+        let request = Request {
+            node,
+            access: None,
+            seat: Seat::Driver,
+            ..*self.request
+        };
+        match judge(&request, self.seen).verdict {
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(true),
+            Verdict::Deny(_) => Ok(false),
+            Verdict::Unknown(unread) => Err(unread),
         }
     }
 
@@ -211,12 +228,18 @@ impl<'a> Judge<'a> {
         let (rule, why) = if !volume.is_migratable() || narrow.is_some() {
             let mode =
                 narrow.map_or_else(|| volume.access_modes.join(", "), |mode| mode.to_string());
-            let why = format!("node {node} has the volume and {mode} allows one node");
+            let has = holder.has();
+            let why = format!("node {node} {has} the volume and {mode} allows one node");
             (Rule::SingleNode, why)
         } else {
             let other = more.first()?;
+            let have = if holder.holds() && other.holds() {
+                "have"
+            } else {
+                "have or are about to get"
+            };
             let why = format!(
-                "nodes {node} and {} have the volume, and two is the most that a live migration needs",
+                "nodes {node} and {} {have} the volume, and two is the most that a live migration needs",
                 other.attachment.node
             );
             (Rule::TwoNodes, why)
@@ -239,19 +262,19 @@ impl<'a> Judge<'a> {
     /// Nothing is shared with a node that is not known to work: if it is off, its
     /// attachment goes first, and if it is not, it may be writing.
     fn node_loss(&self, holder: &Standing) -> Result<(), Stop> {
-        let node = &holder.attachment.node;
+        let (node, has) = (&holder.attachment.node, holder.has());
         let why = match self.seen.node(node)? {
             Some(found) if found.ready && !found.out_of_service => return Ok(()),
             Some(found) if found.out_of_service => {
                 format!(
-                    "node {node} has the volume, is out of service, and has not let go of it yet"
+                    "node {node} {has} the volume, is out of service, and has not let go of it yet"
                 )
             }
             Some(_) => {
-                format!("node {node} has the volume, is not ready, and may still write to it")
+                format!("node {node} {has} the volume, is not ready, and may still write to it")
             }
             None => format!(
-                "node {node} has the volume and is in the cluster no more; its machine may still write to it"
+                "node {node} {has} the volume and is in the cluster no more; its machine may still write to it"
             ),
         };
         let way_out = WayOut::of(self.seen, holder);

@@ -15,7 +15,7 @@ use crate::kind::{Failure, Kind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
     /// The webhook: early, perhaps from what was watched, and before anything is granted.
-    /// There every wish counts as an attachment.
+    /// There a wish that would be granted counts as an attachment.
     Admission,
     /// ControllerPublishVolume and ControllerUnpublishVolume: the last word.
     Driver,

@@ -126,6 +126,15 @@ impl Standing {
     pub fn holds(&self) -> bool {
         self.granted || self.attachment.attached
     }
+
+    /// What is to be said of its node and the volume: one that only wishes for it has it not.
+    pub(super) fn has(&self) -> &'static str {
+        if self.holds() {
+            "has"
+        } else {
+            "is about to get"
+        }
+    }
 }
 
 /// What a Node says.

@@ -84,9 +84,10 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
     })
 }
 
-/// Two attachments to different nodes, if there are: the same two however they were listed.
+/// Two attachments to different nodes, if there are: the same two however they were listed. One
+/// that is only wished for comes true in a moment, or is refused for as long as its pod waits.
 fn two_nodes(attachments: &[Standing]) -> Option<(&Standing, &Standing)> {
-    let mut all: Vec<&Standing> = attachments.iter().collect();
+    let mut all: Vec<&Standing> = attachments.iter().filter(|found| found.holds()).collect();
     all.sort_by(|one, other| one.attachment.node.cmp(&other.attachment.node));
     let [first, rest @ ..] = all.as_slice() else {
         return None;
@@ -216,6 +217,18 @@ mod tests {
         assert_eq!(names(preflight(true, &disks)), ["y"]);
     }
 
+    /// A pod that nobody reviewed waits for the volume, and is refused it.
+    #[test]
+    fn a_wish_holds_nothing_up() {
+        let seen = cluster(&[Change::Wish("c")]);
+        let disk = Disk {
+            name: "disk0",
+            seen: &seen,
+            copied: false,
+        };
+        assert_eq!(preflight(false, &[disk]), []);
+    }
+
     #[rstest]
     #[case::a_clone(&[Change::NoPodOn("b"), Change::Beside("b", Role::Reader)], "Pod vms/beside-b")]
     #[case::a_clone(&[Change::NoPodOn("a"), Change::Beside("a", Role::Reader)], "Pod vms/beside-a")]
@@ -226,7 +239,7 @@ mod tests {
         #[case] changes: &[Change],
         #[case] object: &str,
     ) {
-        let mut seen = cluster(changes);
+        let mut seen = cluster(&[&[Change::Granted("b", true)], changes].concat());
         for _ in 0..2 {
             let disk = Disk {
                 name: "disk0",

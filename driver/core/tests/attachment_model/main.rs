@@ -25,8 +25,8 @@
 //!   the machine and one lost node, the pod of which is deleted by force;
 //! - a stranger that names the claim, also of a volume for one node.
 //!
-//! The webhook is absent, or behind and lets everything pass; in a test of its own it is
-//! there and never behind.
+//! The webhook is absent, or behind and lets everything pass; in tests of their own it is
+//! there and never behind, but for the wish of a stranger.
 //!
 //! Taken for granted: a person says that a machine is off only when it is, but where that
 //! mistake is what is searched; libvirt lets one
@@ -252,6 +252,31 @@ fn with_the_webhook() {
         };
         arrives(name, &check(name, rules));
     }
+}
+
+/// A stranger's wish was made while the webhook was away, is refused by the driver, and stands:
+/// that keeps no machine from moving. What a stranger may do beside that is not searched here.
+#[test]
+fn with_the_webhook_and_a_wish_that_it_has_not_seen() {
+    let name = "webhook, a stray wish";
+    let rules = Rules {
+        webhook: true,
+        migrations: 1,
+        replicas: 1,
+        ..STRANGER
+    };
+    let (graph, _) = Graph::of(&rules, |_| None);
+    say(&format!("{name}: {} worlds", graph.worlds.len()));
+    let waits = |site: &Site| {
+        let stray = site.pod.is_some_and(|pod| pod.whose == Whose::Stranger);
+        stray && site.attachment.is_some() && !site.holds()
+    };
+    let beside = |world: &World| {
+        let moves = world.migration == Migrating::Targeted;
+        moves && world.sites.iter().any(is_running) && world.sites.iter().any(waits)
+    };
+    assert!(graph.some(beside));
+    arrives(name, &graph);
 }
 
 /// Each rule is needed: without it, the search finds the way to what must not be.

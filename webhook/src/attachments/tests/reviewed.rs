@@ -95,6 +95,8 @@ async fn what_a_relaxed_rule_lets_pass_is_counted_and_logged(
     });
     cluster.wish("va-old", "c", ANOTHER);
     cluster.wish("va-older", "d", ANOTHER);
+    cluster.attach("c");
+    cluster.attach("d");
     cluster.machine("vms", "web", &[disk("disk1", "data")]);
     let modes = Modes::default()
         .with(Rule::SameMachine, mode)

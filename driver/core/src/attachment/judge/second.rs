@@ -173,8 +173,9 @@ impl Sides<'_> {
         let way_out = WayOut::of(self.seen, self.holder);
         self.deny(
             format!(
-                "node {} has the volume, and a second node gets it only for the live migration of the machine there: pod {} on node {} is not for one, as {why}",
+                "node {} {} the volume, and a second node gets it only for the live migration of the machine there: pod {} on node {} is not for one, as {why}",
                 self.holder.attachment.node,
+                self.holder.has(),
                 name_in_command(&pod.name),
                 pod.node
             ),
@@ -186,8 +187,10 @@ impl Sides<'_> {
     fn nobody_asks(&self) -> Stop {
         self.deny(
             format!(
-                "node {} has the volume, and no pod on node {} asks for it",
-                self.holder.attachment.node, self.request.node
+                "node {} {} the volume, and no pod on node {} asks for it",
+                self.holder.attachment.node,
+                self.holder.has(),
+                self.request.node
             ),
             Object {
                 kind: "PersistentVolume",
@@ -217,8 +220,9 @@ impl Sides<'_> {
         let way_out = WayOut::of(self.seen, self.holder);
         self.deny(
             format!(
-                "node {} has the volume for pod {}, which only reads it, and a writer waits until it is let go of there: a machine that the cluster has forgotten may still write",
+                "node {} {} the volume for pod {}, which only reads it, and a writer waits until it is let go of there: a machine that the cluster has forgotten may still write",
                 self.holder.attachment.node,
+                self.holder.has(),
                 name_in_command(&resident.name)
             ),
             way_out.object,

@@ -119,11 +119,18 @@ fn who_only_reads_gets_a_second_node_and_nobody_beside_it(
 /// The webhook hears of a third node before that is granted or attached.
 #[rstest]
 #[case(&[Change::Attached("a", false), Change::Granted("a", false)], "a>b")]
-#[case(&[Change::Wish("c")], "two-nodes")]
-#[case(&[Change::Wish("c"), Change::NoNode("c")], "a>b")]
+#[case(&[Change::Wish("c"), Change::Beside("c", Role::Reader)], "two-nodes")]
+#[case(&[Change::Wish("c"), Change::Beside("c", Role::Reader), Change::NoNode("c")], "a>b")]
+#[case(&[Change::Wish("c"), Change::Beside("c", Role::Reader), Change::Leaving("c")], "a>b")]
 #[case(&[Change::Wish("c"), Change::NodeUnread("c")], "unknown node c")]
 #[case(&[Change::Has("c"), Change::NoNode("c")], "two-nodes")]
-fn the_webhook_counts_wishes(#[case] changes: &[Change], #[case] expected: &str) {
+#[case::a_stray_pod(&[Change::Wish("c"), Change::Beside("c", Role::Other)], "a>b")]
+#[case::nobody_asks_any_more(&[Change::Wish("c")], "a>b")]
+#[case::two_wishes(&[Change::Attached("a", false), Change::Granted("a", false), Change::Wish("c"), Change::Beside("c", Role::Other)], "two-nodes")]
+fn the_webhook_counts_wishes_that_would_be_granted(
+    #[case] changes: &[Change],
+    #[case] expected: &str,
+) {
     let judgement = ask(&cluster(changes), "b", Seat::Admission, &Modes::default());
     assert_eq!(word(&judgement.verdict), expected, "{judgement:?}");
 }

@@ -10,7 +10,7 @@ use rds_csi_core::attachment::{
 
 use super::{By, NAMES, Steps};
 use crate::bounds::{Broken, Rules};
-use crate::world::{Attachment, Call, Guest, Health, Next, Reader, World};
+use crate::world::{Attachment, Call, Guest, Health, Next, Reader, Whose, World};
 
 /// What the rules have said: many worlds look alike, and to ask is most of a search.
 #[derive(Default)]
@@ -131,10 +131,12 @@ impl Steps<'_> {
     }
 
     /// Whether the webhook lets the wish pass. A webhook that is absent or behind lets
-    /// everything pass, which is the harder case for the driver.
+    /// everything pass, which is the harder case for the driver; it is absent when a stranger asks.
     fn admits(&mut self, n: usize) -> bool {
         let (rules, from) = (self.rules, &self.from);
-        !rules.webhook || self.answers.judge(rules, from, n, Seat::Admission)
+        let pod = from.sites[n].pod;
+        let is_stray = pod.is_some_and(|pod| pod.whose == Whose::Stranger);
+        !rules.webhook || is_stray || self.answers.judge(rules, from, n, Seat::Admission)
     }
 
     /// ControllerPublishVolume in its three steps, on two replicas, and ControllerUnpublish.

@@ -132,11 +132,28 @@ proptest! {
 
     /// One more attachment of another node opens no door.
     #[test]
-    fn an_attachment_more_allows_nothing_more(seen in observations(), more in attachments(), node in select(&NODES[..]), seat in seat()) {
-        let before = verdict(&seen, node, seat);
+    fn an_attachment_more_allows_nothing_more(seen in observations(), more in attachments(), node in select(&NODES[..])) {
+        let before = verdict(&seen, node, Seat::Driver);
         let mut after = seen.clone();
         after.attachments.extend(more.into_iter().filter(|more| more.attachment.node != node));
-        prop_assert!(allows(&before) || !allows(&verdict(&after, node, seat)), "{before:?}");
+        prop_assert!(allows(&before) || !allows(&verdict(&after, node, Seat::Driver)), "{before:?}");
+    }
+
+    /// The webhook lets nobody pass whom the driver refuses, and refuses nobody on top but for
+    /// the sake of a wish that the driver would grant.
+    #[test]
+    fn the_webhook_refuses_what_the_driver_does_and_the_third_that_would_be(seen in observations(), node in select(&NODES[..])) {
+        let [early, last] = [Seat::Admission, Seat::Driver].map(|seat| verdict(&seen, node, seat));
+        prop_assert!(allows(&last) || !allows(&early), "{early:?}");
+        if let (Verdict::Deny(_), true) = (&early, allows(&last)) {
+            let would_be = NODES.into_iter().any(|other| {
+                let is_its = |standing: &&Standing| standing.attachment.node == other;
+                let own: Vec<_> = seen.attachments.iter().filter(is_its).collect();
+                let is_wish = !own.is_empty() && !own.iter().all(|standing| standing.holds());
+                other != node && is_wish && allows(&verdict(&seen, other, Seat::Driver))
+            });
+            prop_assert!(would_be, "{early:?}");
+        }
     }
 
     /// Nor does a pod more that writes, where somebody asked before.
