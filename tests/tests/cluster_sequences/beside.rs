@@ -102,6 +102,9 @@ async fn the_disk_of_a_machine_that_runs_is_cloned_and_not_written_to_from_elsew
     stand.gets("root", B).await;
     let words = "two is the most that a live migration needs";
     stand.refused("root", C, words).await;
+    // The machine that is to move is not what is in the way.
+    let words = "(Pod sequences-clone/clone is in the way). It is free once the copy is done";
+    stand.refused("root", C, words).await;
 
     // A migration waits for the end of the copy, and is told so.
     let asked = migration("move", "web", "Pending");

@@ -223,7 +223,6 @@ impl<'a> Judge<'a> {
     fn too_many(&self, holder: &Standing, more: &[&Standing]) -> Option<Denial> {
         let volume = &self.seen.volume;
         let narrow = self.request.access.filter(|mode| !mode.is_multi_node());
-        let way_out = WayOut::of(self.seen, holder);
         let node = &holder.attachment.node;
         let (rule, why) = if !volume.is_migratable() || narrow.is_some() {
             let mode =
@@ -244,12 +243,7 @@ impl<'a> Judge<'a> {
             );
             (Rule::TwoNodes, why)
         };
-        // Of two, the one that is on its way out is what there is to wait for.
-        let leaving = more.iter().find(|holder| holder.attachment.leaving);
-        let way_out = match leaving {
-            Some(leaving) if !holder.attachment.leaving => WayOut::of(self.seen, leaving),
-            _ => way_out,
-        };
+        let way_out = WayOut::of_several(self.seen, holder, more);
         Some(Denial {
             rule,
             why,

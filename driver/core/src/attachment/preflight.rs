@@ -6,7 +6,6 @@
 
 use super::judge::WayOut;
 use super::observation::{Observations, Standing};
-use super::pod::{Pod, Role};
 use super::verdict::{Denial, Object, Rule};
 
 /// A disk of the machine that is to move, on a volume of this driver.
@@ -70,8 +69,7 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
         });
     }
     let (first, second) = two_nodes(&seen.attachments)?;
-    let in_the_way = in_the_way(seen, first, second);
-    let way_out = WayOut::of(seen, in_the_way);
+    let way_out = WayOut::of_several(seen, first, &[second]);
     Some(Denial {
         rule: Rule::TwoNodes,
         why: format!(
@@ -96,21 +94,6 @@ fn two_nodes(attachments: &[Standing]) -> Option<(&Standing, &Standing)> {
     Some((first, rest.iter().find(other)?))
 }
 
-/// Which of two there is to wait for: what is on its way out already, or what no machine runs
-/// with. The machine that is to move is not told to stop for it.
-fn in_the_way<'a>(seen: &Observations, first: &'a Standing, second: &'a Standing) -> &'a Standing {
-    let is_machine = |pod: &&Pod| matches!(pod.role, Role::Launcher { .. } | Role::HotPlug { .. });
-    let has_none = |standing: &&Standing| {
-        let users = seen.users(&standing.attachment.node);
-        users.is_ok_and(|users| !users.iter().any(is_machine))
-    };
-    let both = || [first, second].into_iter();
-    both()
-        .find(|standing| standing.attachment.leaving)
-        .or_else(|| both().find(has_none))
-        .unwrap_or(second)
-}
-
 fn claim_or_volume(seen: &Observations) -> Object {
     match &seen.volume.claim {
         Some(claim) => Object {
@@ -133,6 +116,7 @@ mod tests {
     use super::*;
     use crate::attachment::judge::tests::sample::{Change, cluster};
     use crate::attachment::observation::{Claim, Volume, VolumeAttachment};
+    use crate::attachment::pod::Role;
 
     fn seen(modes: &[&str], is_block: bool, nodes: &[&str]) -> Observations {
         let standing = |node: &&str| Standing {

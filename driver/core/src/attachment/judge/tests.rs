@@ -206,6 +206,8 @@ fn what_is_not_enforced_is_noted_and_the_rest_still_holds() {
 #[case(&[Change::NoPodOn("b")], &["no pod on node b asks for it"])]
 #[case(&[Change::NoPodOn("a"), Change::Beside("a", Role::Reader)], &["node a has the volume for pod beside-a, which only reads it", "Pod vms/beside-a is in the way", "kubectl describe pod -n vms beside-a"])]
 #[case(&[Change::Filesystem], &["volumeMode: Block"])]
+#[case::machine_beside_a_clone(&[Change::Has("c"), Change::Beside("c", Role::Reader)], &["nodes a and c have the volume", "Pod vms/beside-c is in the way", "free once the copy is done"])]
+#[case::machine_beside_what_is_left(&[Change::Has("c")], &["VolumeAttachment va-c is in the way"])]
 fn a_refusal_names_the_object_and_the_command(#[case] changes: &[Change], #[case] parts: &[&str]) {
     let judgement = ask(&cluster(changes), "b", Seat::Driver, &Modes::default());
     let Verdict::Deny(denial) = judgement.verdict else {

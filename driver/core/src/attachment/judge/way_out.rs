@@ -1,7 +1,7 @@
 //! What a person can do about an attachment that is in the way.
 
 use crate::attachment::observation::{Observations, Standing};
-use crate::attachment::pod::Role;
+use crate::attachment::pod::{Pod, Role};
 use crate::attachment::verdict::Object;
 use crate::names::foreign;
 
@@ -62,6 +62,27 @@ impl WayOut {
             _ if standing.attachment.leaving => Self::of_attachment(standing),
             _ => Self::of_pod(seen, standing).unwrap_or_else(|| Self::of_attachment(standing)),
         }
+    }
+
+    /// What is to be said where several attachments are too many: of the one that there is to
+    /// wait for, which is on its way out already, or has no machine. The machine that is to move
+    /// is not told to stop for it.
+    pub(in crate::attachment) fn of_several(
+        seen: &Observations,
+        first: &Standing,
+        more: &[&Standing],
+    ) -> Self {
+        let is_machine =
+            |pod: &&Pod| matches!(pod.role, Role::Launcher { .. } | Role::HotPlug { .. });
+        let has_none = |standing: &&&Standing| {
+            let users = seen.users(&standing.attachment.node);
+            users.is_ok_and(|users| !users.iter().any(is_machine))
+        };
+        let all: Vec<&Standing> = std::iter::once(first).chain(more.iter().copied()).collect();
+        let leaving = all.iter().find(|standing| standing.attachment.leaving);
+        let found = leaving.or_else(|| all.iter().find(has_none));
+        let last = more.last().copied().unwrap_or(first);
+        Self::of(seen, found.copied().unwrap_or(last))
     }
 
     /// What is to be said of a node that is not ready and may still write.
