@@ -66,7 +66,8 @@ impl Admission {
         let steps = [Step::Allow { hosts }];
         let state = self.rds.apply(id, &file, owner.as_ref(), &steps).await;
         let state = state.map_err(|source| not_admitted(source.into()))?;
-        let now = provision::ours(&state, id, cluster).map_err(ControllerError::Existing)?;
+        let now = provision::ours(&state, id, cluster)
+            .map_err(|source| not_admitted(ControllerError::Existing(source)))?;
         if self.plan(id, now, nodes).is_some() {
             let source = ProvisionError::Different {
                 id: id.clone(),

@@ -1,6 +1,7 @@
 //! Looks over a device and a cluster in memory.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_core::backing_file::{BackingFile, VolumeDirectory};
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::device_access::{DeviceAccess, Proof, Rule};
+use rds_csi_core::kind::{Failure as _, Kind};
 use rds_csi_core::nqn::HostIdentity;
 use rds_csi_core::volume_name::Owner;
 use rds_csi_routeros::{LinkState, Rds, RdsError, Reading};
@@ -42,6 +44,8 @@ struct OneVolume {
     item: Mutex<DiskItem>,
     /// A node that is granted the volume while the device is busy.
     comes: Mutex<Option<Arc<FakeCluster>>>,
+    /// Whether somebody gives the item another comment then.
+    changes: AtomicBool,
 }
 
 impl OneVolume {
@@ -61,8 +65,11 @@ impl OneVolume {
             port: None,
             allowed_host: None,
         });
-        let comes = Mutex::default();
-        Self { item, comes }
+        Self {
+            item,
+            comes: Mutex::default(),
+            changes: AtomicBool::default(),
+        }
     }
 
     fn allowed(&self) -> String {
@@ -110,6 +117,9 @@ impl Rds for OneVolume {
         self.item.lock().unwrap().allowed_host = Some(hosts.join(","));
         if let Some(cluster) = self.comes.lock().unwrap().take() {
             cluster.attach("b");
+        }
+        if self.changes.load(Ordering::Relaxed) {
+            "a person's".clone_into(&mut self.item.lock().unwrap().comment);
         }
         Ok(self.state())
     }
@@ -270,4 +280,15 @@ async fn where_the_name_does_not_count_nothing_is_set() {
     let settings = &stand.admission.settings;
     let known = Known::new(other, stand.device.clone(), settings);
     assert_eq!(known.access(), None);
+}
+
+/// A final answer would say that the node has no part in it, and it may have been let in.
+#[tokio::test]
+async fn what_is_seen_after_a_node_was_let_in_is_not_final() {
+    let stand = stand(Rule::Exact);
+    stand.device.changes.store(true, Ordering::Relaxed);
+    let (state, nodes) = (stand.device.state(), BTreeSet::from(["a".to_owned()]));
+    let seen = stand.admission.admit(&id(), &state, &nodes).await;
+    assert_eq!(stand.device.allowed(), host("a"));
+    assert_eq!(seen.unwrap_err().kind(), Kind::Unreachable);
 }
