@@ -255,10 +255,11 @@ impl Failure for ControllerError {
             // Whatever the rule: the orchestrator must not take it for detached.
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             // The export may have ended, and only the next call makes it whole.
-            Self::FenceUnderway { .. }
-            | Self::NobodyAsks { .. }
-            | Self::HalfRenewed { .. }
-            | Self::NotRenewed { .. } => Kind::Unreachable,
+            Self::FenceUnderway { .. } | Self::HalfRenewed { .. } | Self::NotRenewed { .. } => {
+                Kind::Unreachable
+            }
+            // Nothing was done: a pod may come for which the same call goes on.
+            Self::NobodyAsks { .. } => Kind::Unreachable,
             // And asked again it goes on, once somebody has said that it may.
             Self::NotFenceable { .. } | Self::NotAdmitted { .. } => Kind::Unreachable,
             Self::Cluster(source) => source.kind(),

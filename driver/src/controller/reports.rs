@@ -20,6 +20,7 @@ mod migration;
 
 use lately::Lately;
 
+use super::error::ControllerError;
 use crate::metrics::Metrics;
 use crate::postbox::{Postbox, Waiting};
 
@@ -118,6 +119,13 @@ impl Reports {
                 self.conflict(volume, node, denial.rule, message);
             }
         }
+    }
+
+    /// A node does not get the volume, as a lost one may still write and no pod needs it shut out.
+    pub(crate) fn unneeded(&self, volume: &str, node: &str, refused: &ControllerError) {
+        let rule = Rule::NodeLoss;
+        self.0.metrics.attachment_conflict(rule.as_str());
+        self.conflict(volume, node, rule, refused.to_string());
     }
 
     /// What was done about nodes that had a volume before `node` and may still write. That

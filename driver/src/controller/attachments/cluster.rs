@@ -110,7 +110,7 @@ impl InCluster {
             told,
         } = self.settle(wanted, identity, &granted)?;
         if let Some(due) = &due {
-            is_needed(wanted, due, &mut look).await?;
+            self.is_needed(wanted, due, &mut look).await?;
         }
         if settled != record {
             self.write(&volume, &settled).await?;
@@ -215,6 +215,31 @@ impl InCluster {
         }
     }
 
+    /// Whether a pod is there for which a lost node is shut out. A lost node may be back, with a
+    /// pod that runs on the session that was left to it, while an attachment to another node
+    /// stands that nobody has taken back yet: for that one nobody is shut out.
+    async fn is_needed(
+        &self,
+        wanted: &Wanted<'_>,
+        due: &Due,
+        look: &mut Look<'_>,
+    ) -> Result<(), ControllerError> {
+        if due.lost.is_empty() {
+            return Ok(());
+        }
+        let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
+        match look.is_wanted(wanted.node).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(source) => return Err(ControllerError::Unjudged { id, node, source }),
+        }
+        let lost = due.lost.clone();
+        let refused = ControllerError::NobodyAsks { id, node, lost };
+        let volume = &due.persistent_volume;
+        self.reports.unneeded(volume, wanted.node, &refused);
+        Err(refused)
+    }
+
     /// For which live migration two nodes have the volume of this PersistentVolume, if for
     /// any. `all` attachments are those that said so; the one to `younger` is the younger of
     /// the two.
@@ -232,29 +257,6 @@ impl InCluster {
         let mut look = Look::of(self.reader(), &self.driver, &id, &volume, all);
         Ok(look.hand_over(younger).await)
     }
-}
-
-/// Whether a pod is there for which a lost node is shut out. A lost node may be back, with a
-/// pod that runs on the session that was left to it, while an attachment to another node stands
-/// that nobody has taken back yet: for that one nobody is shut out.
-async fn is_needed(
-    wanted: &Wanted<'_>,
-    due: &Due,
-    look: &mut Look<'_>,
-) -> Result<(), ControllerError> {
-    let unjudged = |source| ControllerError::Unjudged {
-        id: wanted.id.clone(),
-        node: wanted.node.to_owned(),
-        source,
-    };
-    let needed = due.lost.is_empty() || look.is_wanted(wanted.node).await.map_err(unjudged)?;
-    needed
-        .then_some(())
-        .ok_or_else(|| ControllerError::NobodyAsks {
-            id: wanted.id.clone(),
-            node: wanted.node.to_owned(),
-            lost: due.lost.clone(),
-        })
 }
 
 /// How many attachments of a node got their entry by this grant. One that came true without

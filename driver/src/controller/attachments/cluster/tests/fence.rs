@@ -120,12 +120,25 @@ async fn nobody_is_shut_out_for_whom_no_pod_needs_it(#[case] pod: Option<Pod>) {
     let is_wanted = launcher("user-b", "b", None);
     pod.into_iter().for_each(|pod| cluster.run(pod));
     let before = record(&cluster);
-    let refused = ask(&driver, "b").await.unwrap_err();
-    assert!(
-        matches!(&refused, ControllerError::NobodyAsks { node, lost, .. } if node == "b" && lost == "node a"),
-        "{refused}"
-    );
+    let (reports, mut events) = Reports::new(Metrics::new("controller", Vec::new()));
+    let told = InCluster {
+        reports,
+        ..driver.clone()
+    };
+    for _ in 0..2 {
+        let refused = ask(&told, "b").await.unwrap_err();
+        assert!(
+            matches!(&refused, ControllerError::NobodyAsks { node, lost, .. } if node == "b" && lost == "node a"),
+            "{refused}"
+        );
+    }
     assert_eq!(record(&cluster), before, "nothing was granted");
+    drop(told);
+    let (volume, notice) = events.next().await.unwrap();
+    assert_eq!((&*volume, notice.reason), (PV, event::ATTACHMENT_CONFLICT));
+    let words = "node a, which may still write, for node b, as no pod there asks for it";
+    assert!(notice.message.contains(words), "{}", notice.message);
+    assert!(events.next().await.is_none(), "told once");
     cluster.run(is_wanted);
     assert!(ask(&driver, "b").await.unwrap().due.is_some());
 }
