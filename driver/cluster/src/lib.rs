@@ -15,8 +15,8 @@
 //! | core | `persistentvolumes` | `get` | each ControllerPublishVolume and ControllerUnpublishVolume |
 //! | core | `persistentvolumes` | `patch` | the annotations of [`rds_csi_core::names::annotation`] |
 //! | core | `persistentvolumes` | `list`, `watch` | finding volumes whose first use is not noted |
-//! | core | `pods` | `list`, `watch` | seeing the first use; who uses a volume that two nodes want |
-//! | core | `nodes` | `get` | whether a node may still write: each ControllerUnpublishVolume, and a second attachment |
+//! | core | `pods` | `list`, `watch` | seeing the first use; who uses a volume that two nodes want, or for which a lost node would be shut out |
+//! | core | `nodes` | `get` | who a node is: each ControllerPublishVolume; whether it may still write: each ControllerUnpublishVolume, and a second attachment |
 //! | core | `nodes` | `list` | which attachments are of nodes that exist no more |
 //! | `storage.k8s.io` | `volumeattachments` | `list` | each ControllerPublishVolume, ControllerUnpublishVolume and DeleteVolume, readiness |
 //! | `storage.k8s.io` | `volumeattachments` | `delete` | clearing those of nodes that exist no more |

@@ -103,13 +103,14 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether a pod on a node wants the volume.
+    /// Whether a pod on a node wants the volume: one that has an attachment of it, so that the
+    /// pods there are among those that are read. Where the PersistentVolume is not `Bound` it is
+    /// of no claim, and no pod of one wants it.
     ///
     /// # Errors
     /// [`Unread`] where the pods could not be read.
     pub async fn is_wanted(&mut self, node: &str) -> Result<bool, Unread> {
-        // Pods that were read before may be those of other nodes.
-        if self.nodes.insert(node.to_owned()) || self.seen.pods == Reading::NotYet {
+        if self.seen.pods == Reading::NotYet {
             self.read(&Part::Pods).await;
         }
         self.seen.is_wanted(node)

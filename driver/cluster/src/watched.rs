@@ -1,8 +1,9 @@
 //! A cluster as it was a moment ago, kept by watching what is asked about often:
 //! PersistentVolumes, VolumeAttachments and pods. Everything else is asked for.
 //!
-//! What is kept may be behind, so it serves to let pass what looks well, early and without
-//! a request. Nobody is refused by it: a refusal is judged by what is asked for then.
+//! What is kept may be behind, so it serves to let pass what looks well, early, and without a
+//! request where no other node has the volume: beside one, nodes, machines and migrations are
+//! asked for. Nobody is refused by it: a refusal is judged by what is asked for then.
 
 mod kept;
 

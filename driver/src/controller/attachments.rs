@@ -104,7 +104,8 @@ impl Attachments {
 
     /// Takes a volume from a node, or from all where none is named. In a cluster it is
     /// the VolumeAttachment that says who has it, and that goes when this succeeds: it is
-    /// judged whether the node may be taken to have let go, and nothing is changed.
+    /// judged whether the node may be taken to have let go, and noted in the record of the
+    /// PersistentVolume whether it is known to have.
     pub(crate) async fn detach(
         &self,
         id: &VolumeId,
