@@ -160,7 +160,27 @@ fn writes(writer: &Process) -> usize {
 
 /// A volume that node-a writes to, and that node-b has since a person said by mistake that
 /// the machine of node-a is off.
-async fn moved(stand: &Stand) -> (Volume, Pod, Pod, Process) {
+struct Moved {
+    volume: Volume,
+    old: Pod,
+    new: Pod,
+    writer: Process,
+    /// The checksum of where node-a writes, taken as soon as the controller had given the volume
+    /// to node-b, which had done nothing with it yet.
+    given: String,
+    /// How often a write had succeeded then.
+    written: usize,
+}
+
+/// The checksum of where node-a writes, read on the appliance: no other node writes there.
+async fn end_sum(stand: &Stand, volume: &Volume) -> String {
+    let file = stand.cluster.backing_file(volume).await;
+    let script = format!("dd if={file} bs=64K skip=960 count=1 status=none | sha256sum");
+    let guest = stand.cluster.appliance.guest();
+    guest.script(&script).await.unwrap()
+}
+
+async fn moved(stand: &Stand) -> Moved {
     let cluster = &stand.cluster;
     let claim = Claim::block("moved", 64);
     let volume = claim.create(cluster.controller()).await.unwrap();
@@ -172,9 +192,20 @@ async fn moved(stand: &Stand) -> (Volume, Pod, Pod, Process) {
     let taint = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
     stand.node_is("node-a", &taint, "Unknown");
     stand.detach(&volume, first).await;
-    let new = stand.start(&volume, 1).await;
+    let second = &cluster.nodes[1];
+    let context = stand.attach(&volume, second).await;
+    let (given, written) = (end_sum(stand, &volume).await, writes(&writer));
+    volume.stage(second.plugin(), &context).await.unwrap();
+    let new = Pod::publish(second, &volume, context, "pod").await;
     assert_eq!(writer.status().await.unwrap(), None, "it tries on");
-    (volume, old, new, writer)
+    Moved {
+        volume,
+        old,
+        new,
+        writer,
+        given,
+        written,
+    }
 }
 
 #[tokio::test]
@@ -184,13 +215,21 @@ async fn a_lost_node_that_writes_on_writes_nothing_once_its_volume_has_moved() {
     stand.ask(0, &own).await;
     let all = FakeApiServer::kubeconfig(stand.api.address());
     stand.ask(1, &all).await;
-    let (volume, old, new, writer) = moved(&stand).await;
+    let Moved {
+        volume,
+        old,
+        new,
+        writer,
+        given,
+        written,
+    } = moved(&stand).await;
     let (first, second) = (&stand.cluster.nodes[0], &stand.cluster.nodes[1]);
     let data = new.fill(second, &volume).await;
-    let (sum, written) = (stand.cluster.backing_sum(&volume).await, writes(&writer));
+    let sum = stand.cluster.backing_sum(&volume).await;
     // Its own cluster tells it that the volume is its own, and the way to the device is open.
     tokio::time::sleep(ATTEMPTS).await;
     assert_eq!(stand.cluster.backing_sum(&volume).await, sum);
+    assert_eq!(end_sum(&stand, &volume).await, given);
     assert_eq!(writes(&writer), written);
     let made = &volume.volume.volume_context["nqn"];
     assert_eq!(first.sessions(made).await, "", "and none can be opened");
@@ -229,10 +268,10 @@ async fn a_lost_node_that_writes_on_writes_nothing_once_its_volume_has_moved() {
 #[tokio::test]
 async fn without_fencing_it_does_write() {
     let stand = Stand::boot(&["--fencing", "off"]).await;
-    let (volume, _old, new, writer) = moved(&stand).await;
-    new.fill(&stand.cluster.nodes[1], &volume).await;
-    let (sum, written) = (stand.cluster.backing_sum(&volume).await, writes(&writer));
+    let moved = moved(&stand).await;
+    let second = &stand.cluster.nodes[1];
+    moved.new.fill(second, &moved.volume).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(writes(&writer) > written);
-    assert_ne!(stand.cluster.backing_sum(&volume).await, sum);
+    assert!(writes(&moved.writer) > moved.written);
+    assert_ne!(end_sum(&stand, &moved.volume).await, moved.given);
 }
