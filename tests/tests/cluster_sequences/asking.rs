@@ -12,7 +12,7 @@ use crate::objects::{ATTACHMENT, EVENT, MIGRATION};
 use crate::stand::{DRIVER, Stand};
 
 /// How long an answer may take, with the pauses between attempts that grow.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// How the webhook is named in its refusals.
 const WEBHOOK: &str = "admission webhook \"volumeattachments.webhook.rds.csi.srvlab.io\" denied";
 

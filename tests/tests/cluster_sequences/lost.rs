@@ -1,5 +1,8 @@
 //! Nodes that are lost, and nodes that are in the cluster no more.
 
+use rds_csi_tests::wait::until;
+
+use crate::asking::PATIENCE;
 use crate::objects::{MACHINE, POD};
 use crate::stand::{A, B, Stand};
 
@@ -9,6 +12,24 @@ fn command<'a>(refusal: &'a str, program: &str) -> Vec<&'a str> {
     let line = refusal[at..].lines().next().unwrap_or_default();
     let words = line.trim_end_matches(|end: char| !end.is_ascii_alphanumeric());
     words.split(' ').skip(1).collect()
+}
+
+impl Stand {
+    /// Waits until the claim of a disk was told that a node which may still write was shut out
+    /// before another one got it.
+    async fn fenced(&self, disk: &str, lost: &str, node: &str) {
+        let told = format!(
+            "AttachmentFenced: node {lost} had the volume and was never known to let go of it: its export was ended, and begun anew under another name, before node {node} got the volume"
+        );
+        let mut events = Vec::new();
+        let fenced = until("the fence is told", PATIENCE, async || {
+            events = self.events(disk).await;
+            Ok(events.contains(&told).then_some(()))
+        });
+        if let Err(error) = fenced.await {
+            panic!("{error:#}: {events:#?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -33,6 +54,7 @@ async fn what_a_deleted_node_left_attached_is_freed_by_the_command_of_the_refusa
     stand.gone("root", A).await;
     stand.granted("root", B).await;
     assert_eq!(stand.nodes_with("root").await, [B]);
+    stand.fenced("root", A, B).await;
     stand.told("root", &[]).await;
     stand.close().await;
 }
@@ -67,6 +89,7 @@ async fn a_machine_that_is_started_anew_waits_until_its_lost_node_is_said_to_be_
     stand.gone("root", A).await;
     stand.granted("root", B).await;
     assert_eq!(stand.nodes_with("root").await, [B]);
+    stand.fenced("root", A, B).await;
     stand.told("root", &[]).await;
 
     // It comes back, with a pod that still believes to have the disk.
