@@ -97,6 +97,8 @@ pub fn launcher(
     let mut pod = pod(name, Some(node), claim);
     let (machine, uid) = machine;
     pod["metadata"]["labels"] = json!({"kubevirt.io": "virt-launcher"});
+    // One that has ended stays, until its machine goes.
+    pod["spec"]["restartPolicy"] = json!("Never");
     if let Some(migration) = migration {
         pod["metadata"]["labels"]["kubevirt.io/migrationJobUID"] = json!(migration);
     }

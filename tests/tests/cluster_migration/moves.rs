@@ -50,6 +50,19 @@ impl Stand {
         self.namespace.remove("pod", "early").await.unwrap();
     }
 
+    /// The guest of a pod has gone: the pod has succeeded, and stays.
+    async fn ends(&self, pod: &str) {
+        // The answer must be there before the container is not.
+        let script = "(sleep 1; kill 1) >/dev/null 2>&1 &";
+        self.namespace.sh(pod, script).await.unwrap();
+        until("the pod has ended", LONG, async || {
+            let found = self.namespace.get("pod", pod).await?;
+            Ok((found["status"]["phase"] == "Succeeded").then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     async fn until_wanted(&self, volume: &str, nodes: &[&str]) {
         until(&format!("{nodes:?} want the disk"), LONG, async || {
             Ok((self.wanted(volume, |_| true).await == nodes).then_some(()))
@@ -104,9 +117,11 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     stand
         .third_is_refused(&volume, "nodes node-a and node-b have")
         .await;
-    stand.namespace.remove("pod", "source").await.unwrap();
+    stand.ends("source").await;
     stand.until_attached(&volume, &["node-b"]).await;
     assert_eq!(stand.read("target").await, data);
+    let source = stand.namespace.get("pod", "source").await.unwrap();
+    assert_eq!(source["status"]["phase"], "Succeeded", "it stays");
     stand
         .third_is_refused(&volume, "node node-b has the volume")
         .await;
