@@ -1,6 +1,7 @@
 //! A cluster for the webhook to list and to watch, with what such objects usually carry.
 
 use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::objects::{launch, migration, whole_machine};
 use serde_json::{Value, json};
 
 /// How many nodes the pods are spread over.
@@ -96,6 +97,23 @@ pub(crate) fn attachment(number: usize, node: &str) -> Value {
             "source": {"persistentVolumeName": format!("pv-{number}")}},
         "status": {"attached": true},
     })
+}
+
+/// A machine on one node that moves to the next, with its disk: another volume than those that
+/// are counted in [`Size`].
+pub(crate) fn moving(api: &FakeApiServer, number: usize) {
+    let (name, claim) = (format!("vm-{number}"), format!("claim-{number}"));
+    let mut disk = volume(number);
+    disk["spec"]["accessModes"] = json!(["ReadWriteMany"]);
+    disk["spec"]["volumeMode"] = json!("Block");
+    disk["spec"]["claimRef"]["namespace"] = json!("ns");
+    api.put(&disk);
+    api.put(&attachment(number, &node(number)));
+    whole_machine(api, &name);
+    migration(api, &format!("move-{number}"), &name, "Scheduling");
+    let job = format!("move-{number}-uid");
+    launch(api, &node(number), (&name, &claim), None);
+    launch(api, &node(number + 1), (&name, &claim), Some(&job));
 }
 
 /// A pod, of some 10 kB as pods are; with a claim or without.

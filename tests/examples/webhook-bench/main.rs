@@ -8,6 +8,7 @@
 
 mod cluster;
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const SIZE: Size = Size {
     claims: 2000,
     attachments: 1000,
 };
+/// Machines that move, beside all that.
+const MOVING: usize = 100;
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 4;
 const LENGTH: Duration = Duration::from_secs(5);
@@ -45,7 +48,7 @@ async fn main() -> Result<ExitCode> {
     let in_process = in_process()?;
     let api = FakeApiServer::start().await?;
     cluster::fill(&api, &SIZE);
-    let attaching = attaching(&api).await?;
+    let (attaching, moving) = attaching(&api).await?;
     let (over_tls, resident) = as_a_process(&api).await?;
     let Size {
         classes,
@@ -62,6 +65,12 @@ async fn main() -> Result<ExitCode> {
             "review of an attachment in process, p99",
             attaching,
             2.0,
+            "ms",
+        ),
+        at_most(
+            "the same of the target of a migration, which asks the API server, p99",
+            moving,
+            50.0,
             "ms",
         ),
         at_most(
@@ -139,8 +148,14 @@ fn in_process() -> Result<f64> {
     p99(times.collect::<Result<_>>()?)
 }
 
-/// The volumes that nobody has are attached, one after the other, by what was watched.
-async fn attaching(api: &FakeApiServer) -> Result<f64> {
+/// The volumes that nobody has are attached, one after the other, by what was watched; and then
+/// those of machines that move, each to a second node.
+async fn attaching(api: &FakeApiServer) -> Result<(f64, f64)> {
+    api.know_kubevirt(&[
+        "virtualmachineinstances",
+        "virtualmachineinstancemigrations",
+    ]);
+    (SIZE.claims..SIZE.claims + MOVING).for_each(|number| cluster::moving(api, number));
     let driver = DriverName::default();
     let server = FakeApiServer::client(api.address()).await?;
     let watched = Arc::new(Watched::over(server));
@@ -162,19 +177,27 @@ async fn attaching(api: &FakeApiServer) -> Result<f64> {
             .count()
     };
     let before = readings();
+    let alone = admitted(&reviewer, SIZE.attachments..SIZE.claims).await?;
+    ensure!(readings() == before, "it asked the API server");
+    let moving = admitted(&reviewer, SIZE.claims..SIZE.claims + MOVING).await?;
+    ensure!(readings() > before, "nobody asked who migrates");
+    // That is no answer to everything: the first volumes are on nodes.
+    let refused = attachment(SIZE.attachments - 1);
+    let answer = serde_json::to_value(reviewer.review(refused.as_bytes()).await?)?;
+    ensure!(answer["response"]["allowed"] == false, "{answer}");
+    Ok((alone, moving))
+}
+
+/// How long it takes to admit the attachments of these volumes to another node, p99.
+async fn admitted(reviewer: &Reviewer, volumes: Range<usize>) -> Result<f64> {
     let mut times = Vec::new();
-    for number in SIZE.attachments..SIZE.claims {
+    for number in volumes {
         let body = attachment(number);
         let began = Instant::now();
         let answer = serde_json::to_value(reviewer.review(body.as_bytes()).await?)?;
         times.push(began.elapsed());
         ensure!(answer["response"]["allowed"] == true, "{answer}");
     }
-    ensure!(readings() == before, "it asked the API server");
-    // That is no answer to everything: the first volumes are on nodes.
-    let refused = attachment(SIZE.attachments - 1);
-    let answer = serde_json::to_value(reviewer.review(refused.as_bytes()).await?)?;
-    ensure!(answer["response"]["allowed"] == false, "{answer}");
     p99(times)
 }
 
