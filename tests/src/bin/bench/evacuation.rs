@@ -1,8 +1,13 @@
-//! A node is emptied: how long each of a hundred machines waits for its disk, as many asked
-//! for at once as the chart's external-attacher asks for.
+//! A node is emptied: how long each of a hundred machines waits for its disk, and then for the
+//! node that it left to let go of it, as many asked for at once as the chart's external-attacher
+//! asks for. All are of one namespace, and as large as machines are: each disk is judged by the
+//! list of them.
+
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use rds_csi_tests::api_server::objects::whole_machine;
 use rds_csi_tests::evacuation::Machine;
 use tokio::time::Instant;
 
@@ -22,28 +27,45 @@ pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> 
         .try_collect()
         .await?;
     for machine in &machines {
+        whole_machine(&api, &machine.name);
         machine.arrives(&api, "node-b");
     }
     latency(bench, LATENCY_MS).await?;
-    let slowest = stream::iter(&machines)
-        .map(async |machine| {
-            let began = Instant::now();
-            machine.volume.attach(plugin, "node-b").await?;
-            Ok::<_, tonic::Status>(began.elapsed())
-        })
-        .buffer_unordered(WORKERS)
-        .try_fold(std::time::Duration::ZERO, async |slowest, took| {
-            Ok(slowest.max(took))
-        })
-        .await?;
+    let arrived = slowest(&machines, async |machine| {
+        machine.volume.attach(plugin, "node-b").await.map(drop)
+    });
+    let arrived = arrived.await?;
+    for machine in &machines {
+        machine.moves(&api, "Succeeded");
+    }
+    let left = slowest(&machines, async |machine| {
+        machine.leaves(&api, plugin, "node-a").await
+    });
+    let left = left.await?;
     latency(bench, 0).await?;
-    let what = format!("{MACHINES} machines leave a node, {LATENCY_MS} ms a round trip, slowest");
-    figures.at_most(&what, slowest.as_secs_f64(), 1.0, "s");
+    for (what, slowest) in [("arrive", arrived), ("leave", left)] {
+        let what = format!("{MACHINES} machines {what}, {LATENCY_MS} ms a round trip, slowest");
+        figures.at_most(&what, slowest.as_secs_f64(), 1.0, "s");
+    }
     for machine in machines {
-        for node in ["node-a", "node-b"] {
-            api.delete("volumeattachments", &machine.wish(node));
-        }
+        api.delete("volumeattachments", &machine.wish("node-b"));
         machine.volume.delete(plugin).await?;
     }
     controller.stop().await
+}
+
+/// The longest that a call about one of the machines takes.
+async fn slowest(
+    machines: &[Machine],
+    call: impl AsyncFn(&Machine) -> Result<(), tonic::Status>,
+) -> Result<Duration> {
+    let calls = stream::iter(machines).map(async |machine| {
+        let began = Instant::now();
+        call(machine).await?;
+        Ok::<_, tonic::Status>(began.elapsed())
+    });
+    let slowest = calls
+        .buffer_unordered(WORKERS)
+        .try_fold(Duration::ZERO, async |slowest, took| Ok(slowest.max(took)));
+    Ok(slowest.await?)
 }
