@@ -37,6 +37,7 @@
 
 mod bounds;
 mod graph;
+mod progress;
 mod seen;
 mod steps;
 mod world;
@@ -45,7 +46,7 @@ use std::io::Write as _;
 
 use bounds::*;
 use graph::Graph;
-use steps::By;
+use progress::{arrives, goes_on, is_running};
 use world::{Guest, Migrating, Reader, Site, Whose, World};
 
 /// What a test says beside its verdict, whether it passes or not: what is printed by macros is
@@ -68,68 +69,6 @@ fn search(name: &str, rules: Rules) -> (Graph, Option<(&'static str, String)>) {
         Some((broken, _)) => say(&format!("{name}: not so after {worlds} worlds: {broken}")),
     }
     (graph, found)
-}
-
-/// What goes on by itself, where a person mends what is broken.
-const ON: [By; 3] = [By::System, By::GivingUp, By::Repair];
-
-/// Whether a node that works runs the machine as it was last started.
-fn is_running(site: &Site) -> bool {
-    site.is_ready() && site.guest == Guest::Writes(Whose::Ours)
-}
-
-/// Whether the export ended under the machine: its pod runs on, and the guest has failed.
-fn has_lost_its_disk(site: &Site) -> bool {
-    let runs = site.pod.is_some_and(|pod| pod.runs && !pod.ends);
-    site.is_ready() && runs && site.guest == Guest::None
-}
-
-/// From every world, the machine comes to run on a node that works, and where all nodes work
-/// nobody has to mend anything for it; and once no migration goes on, one attachment is left.
-/// Where a stranger has the volume, it may be the stranger that runs; and where a node gets
-/// pods before it is clean, a machine may wait for a person to start it anew.
-fn goes_on(name: &str, rules: &Rules, graph: &Graph) {
-    let stranger = |site: &Site| site.is_ready() && site.guest == Guest::Writes(Whose::Stranger);
-    let runs = |world: &World| {
-        let strangers = rules.strangers > 0 && world.sites.iter().any(stranger);
-        let waits = rules.returns_dirty && world.sites.iter().any(has_lost_its_disk);
-        strangers || waits || world.sites.iter().any(is_running)
-    };
-    let idle = |world: &World| world.migration == Migrating::None;
-    let works = |world: &World| world.sites.iter().all(Site::is_ready);
-    let never = |what, found: Option<(World, usize)>| {
-        let way = found.map(|(world, more)| (graph.way(rules, &world), world, more));
-        assert_eq!(way, None, "{name}: {what}");
-    };
-    never(
-        "the machine never runs again",
-        graph.stuck(|_| true, &ON, runs),
-    );
-    let alone = graph.stuck(works, &[By::System, By::GivingUp], runs);
-    never("a machine on nodes that work never runs again", alone);
-    let one = graph.stuck(idle, &ON, |world| idle(world) && world.holders() <= 1);
-    never("two attachments stay after a migration", one);
-}
-
-/// A migration whose nodes work, and that nobody gives up, arrives: no refusal but one that
-/// passes stands in its way.
-fn arrives(name: &str, graph: &Graph) {
-    let source = |site: &Site| {
-        let stays = site.pod.is_some_and(|pod| !pod.ends && !pod.target);
-        is_running(site) && stays
-    };
-    let goes_on = |world: &World| match world.migration {
-        Migrating::Pending => true,
-        Migrating::Targeted => world.sites.iter().any(Site::is_target),
-        Migrating::None | Migrating::HandOver => false,
-    };
-    let healthy = |world: &World| {
-        let ready = world.sites.iter().all(Site::is_ready);
-        ready && goes_on(world) && world.sites.iter().any(source)
-    };
-    let arrived = |world: &World| world.migration == Migrating::HandOver;
-    let found = graph.stuck(healthy, &[By::System], arrived);
-    assert_eq!(found, None, "{name}: a migration is refused for good");
 }
 
 fn check(name: &str, rules: Rules) -> Graph {
@@ -203,7 +142,7 @@ fn a_node_that_is_not_clean() {
     };
     assert!(graph.some(stale));
     let cut_off = |own: bool| {
-        let is_it = |site: &Site| has_lost_its_disk(site) && site.attachment.is_some() == own;
+        let is_it = |site: &Site| site.has_lost_its_disk() && site.attachment.is_some() == own;
         graph.some(|world| world.sites.iter().any(is_it))
     };
     assert!(cut_off(true) && !cut_off(false));

@@ -206,6 +206,12 @@ impl Site {
         self.attachment.is_some_and(Attachment::holds)
     }
 
+    /// Whether the export ended under the machine: its pod runs on, and the guest has failed.
+    pub(crate) fn has_lost_its_disk(&self) -> bool {
+        let runs = self.pod.is_some_and(|pod| pod.runs && !pod.ends);
+        self.is_ready() && runs && self.guest == Guest::None
+    }
+
     /// Whether its pod is the target of the migration that goes on.
     pub(crate) fn is_target(&self) -> bool {
         self.pod.is_some_and(|pod| pod.target && !pod.ends)

@@ -48,6 +48,13 @@ impl Steps<'_> {
             }
             Health::Tainted | Health::Vanished => {}
         }
+        if self.rules.returns_dirty && site.has_lost_its_disk() {
+            self.at(By::Repair, "the machine is started anew", n, |site| {
+                if let Some(pod) = &mut site.pod {
+                    pod.ends = true;
+                }
+            });
+        }
         self.comes_back(n);
         self.replacement(n);
         self.stranger(n);
