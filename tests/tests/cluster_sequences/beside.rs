@@ -97,6 +97,20 @@ async fn the_disk_of_a_machine_that_runs_is_cloned_and_not_written_to_from_elsew
     stand.refused("root", B, words).await;
     stand.pod_gone("importer").await;
 
+    // An export reads the disk, and nothing but who owns its pod says so.
+    stand
+        .running(PodToBe {
+            name: "export",
+            node: Some(B),
+            disks: &["root"],
+            labels: json!({"kubevirt.io.virt-export-service": "virt-export-web"}),
+            owner: Some(("VirtualMachineExport", "web", "uid-of-the-export")),
+        })
+        .await;
+    stand.gets("root", B).await;
+    stand.pod_gone("export").await;
+    stand.lets_go("root", B).await;
+
     let clone = json!({"app": app, "cdi.kubevirt.io": "cdi-clone-source"});
     cdi(&stand, "clone", B, clone).await;
     stand.gets("root", B).await;

@@ -246,10 +246,10 @@ impl PodToBe<'_> {
             pod["spec"]["nodeName"] = json!(node);
         }
         if let Some((kind, name, uid)) = self.owner {
-            let group = if kind == "Pod" {
-                "v1"
-            } else {
-                "kubevirt.io/v1"
+            let group = match kind {
+                "Pod" => "v1",
+                "VirtualMachineExport" => "export.kubevirt.io/v1beta1",
+                _ => "kubevirt.io/v1",
             };
             pod["metadata"]["ownerReferences"] = json!([{
                 "apiVersion": group, "kind": kind, "name": name, "uid": uid,
