@@ -19,7 +19,7 @@
 //! - one lost node of which the pod is deleted by force while its machine runs on, also of a
 //!   volume for one node, with one call at a time;
 //! - the same, and a person says that it is off or removes it while it runs on, and the array
-//!   shuts it out;
+//!   shuts it out, with one call at a time and, of a volume for many, with two;
 //! - the same, and another machine registers under the name of the one that was removed;
 //! - a pod that only reads, with one call at a time: on any node and one migration, or beside
 //!   the machine and one lost node, the pod of which is deleted by force;
@@ -47,7 +47,7 @@ use std::io::Write as _;
 use bounds::*;
 use graph::Graph;
 use progress::{arrives, goes_on, is_running};
-use world::{Guest, Migrating, Reader, Site, Whose, World};
+use world::{Call, Guest, Migrating, Next, Reader, Site, Whose, World};
 
 /// What a test says beside its verdict, whether it passes or not: what is printed by macros is
 /// kept back if it passes.
@@ -117,6 +117,22 @@ fn a_mistake() {
     let graph = check("a mistake, one node", ONE_NODE_MISTAKEN);
     let lost_writes = |site: &Site| site.lost && site.writes();
     assert!(graph.some(|world| world.sites.iter().any(lost_writes)));
+}
+
+/// Two calls at a time, of two controllers: one may shut a lost node out while the other decides.
+#[test]
+fn a_fence_beside_another_call() {
+    let rules = Rules {
+        replicas: 2,
+        ..MISTAKEN
+    };
+    let graph = check("a fence beside another call", rules);
+    let calls = |world: &World| {
+        let calls = world.sites.iter().filter(|site| site.call != Call::None);
+        calls.count()
+    };
+    let fences = |site: &Site| site.call == Call::Decided(Next::Fence);
+    assert!(graph.some(|world| calls(world) == 2 && world.sites.iter().any(fences)));
 }
 
 /// A node comes back and gets a new pod before its kubelet has ended what the cluster had
