@@ -70,7 +70,8 @@ async fn main() -> Result<ExitCode> {
         at_most(
             "the same of the target of a migration, which asks the API server, p99",
             moving,
-            50.0,
+            // That of 100 machines of 20 kB, by an API server in this process, is the most of it.
+            1000.0,
             "ms",
         ),
         at_most(
