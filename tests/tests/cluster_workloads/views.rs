@@ -6,7 +6,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, kinds, mount, pod_at, raw, with};
+use crate::stand::{Stand, kinds, mount, pod_at, pod_with, raw, with, write_word};
 
 /// As restricted as a pod can be.
 const RESTRICTED: &str = r#"{
@@ -24,7 +24,7 @@ const RAW: &str = "
     stat -L -c '%u:%g' /dev/raw";
 
 /// A pod that is no root, with a filesystem in several places and a raw device.
-fn owner(shared: &Claim, device: &Claim, sealed: &Claim) -> Value {
+fn owner(shared: &Claim, device: &Claim) -> Value {
     let mut owner = pod_at("owner", Some("node-a"), shared, "/data");
     for place in [
         json!({"name": "shared", "mountPath": "/alpha", "subPath": "alpha"}),
@@ -33,7 +33,7 @@ fn owner(shared: &Claim, device: &Claim, sealed: &Claim) -> Value {
     ] {
         mount(&mut owner, place);
     }
-    let mut owner = with(with(owner, device, "/dev/raw"), sealed, "/dev/open");
+    let mut owner = with(owner, device, "/dev/raw");
     owner["spec"]["securityContext"] =
         json!({"runAsUser": USER, "runAsGroup": 3000, "runAsNonRoot": true, "fsGroup": GROUP});
     owner["spec"]["containers"][0]["securityContext"] = serde_json::from_str(RESTRICTED).unwrap();
@@ -68,7 +68,7 @@ async fn view(stand: &Stand, filesystem: Claim) {
     let (device, sealed) = (raw("raw"), raw("sealed"));
     let claims = [&shared, &device, &sealed].map(Claim::manifest);
     stand.apply(&claims).await;
-    stand.apply(&[owner(&shared, &device, &sealed)]).await;
+    stand.apply(&[owner(&shared, &device)]).await;
     stand.ready(&["owner"]).await;
 
     assert_owned(stand).await;
@@ -78,8 +78,12 @@ async fn view(stand: &Stand, filesystem: Claim) {
         format!("{USER}:3000"),
         "an unprivileged pod's raw device"
     );
-    let word = "echo sealed | dd of=/dev/open bs=512 conv=sync,fsync,notrunc 2>/dev/null";
-    stand.sh("owner", word).await;
+    // A raw device is read-only for all pods of a node or for none.
+    let writer = pod_with("writer", Some("node-a"), &sealed);
+    stand.apply(&[writer]).await;
+    stand.ready(&["writer"]).await;
+    stand.sh("writer", &write_word(&sealed, "sealed")).await;
+    stand.remove(&["pod/writer"]).await;
     stand.apply(&[reader(&shared, &sealed)]).await;
     stand.ready(&["reader"]).await;
     assert_sealed(stand).await;
