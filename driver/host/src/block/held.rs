@@ -87,15 +87,24 @@ impl Linux {
         held: &Held,
         device: &Device,
     ) -> Result<Option<Superblock>, DeviceError> {
-        let (file, name, size) = (
-            self.file(held, device)?,
-            device.to_string(),
-            device.namespace.size,
-        );
-        self.on(device, "read", SHORT, move || {
-            examine::head(&file, &name, size)
-        })
-        .await
+        self.read(held, device, SHORT, examine::head).await
+    }
+
+    async fn scan(&self, held: &Held, device: &Device) -> Result<Scan, DeviceError> {
+        self.read(held, device, SCAN, examine::scan).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        held: &Held,
+        device: &Device,
+        within: Duration,
+        read: fn(&File, &str, Bytes) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let file = self.file(held, device)?;
+        let (name, size) = (device.to_string(), device.namespace.size);
+        self.on(device, "read", within, move || read(&file, &name, size))
+            .await
     }
 
     pub(super) async fn examine_held(
@@ -116,18 +125,6 @@ impl Linux {
             self.settled(held, device, &scan).await?;
         }
         Ok(content)
-    }
-
-    async fn scan(&self, held: &Held, device: &Device) -> Result<Scan, DeviceError> {
-        let (file, name, size) = (
-            self.file(held, device)?,
-            device.to_string(),
-            device.namespace.size,
-        );
-        self.on(device, "read", SCAN, move || {
-            examine::scan(&file, &name, size)
-        })
-        .await
     }
 
     /// Whether what was found stays: a mkfs that outlived the plugin which began it leaves half
