@@ -165,21 +165,12 @@ impl Audit {
     fn ways(&self, count: usize) -> anyhow::Result<Vec<f64>> {
         let mut ways = BTreeMap::<&str, (Option<Timestamp>, Option<Timestamp>)>::new();
         for line in &self.0 {
-            let target = &line["objectRef"];
-            let name = target["name"].as_str().unwrap_or_default();
-            let time: Timestamp = line["stageTimestamp"]
-                .as_str()
-                .context("no time")?
-                .parse()?;
-            let is = |verb: &str, part: Option<&str>| {
-                target["resource"] == "persistentvolumeclaims"
-                    && line["verb"] == verb
-                    && target["subresource"].as_str() == part
-            };
+            let name = line["objectRef"]["name"].as_str().unwrap_or_default();
+            let is = |verb, part| is_request(line, verb, "persistentvolumeclaims", part);
             if is("create", None) {
-                ways.entry(name).or_default().0 = Some(time);
+                ways.entry(name).or_default().0 = Some(time(line)?);
             } else if is("update", Some("status")) {
-                ways.entry(name).or_default().1 = Some(time);
+                ways.entry(name).or_default().1 = Some(time(line)?);
             }
         }
         let whole = ways
@@ -212,22 +203,25 @@ impl Audit {
 
     /// When such requests were answered, in order.
     fn times(&self, verb: &str, kind: &str, part: Option<&str>) -> anyhow::Result<Vec<Timestamp>> {
-        let ours = self.0.iter().filter(|line| {
-            line["verb"] == verb
-                && line["objectRef"]["resource"] == kind
-                && line["objectRef"]["subresource"].as_str() == part
-        });
-        let mut times = ours
-            .map(|line| {
-                Ok(line["stageTimestamp"]
-                    .as_str()
-                    .context("no time")?
-                    .parse()?)
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let is_one = |line: &&Value| is_request(line, verb, kind, part);
+        let ours = self.0.iter().filter(is_one);
+        let mut times = ours.map(time).collect::<anyhow::Result<Vec<_>>>()?;
         times.sort_unstable();
         Ok(times)
     }
+}
+
+/// Whether a line is of a request of this verb for this kind, or for a part of it.
+fn is_request(line: &Value, verb: &str, kind: &str, part: Option<&str>) -> bool {
+    line["verb"] == verb
+        && line["objectRef"]["resource"] == kind
+        && line["objectRef"]["subresource"].as_str() == part
+}
+
+/// When a request was answered.
+fn time(line: &Value) -> anyhow::Result<Timestamp> {
+    let time = line["stageTimestamp"].as_str().context("no time")?;
+    Ok(time.parse()?)
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

@@ -30,8 +30,9 @@ async fn items(cluster: &Cluster) -> anyhow::Result<usize> {
     Ok(items.context("the device shows no items")?.len())
 }
 
-/// Makes claims under a fault that cuts the device off, at the end of which it has so many items, and then asks that every one is served and nothing is left
-/// over; and the same for their end.
+/// Makes claims under a fault that cuts the device off, at the end of which it has so many
+/// items, and then asks that every one is served and nothing is left over; and the same for
+/// their end.
 async fn survives(
     cluster: &Cluster,
     name: &str,
