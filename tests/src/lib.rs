@@ -15,6 +15,7 @@ pub mod evacuation;
 pub mod fabric;
 pub mod guest;
 pub mod lab;
+pub mod metrics;
 pub mod plugin;
 pub mod recording;
 pub mod sanity;

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::child::ChildProcess;
+use crate::metrics;
 
 const NAME: &str = "rds-csi-webhook.rds-csi.svc";
 const CERTIFICATE: &str = "tls.crt";
@@ -105,12 +106,7 @@ impl WebhookProcess {
     /// # Errors
     /// No connection, or what came is no text.
     pub async fn metrics(&self) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(self.admin).await?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        metrics::page(self.admin, "/metrics").await
     }
 
     /// Its process id.

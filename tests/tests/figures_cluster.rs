@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{AuditLog, Cluster};
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -248,25 +249,13 @@ async fn durations(cluster: &Cluster, role: &str, rpc: &str) -> anyhow::Result<D
     let pods = list["items"].as_array().into_iter().flatten();
     let mut all = Durations::default();
     for pod in pods.filter_map(|pod| pod["metadata"]["name"].as_str()) {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{port}/proxy/metrics");
-        let metrics = cluster.kubectl(&["get", "--raw", &path]).await?;
-        all.calls += value(
-            &metrics,
-            &format!("rds_csi_rpc_duration_seconds_count{{rpc=\"{rpc}\"}}"),
-        );
-        all.seconds += value(
-            &metrics,
-            &format!("rds_csi_rpc_duration_seconds_sum{{rpc=\"{rpc}\"}}"),
-        );
+        let page = cluster.metrics(pod, port).await?;
+        let rpc = format!("rpc=\"{rpc}\"");
+        let of_it = |metric| metrics::sum::<f64>(&page, metric, &[&rpc]);
+        all.calls += of_it("rds_csi_rpc_duration_seconds_count")?;
+        all.seconds += of_it("rds_csi_rpc_duration_seconds_sum")?;
     }
     Ok(all)
-}
-
-/// A series that is absent has not counted anything yet.
-fn value(metrics: &str, series: &str) -> f64 {
-    let mut values = metrics.lines().filter_map(|line| line.strip_prefix(series));
-    let value = values.next().and_then(|text| text.trim().parse().ok());
-    value.unwrap_or_default()
 }
 
 async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {

@@ -73,6 +73,15 @@ impl Cluster {
         self.install(&json!({})).await
     }
 
+    /// The page of metrics of a pod of the product.
+    ///
+    /// # Errors
+    /// The API server or the pod did not answer.
+    pub async fn metrics(&self, pod: &str, port: u16) -> anyhow::Result<String> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{port}/proxy/metrics");
+        self.kubectl(&["get", "--raw", &path]).await
+    }
+
     /// Makes sure of a class of xfs volumes: its name. A volume of it has 300 MiB at least.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use rds_csi_tests::cluster::layout::State;
 use rds_csi_tests::cluster::mend::{BESIDE, PAST, WEBHOOKS};
 use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use rds_csi_tests::webhook::WebhookProcess;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::api::DryRun;
-use crate::ground::{NEW_CLAIMS, REVIEWS, close, counted_on, new_claims, open};
+use crate::ground::{NEW_CLAIMS, REVIEWS, close, new_claims, open};
 
 const RATE: u32 = 300;
 const ROUND: Duration = Duration::from_secs(5);
@@ -140,7 +141,7 @@ async fn beside(cluster: &Cluster, requests: &DryRun) -> Duration {
     cluster.apply(&configuration.to_string()).await.unwrap();
     let reviews = async || {
         let page = webhook.metrics().await.unwrap();
-        counted_on(&page, REVIEWS, &NEW_CLAIMS)
+        metrics::sum::<u64>(&page, REVIEWS, &NEW_CLAIMS).unwrap()
     };
     // Nodes as guests take what is measured here from the processors.
     for node in cluster.node_names() {

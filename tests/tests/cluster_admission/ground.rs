@@ -7,6 +7,7 @@ use rds_csi_tests::cluster::mend::DEFAULT_CLASS;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -97,21 +98,10 @@ pub(crate) async fn webhooks(cluster: &Cluster) -> Vec<String> {
 pub(crate) async fn counted(cluster: &Cluster, metric: &str, labels: &[&str]) -> u64 {
     let mut sum = 0;
     for pod in webhooks(cluster).await {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
-        let page = cluster.kubectl(&["get", "--raw", &path]).await.unwrap();
-        sum += counted_on(&page, metric, labels);
+        let page = cluster.metrics(&pod, 8080).await.unwrap();
+        sum += metrics::sum::<u64>(&page, metric, labels).unwrap();
     }
     sum
-}
-
-/// The same on one page of metrics.
-pub(crate) fn counted_on(page: &str, metric: &str, labels: &[&str]) -> u64 {
-    let series = page.lines().filter_map(|line| line.rsplit_once(' '));
-    series
-        .filter(|(name, _)| name.split('{').next() == Some(metric))
-        .filter(|(name, _)| labels.iter().all(|label| name.contains(label)))
-        .map(|(_, value)| value.parse::<u64>().unwrap())
-        .sum()
 }
 
 /// How many new claims the webhooks were asked about. Volumes change by themselves, and

@@ -9,13 +9,14 @@ use rds_csi_tests::cluster::mend::REFUSAL;
 use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::order::Order;
 use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
 use crate::ground::{
-    LONG, all_bound, apply_claims, bound, count, device, latency, numbered, on_whole_cluster,
+    LONG, all_bound, apply_claims, bound, device, latency, numbered, on_whole_cluster,
 };
 
 const API: &str = "kube-apiserver";
@@ -200,5 +201,6 @@ async fn allow(cluster: &Cluster) -> anyhow::Result<()> {
 /// How many requests were refused, as the API server counts them.
 async fn rejections(cluster: &Cluster) -> anyhow::Result<u64> {
     let metric = "apiserver_flowcontrol_rejected_requests_total";
-    count(cluster, metric, REFUSAL).await
+    let page = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+    metrics::sum(&page, metric, &[REFUSAL])
 }

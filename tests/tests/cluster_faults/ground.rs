@@ -28,16 +28,6 @@ pub(crate) async fn device(cluster: &Cluster, request: Value) -> anyhow::Result<
     Ok(answer)
 }
 
-/// What the API server has counted since its start in a metric, in the series with these words.
-pub(crate) async fn count(cluster: &Cluster, metric: &str, words: &str) -> anyhow::Result<u64> {
-    let page = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
-    let lines = page
-        .lines()
-        .filter(|line| line.starts_with(metric) && line.contains(words));
-    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-    Ok(counts.sum())
-}
-
 /// Makes every command on the device take so long from now on.
 pub(crate) async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
     let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});

@@ -1,11 +1,15 @@
 //! The controllers' pods: which of them works, and what they have counted.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 
 use crate::ground::LONG;
+
+/// Of the controller's admin page.
+const PORT: u16 = 9808;
 
 /// A kind of work that one of the controllers does, by the Lease of who does it. Dots of the
 /// driver's name cannot be in one.
@@ -80,14 +84,9 @@ pub(crate) async fn node_of(cluster: &Cluster, pod: &str) -> anyhow::Result<Stri
 
 /// How many volumes a controller was asked to make since it started.
 pub(crate) async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
-    let lines = metrics(cluster, pod).await?;
-    let lines = lines
-        .lines()
-        .filter(|line| line.starts_with("rds_csi_rpc_duration_seconds_count"));
-    lines
-        .filter(|line| line.contains("CreateVolume"))
-        .map(number)
-        .sum()
+    let page = cluster.metrics(pod, PORT).await?;
+    let calls = "rds_csi_rpc_duration_seconds_count";
+    metrics::sum(&page, calls, &["CreateVolume"])
 }
 
 /// How many changes all controllers have under way on the device.
@@ -113,18 +112,8 @@ pub(crate) async fn is_busy(cluster: &Cluster) -> anyhow::Result<bool> {
 }
 
 async fn in_flight_of(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
-    let lines = metrics(cluster, pod).await?;
-    let mut lines = lines.lines();
-    let line = lines.find(|line| line.starts_with("rds_csi_operations_in_flight "));
-    number(line.with_context(|| format!("{pod} does not count them"))?)
-}
-
-async fn metrics(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9808/proxy/metrics");
-    cluster.kubectl(&["get", "--raw", &path]).await
-}
-
-fn number(line: &str) -> anyhow::Result<u64> {
-    let number = line.rsplit(' ').next().unwrap_or_default();
-    number.parse().with_context(|| line.to_owned())
+    let page = cluster.metrics(pod, PORT).await?;
+    let metric = "rds_csi_operations_in_flight";
+    ensure!(page.contains(metric), "{pod} does not count them");
+    metrics::sum(&page, metric, &[])
 }

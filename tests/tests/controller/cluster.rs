@@ -9,12 +9,12 @@ use rds_csi_core::attachment::NodeIdentity;
 use rds_csi_tests::api_server::objects::{bind, run};
 pub(crate) use rds_csi_tests::api_server::objects::{node, wish};
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
+use rds_csi_tests::metrics;
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::harness::{NAME, PATIENCE, Setup, World, code};
@@ -63,12 +63,7 @@ fn pod() -> Value {
 }
 
 pub(crate) async fn page(world: &World, path: &str) -> String {
-    let mut stream = TcpStream::connect(world.admin.unwrap()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    metrics::page(world.admin.unwrap(), path).await.unwrap()
 }
 
 /// Waits until a page of the admin port has a text.

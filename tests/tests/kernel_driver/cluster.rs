@@ -5,6 +5,7 @@ use std::time::Duration;
 use rds_csi_tests::appliance::{Appliance, ApplianceOptions};
 use rds_csi_tests::guest::{Guest, GuestOptions};
 use rds_csi_tests::lab::Lab;
+use rds_csi_tests::metrics;
 use rds_csi_tests::plugin::{ControllerProcess, NodeProcess, Plugin};
 use rds_csi_tests::volume::Volume;
 use rds_csi_tests::wait::until;
@@ -266,12 +267,8 @@ impl Node {
     /// those before it that ended by [`Node::crash`].
     pub(crate) async fn formats(&self) -> u64 {
         let page = self.metrics().await;
-        let counts = page
-            .lines()
-            .filter(|line| line.starts_with("rds_csi_formats_total"))
-            .filter_map(|line| line.rsplit(' ').next())
-            .filter_map(|value| value.parse::<u64>().ok());
-        self.formats + counts.sum::<u64>()
+        let formats: u64 = metrics::sum(&page, "rds_csi_formats_total", &[]).unwrap();
+        self.formats + formats
     }
 
     /// Asserts that nothing of any volume is left here.

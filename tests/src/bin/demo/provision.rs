@@ -1,6 +1,7 @@
 //! Volumes are made over SSH, connected, formatted once, mounted, published, written.
 
 use anyhow::{Context as _, Result, ensure};
+use rds_csi_tests::metrics;
 use rds_csi_tests::volume::{Claim, Volume};
 
 use crate::story::Story;
@@ -118,9 +119,5 @@ pub(crate) fn reread(used: &Used) -> String {
 /// How many filesystems the node plugin has made, by its own metric.
 async fn formats(stage: &Stage) -> Result<u64> {
     let page = stage.node.script("exec 9<>/dev/tcp/127.0.0.1/9808; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&9; cat <&9").await?;
-    let values = page
-        .lines()
-        .filter(|line| line.starts_with("rds_csi_formats_total"))
-        .filter_map(|line| line.rsplit(' ').next());
-    Ok(values.filter_map(|value| value.parse::<u64>().ok()).sum())
+    metrics::sum(&page, "rds_csi_formats_total", &[])
 }
