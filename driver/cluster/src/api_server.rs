@@ -1,17 +1,20 @@
 //! The port over a real API server.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use rds_csi_core::attachment::grant::name_on_nodes;
-use rds_csi_core::attachment::observation::{Claim, KubeVirt, Node, Pod, VolumeAttachment};
+use rds_csi_core::attachment::observation::{
+    Claim, KubeVirt, Migration, Node, Pod, VolumeAttachment,
+};
 use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, is_object_name};
 use rds_csi_core::volume_id::VolumeId;
@@ -21,11 +24,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::calls::{Calls, present};
 use super::clearing::Clearing as _;
 use super::client::client;
+use super::joined::Joined;
 use super::lease::{Election, Leadership};
 use super::notice::{GET_VOLUME, Notice, Teller};
 use super::wire::{AttachmentSpec, ClaimSpec, NodeSpec, Object, PodSpec, Spec, VolumeSpec};
 use super::{
-    Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, Reader, first_use, kubevirt,
+    Cluster, ClusterError, ClusterLink, MachineDisk, PersistentVolume, ReadAttachment, Reader,
+    first_use, kubevirt,
 };
 
 /// How many objects one answer may hold: a bound of memory, here and there.
@@ -50,6 +55,12 @@ pub struct ApiServer {
     pub(super) client: Client,
     pub(super) calls: Calls,
     leadership: Leadership,
+    /// Those of a driver, of which there is one.
+    pub(super) attachments: Joined<(), Vec<ReadAttachment>>,
+    /// By namespace and node.
+    pods: Joined<(String, String), Vec<Pod>>,
+    /// By the path of a namespace.
+    migrations: Joined<String, Vec<Migration>>,
 }
 
 impl fmt::Debug for ApiServer {
@@ -82,6 +93,9 @@ impl ApiServer {
             client,
             calls: Calls::default(),
             leadership: Leadership::default(),
+            attachments: Joined::default(),
+            pods: Joined::default(),
+            migrations: Joined::default(),
         }
     }
 
@@ -141,6 +155,7 @@ impl ApiServer {
         kubevirt::Reader {
             client: &self.client,
             calls: &self.calls,
+            migrations: &self.migrations,
         }
     }
 
@@ -196,18 +211,26 @@ impl Reader for ApiServer {
     }
 
     async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError> {
-        let mut pods = Vec::new();
-        let api: Api<Object<PodSpec>> = Api::namespaced(self.client.clone(), namespace);
-        let there = ListParams::default()
-            .fields(&format!("spec.nodeName={node}"))
-            .limit(PAGE);
-        self.list(LIST_PODS, api, there, |pod| pods.push(pod.into()))
-            .await?;
-        Ok(pods)
+        let reading = async {
+            let mut pods = Vec::new();
+            let api: Api<Object<PodSpec>> = Api::namespaced(self.client.clone(), namespace);
+            let there = ListParams::default()
+                .fields(&format!("spec.nodeName={node}"))
+                .limit(PAGE);
+            self.list(LIST_PODS, api, there, |pod| pods.push(pod.into()))
+                .await?;
+            Ok(pods)
+        };
+        let key = (namespace.to_owned(), node.to_owned());
+        self.pods.read(key, reading.boxed()).await
     }
 
-    async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError> {
-        self.kubevirt_reader().read(namespace).await
+    async fn kubevirt(
+        &self,
+        namespace: &str,
+        machines: &BTreeSet<&str>,
+    ) -> Result<KubeVirt, ClusterError> {
+        self.kubevirt_reader().read(namespace, machines).await
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use rds_csi_core::attachment::observation::{Pod, VolumeAttachment};
@@ -51,16 +52,19 @@ pub trait Clearing {
 #[async_trait]
 impl Clearing for ApiServer {
     async fn read_attachments(&self) -> Result<Vec<ReadAttachment>, ClusterError> {
-        let mut attachments = Vec::new();
-        let ours = |object: Object<AttachmentSpec>| {
-            if object.spec.attacher == self.driver.as_str() {
-                attachments.push(object.into());
-            }
+        let reading = async {
+            let mut attachments = Vec::new();
+            let ours = |object: Object<AttachmentSpec>| {
+                if object.spec.attacher == self.driver.as_str() {
+                    attachments.push(object.into());
+                }
+            };
+            let api = Api::all(self.client.clone());
+            let all = ListParams::default().limit(PAGE);
+            self.list(LIST_ATTACHMENTS, api, all, ours).await?;
+            Ok(attachments)
         };
-        let api = Api::all(self.client.clone());
-        let all = ListParams::default().limit(PAGE);
-        self.list(LIST_ATTACHMENTS, api, all, ours).await?;
-        Ok(attachments)
+        self.attachments.read((), reading.boxed()).await
     }
 
     async fn node_names(&self) -> Result<BTreeSet<String>, ClusterError> {

@@ -3,15 +3,19 @@
 //! A cluster without KubeVirt is asked one question. Which version of the kinds is served
 //! is asked each time: nothing says when KubeVirt is installed, updated or removed.
 
+use std::collections::BTreeSet;
+
+use futures::FutureExt as _;
 use http::Request;
 use kube::Client;
-use rds_csi_core::attachment::observation::KubeVirt;
+use rds_csi_core::attachment::observation::{KubeVirt, Machine, Migration};
 use rds_csi_core::names::foreign::{KUBEVIRT_GROUP, MACHINES, MIGRATIONS};
 use rds_csi_core::names::is_object_name;
 use serde::de::DeserializeOwned;
 
 use super::api_server::PAGE;
 use super::calls::{Calls, present};
+use super::joined::Joined;
 use super::wire::{Group, Listed, MachineDisks, MachineObject, MigrationObject, Resources};
 use super::{ClusterError, MachineDisk};
 
@@ -34,11 +38,17 @@ enum Kinds {
 pub(super) struct Reader<'a> {
     pub(super) client: &'a Client,
     pub(super) calls: &'a Calls,
+    pub(super) migrations: &'a Joined<String, Vec<Migration>>,
 }
 
 impl Reader<'_> {
-    /// What there is of KubeVirt, with every machine and migration of a namespace.
-    pub(super) async fn read(&self, namespace: &str) -> Result<KubeVirt, ClusterError> {
+    /// See [`super::Reader::kubevirt`]. Machines are read one by one: each is tens of kilobytes,
+    /// and when a node is emptied all that were on it are asked about at once.
+    pub(super) async fn read(
+        &self,
+        namespace: &str,
+        names: &BTreeSet<&str>,
+    ) -> Result<KubeVirt, ClusterError> {
         let base = match self.kinds().await? {
             Kinds::Absent => return Ok(KubeVirt::Absent),
             Kinds::Without(missing) => {
@@ -48,12 +58,23 @@ impl Reader<'_> {
             Kinds::At(base) => format!("{base}/namespaces/{namespace}"),
         };
         // Machines last: a migration's machine was there before it.
-        let migrations: Vec<MigrationObject> =
-            self.list(LIST_MIGRATIONS, &base, MIGRATIONS).await?;
-        let machines: Vec<MachineObject> = self.list(LIST_MACHINES, &base, MACHINES).await?;
+        let reading = async {
+            let list: Vec<MigrationObject> =
+                self.list(LIST_MIGRATIONS, &base, MIGRATIONS, "").await?;
+            Ok(list.into_iter().map(Migration::from).collect())
+        };
+        let migrations = self.migrations.read(base.clone(), reading.boxed()).await?;
+        let mut machines = Vec::new();
+        // What cannot be a name is no machine's.
+        for name in names.iter().filter(|name| is_object_name(name)) {
+            // A list of one, for which the right to list is enough.
+            let one = format!("&fieldSelector=metadata.name%3D{name}");
+            let found: Vec<MachineObject> = self.list(LIST_MACHINES, &base, MACHINES, &one).await?;
+            machines.extend(found.into_iter().map(Machine::from));
+        }
         Ok(KubeVirt::Present {
-            machines: machines.into_iter().map(Into::into).collect(),
-            migrations: migrations.into_iter().map(Into::into).collect(),
+            machines,
+            migrations,
         })
     }
 
@@ -107,9 +128,10 @@ impl Reader<'_> {
         call: &'static str,
         base: &str,
         kind: &str,
+        which: &str,
     ) -> Result<Vec<T>, ClusterError> {
         let mut objects = Vec::new();
-        let first = format!("{base}/{kind}?limit={PAGE}");
+        let first = format!("{base}/{kind}?limit={PAGE}{which}");
         let mut path = first.clone();
         loop {
             // A kind that went away since it was discovered is not a kind without objects.

@@ -3,7 +3,7 @@
 //!
 //! [`Reader`] is what the attachment rules are judged from, by the webhook early and by the
 //! controller for good; [`Cluster`] adds what the controller writes, [`NodeCluster`] is what
-//! a node asks. Every answer is a reading made for the question, from a quorum of the API
+//! a node asks. Every answer is a reading that began after the question, from a quorum of the API
 //! server's store, and complete, or it is an error: "absent" is never what a failed reading
 //! says. Only [`Watched`] may answer with what was so a moment ago. Nothing here decides who
 //! gets a volume.
@@ -35,6 +35,7 @@ mod client;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod first_use;
+mod joined;
 mod kubevirt;
 mod lease;
 mod look;
@@ -43,7 +44,7 @@ mod notice;
 mod watched;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -78,8 +79,13 @@ pub trait Reader: Send + Sync + fmt::Debug {
     /// Every pod of a namespace that is bound to a node.
     async fn pods(&self, namespace: &str, node: &str) -> Result<Vec<Pod>, ClusterError>;
 
-    /// What there is of KubeVirt, with every machine and migration of a namespace.
-    async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError>;
+    /// What there is of KubeVirt, with every migration of a namespace and those of its machines
+    /// that have one of these names.
+    async fn kubevirt(
+        &self,
+        namespace: &str,
+        machines: &BTreeSet<&str>,
+    ) -> Result<KubeVirt, ClusterError>;
 
     /// The name of the PersistentVolume that a claim is bound to; `None` if it is bound to
     /// none, or not there.
@@ -174,7 +180,7 @@ pub struct ClusterLink {
 }
 
 /// Why the cluster gave no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ClusterError {
     /// There is no way to an API server.
     #[error("neither $KUBECONFIG nor the service account of a pod leads to an API server: {0}")]

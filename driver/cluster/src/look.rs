@@ -151,9 +151,14 @@ impl<'a> Look<'a> {
             }
             Part::Pods => self.seen.pods = reading(self.pods(namespace).await),
             Part::KubeVirt => {
-                // Without a claim there is no pod that could be a machine's.
-                let kubevirt = reader.kubevirt(namespace.unwrap_or("default"));
-                self.seen.kubevirt = reading(kubevirt.await);
+                self.seen.kubevirt = match self.seen.machines() {
+                    // Without a claim there is no pod that could be a machine's.
+                    Ok(machines) => {
+                        let namespace = namespace.unwrap_or("default");
+                        reading(reader.kubevirt(namespace, &machines).await)
+                    }
+                    Err(unread) => Reading::Failed(unread.to_string()),
+                };
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod kept;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -165,8 +166,12 @@ impl Reader for Watched {
         }
     }
 
-    async fn kubevirt(&self, namespace: &str) -> Result<KubeVirt, ClusterError> {
-        self.server.kubevirt(namespace).await
+    async fn kubevirt(
+        &self,
+        namespace: &str,
+        machines: &BTreeSet<&str>,
+    ) -> Result<KubeVirt, ClusterError> {
+        self.server.kubevirt(namespace, machines).await
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {

@@ -81,6 +81,7 @@ pub(super) struct Meta {
 struct OwnerReference {
     api_version: String,
     kind: String,
+    name: String,
     uid: String,
     controller: Option<bool>,
 }

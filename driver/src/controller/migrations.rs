@@ -105,7 +105,10 @@ async fn failed(
     let namespaces: BTreeSet<String> = arrived.filter_map(namespace).collect();
     let mut failed = BTreeSet::new();
     for namespace in namespaces {
-        let kubevirt = cluster.cluster.kubevirt(&namespace).await?;
+        let kubevirt = cluster
+            .cluster
+            .kubevirt(&namespace, &BTreeSet::new())
+            .await?;
         if let KubeVirt::Present { migrations, .. } = kubevirt {
             let of_it = migrations.into_iter().filter(Migration::has_failed);
             failed.extend(of_it.map(|migration| migration.uid));

@@ -1,7 +1,7 @@
 //! A cluster for the webhook to list and to watch, with what such objects usually carry.
 
 use rds_csi_tests::api_server::FakeApiServer;
-use rds_csi_tests::api_server::objects::{launch, migration, whole_machine};
+use rds_csi_tests::api_server::objects::{launch, machine, migration, swell};
 use serde_json::{Value, json};
 
 /// How many nodes the pods are spread over.
@@ -109,11 +109,21 @@ pub(crate) fn moving(api: &FakeApiServer, number: usize) {
     disk["spec"]["claimRef"]["namespace"] = json!("ns");
     api.put(&disk);
     api.put(&attachment(number, &node(number)));
-    whole_machine(api, &name);
+    machine(api, &name);
     migration(api, &format!("move-{number}"), &name, "Scheduling");
     let job = format!("move-{number}-uid");
     launch(api, &node(number), (&name, &claim), None);
     launch(api, &node(number + 1), (&name, &claim), Some(&job));
+    for (kind, name, kilobytes) in [
+        ("VirtualMachineInstance", &name, 20),
+        (
+            "VirtualMachineInstanceMigration",
+            &format!("move-{number}"),
+            2,
+        ),
+    ] {
+        swell(api, kind, name, kilobytes);
+    }
 }
 
 /// A pod, of some 10 kB as pods are; with a claim or without.

@@ -70,8 +70,8 @@ async fn main() -> Result<ExitCode> {
         at_most(
             "the same of the target of a migration, which asks the API server, p99",
             moving,
-            // That of 100 machines of 20 kB, by an API server in this process, is the most of it.
-            1000.0,
+            // Some requests one after the other, answered by this process.
+            250.0,
             "ms",
         ),
         at_most(

@@ -242,14 +242,16 @@ fn change(shared: &Shared, change: impl FnOnce(&mut Store) -> Result<Value, Refu
 fn list(shared: &Shared, target: &Target, parameters: &Parameters) -> Response {
     let number = |key: &str| parameters.get(key).and_then(|text| text.parse().ok());
     let limit = number("limit").unwrap_or(usize::MAX);
-    let node = parameters.get("fieldSelector");
-    let node = node.and_then(|selector| selector.strip_prefix("spec.nodeName%3D"));
-    let is = |object: &Value, pointer: &str, wanted: Option<&str>| {
-        wanted.is_none_or(|wanted| object.pointer(pointer).and_then(Value::as_str) == Some(wanted))
+    let Some(field) = field(parameters) else {
+        return status(400, "no such field to select by");
+    };
+    let is = |object: &Value, pointer: &str, wanted: &str| {
+        object.pointer(pointer).and_then(Value::as_str) == Some(wanted)
     };
     let selected = |object: &Value| {
-        is(object, "/metadata/namespace", target.namespace.as_deref())
-            && is(object, "/spec/nodeName", node)
+        let namespace = target.namespace.as_deref();
+        namespace.is_none_or(|namespace| is(object, "/metadata/namespace", namespace))
+            && field.is_none_or(|(pointer, wanted)| is(object, pointer, wanted))
     };
     let page = shared
         .state()
@@ -264,6 +266,20 @@ fn list(shared: &Shared, target: &Target, parameters: &Parameters) -> Response {
         "metadata": {"resourceVersion": version.to_string(), "continue": next},
     }))
     .into_response()
+}
+
+/// By which field of objects a list is asked for, as a JSON pointer, and its value; `None` if by
+/// one that nothing here asks by.
+fn field(parameters: &Parameters) -> Option<Option<(&'static str, &str)>> {
+    let Some(selector) = parameters.get("fieldSelector") else {
+        return Some(None);
+    };
+    let (field, wanted) = selector.split_once("%3D")?;
+    match field {
+        "metadata.name" => Some(Some(("/metadata/name", wanted))),
+        "spec.nodeName" => Some(Some(("/spec/nodeName", wanted))),
+        _ => None,
+    }
 }
 
 /// The changes since a version, for as long as the client stays and nobody cuts it.

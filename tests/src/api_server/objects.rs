@@ -98,34 +98,15 @@ pub fn machine(api: &FakeApiServer, name: &str) {
     }));
 }
 
-/// The same with what such an object carries beside that: some 20 kB.
-pub fn whole_machine(api: &FakeApiServer, name: &str) {
-    machine(api, name);
-    let networks: Vec<Value> = (0..40)
-        .map(|number| {
-            json!({"name": format!("network-{number}"), "mac": "02:00:00:00:00:01", "mtu": 1500,
-                "infoSource": "domain, guest-agent, multus-status", "podInterfaceName": "pod37a8eec1ce1",
-                "ipAddresses": ["10.244.1.7", "fd00:10:244:1::7", "fe80::1"], "queueCount": 4})
-        })
-        .collect();
-    let disks: Vec<Value> = (0..40)
-        .map(|number| {
-            json!({"name": format!("disk-{number}"), "bootOrder": number, "cache": "none",
-                "disk": {"bus": "virtio", "pciAddress": "0000:07:00.0"}, "dedicatedIOThread": true,
-                "serial": format!("8eddff48-16e0-4664-902d-{number:012}")})
-        })
-        .collect();
-    let features: Vec<Value> = (0..60)
-        .map(|number| json!({"name": format!("feature-of-the-processor-{number}"), "policy": "require"}))
-        .collect();
-    let domain = json!({"devices": {"disks": disks}, "cpu": {"features": features}});
+/// Makes an object of the namespace `ns` so many kilobytes larger than what is read of it, as
+/// objects in a cluster are: much of each is who wrote which field.
+pub fn swell(api: &FakeApiServer, kind: &str, name: &str, kilobytes: usize) {
+    let fields = "f:a-field-of-thirty-and-two-byte".repeat(kilobytes * 32);
     api.put(&json!({
-        "kind": "VirtualMachineInstance",
+        "kind": kind,
         "metadata": {"name": name, "namespace": "ns",
             "managedFields": [{"manager": "virt-handler", "operation": "Update",
-                "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:interfaces": networks}}}]},
-        "spec": {"domain": domain},
-        "status": {"interfaces": networks},
+                "fieldsType": "FieldsV1", "fieldsV1": {fields: {}}}]},
     }));
 }
 

@@ -39,9 +39,15 @@ impl Reader for FakeCluster {
             .await
     }
 
-    async fn kubevirt(&self, _: &str) -> Result<KubeVirt, ClusterError> {
-        self.call(|state| Ok(state.kubevirt.clone().unwrap_or(KubeVirt::Absent)))
-            .await
+    async fn kubevirt(&self, _: &str, names: &BTreeSet<&str>) -> Result<KubeVirt, ClusterError> {
+        self.call(|state| {
+            let mut kubevirt = state.kubevirt.clone().unwrap_or(KubeVirt::Absent);
+            if let KubeVirt::Present { machines, .. } = &mut kubevirt {
+                machines.retain(|machine| names.contains(machine.name.as_str()));
+            }
+            Ok(kubevirt)
+        })
+        .await
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<String>, ClusterError> {

@@ -32,6 +32,7 @@ pub fn launcher(name: &str, node: &str, migration: Option<&str>) -> Pod {
         leaving: false,
         role: Role::Launcher {
             machine: MACHINE.to_owned(),
+            name: "web".to_owned(),
         },
         migration: migration.map(str::to_owned),
         claims: vec![claim().name],

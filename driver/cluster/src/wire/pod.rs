@@ -127,6 +127,7 @@ impl From<Object<PodSpec>> for Pod {
         let owner = owner.map(|owner| Owner {
             api_version: &owner.api_version,
             kind: &owner.kind,
+            name: &owner.name,
             uid: &owner.uid,
         });
         // Whether a container mounts it or not, kubelet has it attached.

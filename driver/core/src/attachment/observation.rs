@@ -4,11 +4,12 @@
 //! pods stays small, and nothing here says who read it or when. What was not read is said
 //! to be so, because an error while reading is never "absent": see [`Reading`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use super::grant::VolumeAttachment;
 pub use super::identity::NodeIdentity;
+use super::pod::OfMachine;
 pub use super::pod::{Phase, Pod, Role};
 
 /// One part of the cluster, as far as it is known.
@@ -40,7 +41,7 @@ pub enum Part {
     Node(String),
     /// The pods that use the claim, and the launchers of the hot-plug pods among them.
     Pods,
-    /// KubeVirt's machines and migrations.
+    /// KubeVirt's [machines](Observations::machines) and migrations. The pods are read before.
     KubeVirt,
 }
 
@@ -216,7 +217,8 @@ pub enum KubeVirt {
     },
     /// Its objects in the claim's namespace.
     Present {
-        /// Every machine.
+        /// The [machines](Observations::machines) that pods of the claim are part of, as far as
+        /// they exist.
         machines: Vec<Machine>,
         /// Every migration.
         migrations: Vec<Migration>,
@@ -266,6 +268,21 @@ impl Observations {
         };
         let uses = |pod: &&Pod| pod.uses(claim) && pod.node == node && !pod.phase.is_over();
         Ok(pods.iter().filter(uses).collect())
+    }
+
+    /// The names of the machines that pods of the claim are part of, hot-plugged disks by their
+    /// launchers. Only a name: which machine it is, its UID says.
+    ///
+    /// # Errors
+    /// [`Unread`] if the pods are not known.
+    pub fn machines(&self) -> Result<BTreeSet<&str>, Unread> {
+        let pods = self.pods.whole(Part::Pods)?;
+        let Some(claim) = &self.volume.claim else {
+            return Ok(BTreeSet::new());
+        };
+        let users = pods.iter().filter(|pod| pod.uses(claim));
+        let machines = users.filter_map(|pod| OfMachine::by(pods, pod));
+        Ok(machines.map(|found| found.name).collect())
     }
 
     /// Whether a pod on a node wants the volume, which an attachment that nobody has taken

@@ -74,8 +74,41 @@ pub struct Owner<'a> {
     pub api_version: &'a str,
     /// `kind`.
     pub kind: &'a str,
+    /// `name`.
+    pub name: &'a str,
     /// `uid`.
     pub uid: &'a str,
+}
+
+/// A machine of KubeVirt that a pod is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OfMachine<'a> {
+    /// The machine's UID.
+    pub(super) machine: &'a str,
+    /// The machine's name.
+    pub(super) name: &'a str,
+    /// The UID of the migration that the pod was made for.
+    pub(super) migration: Option<&'a str>,
+}
+
+impl<'a> OfMachine<'a> {
+    /// The machine that a pod is part of, if of any; that of a hot-plug pod is its launcher's,
+    /// which is one of `pods`.
+    pub(super) fn by(pods: &'a [Pod], pod: &'a Pod) -> Option<Self> {
+        let launcher = match &pod.role {
+            Role::HotPlug { launcher } => pods.iter().find(|found| found.uid == *launcher)?,
+            _ => pod,
+        };
+        let Role::Launcher { machine, name } = &launcher.role else {
+            return None;
+        };
+        let migration = pod.migration.as_deref().or(launcher.migration.as_deref());
+        Some(Self {
+            machine,
+            name,
+            migration,
+        })
+    }
 }
 
 /// What a pod is.
@@ -83,8 +116,10 @@ pub struct Owner<'a> {
 pub enum Role {
     /// The pod in which a machine runs.
     Launcher {
-        /// The machine's UID.
+        /// The machine's UID, which says which one it is.
         machine: String,
+        /// The machine's name, by which it is looked for.
+        name: String,
     },
     /// The pod that holds a hot-plugged disk for a launcher.
     HotPlug {
@@ -107,8 +142,10 @@ impl Role {
             let group = owner.api_version.split('/').next().unwrap_or_default();
             match (group, owner.kind) {
                 (foreign::KUBEVIRT_GROUP, "VirtualMachineInstance") => {
-                    let machine = owner.uid.to_owned();
-                    return Self::Launcher { machine };
+                    return Self::Launcher {
+                        machine: owner.uid.to_owned(),
+                        name: owner.name.to_owned(),
+                    };
                 }
                 ("v1", "Pod") if label(foreign::KUBEVIRT) == Some("hotplug-disk") => {
                     let launcher = owner.uid.to_owned();

@@ -214,6 +214,7 @@ fn launcher(name: &str, site: &Site) -> Option<Pod> {
         leaving: launcher.ends,
         role: Role::Launcher {
             machine: machine.to_owned(),
+            name: machine.to_owned(),
         },
         migration,
         claims: vec!["root".to_owned()],

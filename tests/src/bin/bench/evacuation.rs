@@ -1,14 +1,20 @@
 //! A node is emptied: how long each of a hundred machines waits for its disk, and then for the
-//! node that it left to let go of it, as many asked for at once as the chart's external-attacher
-//! asks for. All are of one namespace, and as large as machines are: each disk is judged by the
-//! list of them.
+//! node that it left to let go of it. All are of one namespace, and they and their pods are as
+//! large as they are in a cluster.
+//!
+//! Once all are asked for together, as many at a time as the chart's external-attacher asks for,
+//! with the array open to all; and once as many move at a time as KubeVirt lets leave a node by
+//! default, with the array closed to all others, which is one command on the device for each.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use rds_csi_tests::api_server::objects::whole_machine;
+use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::objects::swell;
 use rds_csi_tests::evacuation::Machine;
+use rds_csi_tests::plugin::ControllerProcess;
+use rds_csi_tests::wait::until;
 use tokio::time::Instant;
 
 use crate::controller::{LATENCY_MS, latency};
@@ -17,46 +23,92 @@ use crate::{Bench, Figures};
 const MACHINES: usize = 100;
 /// `sidecars.attacher.workers` of the chart.
 const WORKERS: usize = 50;
+/// `parallelOutboundMigrationsPerNode` of KubeVirt.
+const MIGRATIONS: usize = 2;
+/// How long the controller tries the device at most, and waits for its turn before.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the controller logs once it knows what the device does.
+const KNOWN: &str = "what the device does about hosts and sessions";
 
 pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> {
-    let (api, controller) = bench.asking(&[]).await?;
+    let (api, controller) = bench.asking(&["--fencing", "off"]).await?;
+    let words = "machines of a node at once, open array";
+    empty(figures, bench, (&api, &controller), WORKERS, words).await?;
+    controller.stop().await?;
+
+    let (api, controller) = bench.asking(&["--fencing", "enforce"]).await?;
+    until("the device is known", PATIENCE, async || {
+        Ok(controller.output().contains(KNOWN).then_some(()))
+    })
+    .await?;
+    let words = format!("machines of a node, {MIGRATIONS} at a time, closed array");
+    empty(figures, bench, (&api, &controller), MIGRATIONS, &words).await?;
+    controller.stop().await
+}
+
+/// Empties node-a, so many machines at a time.
+async fn empty(
+    figures: &mut Figures,
+    bench: &Bench,
+    (api, controller): (&FakeApiServer, &ControllerProcess),
+    at_once: usize,
+    words: &str,
+) -> Result<()> {
     let plugin = controller.plugin();
     let machines: Vec<Machine> = stream::iter(0..MACHINES)
-        .map(|number| Machine::start(&api, plugin, number, "node-a"))
+        .map(|number| Machine::start(api, plugin, number, "node-a"))
         .buffered(WORKERS)
         .try_collect()
         .await?;
     for machine in &machines {
-        whole_machine(&api, &machine.name);
-        machine.arrives(&api, "node-b");
+        machine.arrives(api, "node-b");
+        grow(api, &machine.name);
     }
     latency(bench, LATENCY_MS).await?;
-    let arrived = slowest(&machines, async |machine| {
+    let arrived = slowest(&machines, at_once, async |machine| {
         machine.volume.attach(plugin, "node-b").await.map(drop)
     });
     let arrived = arrived.await?;
     for machine in &machines {
-        machine.moves(&api, "Succeeded");
+        machine.moves(api, "Succeeded");
     }
-    let left = slowest(&machines, async |machine| {
-        machine.leaves(&api, plugin, "node-a").await
+    let left = slowest(&machines, at_once, async |machine| {
+        machine.leaves(api, plugin, "node-a").await
     });
     let left = left.await?;
     latency(bench, 0).await?;
     for (what, slowest) in [("arrive", arrived), ("leave", left)] {
-        let what = format!("{MACHINES} machines {what}, {LATENCY_MS} ms a round trip, slowest");
+        let what = format!("{MACHINES} {words}, {LATENCY_MS} ms, slowest to {what}");
         figures.at_most(&what, slowest.as_secs_f64(), 1.0, "s");
     }
     for machine in machines {
         api.delete("volumeattachments", &machine.wish("node-b"));
         machine.volume.delete(plugin).await?;
     }
-    controller.stop().await
+    Ok(())
+}
+
+/// Makes what there is of a machine as large as it is in a cluster.
+fn grow(api: &FakeApiServer, machine: &str) {
+    let launcher = |node| format!("virt-launcher-{machine}-{node}");
+    for (kind, name, kilobytes) in [
+        ("VirtualMachineInstance", machine.to_owned(), 20),
+        (
+            "VirtualMachineInstanceMigration",
+            format!("evacuation-{machine}"),
+            2,
+        ),
+        ("Pod", launcher("node-a"), 15),
+        ("Pod", launcher("node-b"), 15),
+    ] {
+        swell(api, kind, &name, kilobytes);
+    }
 }
 
 /// The longest that a call about one of the machines takes.
 async fn slowest(
     machines: &[Machine],
+    at_once: usize,
     call: impl AsyncFn(&Machine) -> Result<(), tonic::Status>,
 ) -> Result<Duration> {
     let calls = stream::iter(machines).map(async |machine| {
@@ -65,7 +117,7 @@ async fn slowest(
         Ok::<_, tonic::Status>(began.elapsed())
     });
     let slowest = calls
-        .buffer_unordered(WORKERS)
+        .buffer_unordered(at_once)
         .try_fold(Duration::ZERO, async |slowest, took| Ok(slowest.max(took)));
     Ok(slowest.await?)
 }

@@ -1,11 +1,11 @@
 //! Who may be on the second node.
 
-use super::tie::{OfMachine, Tie, Tied};
+use super::tie::{Tie, Tied};
 use super::way_out::{WayOut, name_in_command};
 use super::{Request, Stop};
 use crate::attachment::exception::Exception;
 use crate::attachment::observation::{KubeVirt, Observations, Part, Standing};
-use crate::attachment::pod::{Pod, Role};
+use crate::attachment::pod::{OfMachine, Pod};
 use crate::attachment::verdict::{Denial, HandOver, Object, Reason, Rule, Verdict};
 
 /// Judges a second node beside `holder`, of a volume that may have two.
@@ -132,9 +132,10 @@ impl Sides<'_> {
     /// The one machine that all writers of a side are part of, and the migration that one
     /// of them was made for.
     fn one_machine<'p>(&'p self, side: &'p [&Pod]) -> Result<OfMachine<'p>, Stop> {
+        let pods = self.seen.pods.whole(Part::Pods)?;
         let mut found: Option<OfMachine<'_>> = None;
         for pod in side.iter().filter(|pod| pod.role.writes()) {
-            let Some(part) = self.machine_of(pod) else {
+            let Some(part) = OfMachine::by(pods, pod) else {
                 return Err(self.refuse(pod, "it is no part of a KubeVirt machine"));
             };
             match found {
@@ -149,23 +150,6 @@ impl Sides<'_> {
         }
         // A side without writers was let pass before.
         found.ok_or_else(|| self.nobody_asks())
-    }
-
-    /// The machine of a pod; that of a hot-plug pod is its launcher's.
-    fn machine_of<'p>(&'p self, pod: &'p Pod) -> Option<OfMachine<'p>> {
-        let launcher = match &pod.role {
-            Role::Launcher { .. } => pod,
-            Role::HotPlug { launcher } => {
-                let pods = self.seen.pods.whole(Part::Pods).ok()?;
-                pods.iter().find(|pod| pod.uid == *launcher)?
-            }
-            Role::Reader | Role::Writer | Role::Other => return None,
-        };
-        let Role::Launcher { machine } = &launcher.role else {
-            return None;
-        };
-        let migration = pod.migration.as_deref().or(launcher.migration.as_deref());
-        Some(OfMachine { machine, migration })
     }
 
     /// Refuses because of a pod on either side. Who has the volume is what is in the way.

@@ -240,8 +240,8 @@ fn a_refusal_says_whether_to_ask_again() {
 }
 
 #[rstest]
-#[case(Some(("kubevirt.io/v1", "VirtualMachineInstance")), &[], Role::Launcher { machine: "u".into() })]
-#[case(Some(("kubevirt.io/v1", "VirtualMachineInstance")), &[("cdi.kubevirt.io", "cdi-clone-source")], Role::Launcher { machine: "u".into() })]
+#[case(Some(("kubevirt.io/v1", "VirtualMachineInstance")), &[], Role::Launcher { machine: "u".into(), name: "n".into() })]
+#[case(Some(("kubevirt.io/v1", "VirtualMachineInstance")), &[("cdi.kubevirt.io", "cdi-clone-source")], Role::Launcher { machine: "u".into(), name: "n".into() })]
 #[case(Some(("example.org/v1", "VirtualMachineInstance")), &[], Role::Other)]
 #[case(Some(("v1", "Pod")), &[("kubevirt.io", "hotplug-disk")], Role::HotPlug { launcher: "u".into() })]
 #[case(Some(("v1", "Pod")), &[], Role::Other)]
@@ -258,6 +258,7 @@ fn a_pod_is_what_its_owner_is(
     let owner = owner.map(|(api_version, kind)| Owner {
         api_version,
         kind,
+        name: "n",
         uid: "u",
     });
     let label = |key: &str| {

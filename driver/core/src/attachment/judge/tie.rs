@@ -1,15 +1,7 @@
 //! What makes pods on two nodes one machine on its way: a migration that goes on.
 
 use crate::attachment::observation::{Machine, Migration};
-
-/// A machine that a pod is part of, and the migration that the pod was made for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OfMachine<'a> {
-    /// The machine's UID.
-    pub(super) machine: &'a str,
-    /// The migration's UID.
-    pub(super) migration: Option<&'a str>,
-}
+use crate::attachment::pod::OfMachine;
 
 /// A migration that goes on, and the machine that it moves.
 pub(super) type Tied<'a> = (&'a Migration, &'a Machine);

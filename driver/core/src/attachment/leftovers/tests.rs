@@ -259,6 +259,7 @@ fn a_pod_of_the_claim_is_in_the_way_and_so_is_a_machine() {
     };
     let machine = Role::Launcher {
         machine: "uid".to_owned(),
+        name: "vm".to_owned(),
     };
     let other = Role::Other;
     for (found, of_claim, of_none) in [

@@ -6,7 +6,7 @@ use super::super::exception::Moment;
 use super::super::judge::{Request, judge};
 use super::super::mode::{Modes, Seat};
 use super::super::observation::{KubeVirt, Observations, Part, Standing, Unread};
-use super::super::pod::{Pod, Role};
+use super::super::pod::{OfMachine, Pod};
 use super::super::verdict::{HandOver, Verdict};
 
 /// Says for which live migration two nodes have a volume, if it is for one: what would be
@@ -65,11 +65,7 @@ pub fn hand_over(
 /// The migration that a pod on the target was made for, whatever has become of it.
 fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOver>, Unread> {
     let pods = seen.pods.whole(Part::Pods)?;
-    let KubeVirt::Present {
-        machines,
-        migrations,
-    } = seen.kubevirt.whole(Part::KubeVirt)?
-    else {
+    let KubeVirt::Present { migrations, .. } = seen.kubevirt.whole(Part::KubeVirt)? else {
         return Ok(None);
     };
     let there = seen.users(target)?;
@@ -79,20 +75,19 @@ fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOv
         there
     };
     let found = there.into_iter().find_map(|pod| {
-        let (uid, migration) = machine_of(pods, pod)?;
-        Some((&pod.namespace, uid, migration?))
+        let part = OfMachine::by(pods, pod)?;
+        Some((&pod.namespace, part, part.migration?))
     });
-    let Some((namespace, uid, made_for)) = found else {
+    let Some((namespace, part, made_for)) = found else {
         return Ok(None);
     };
-    let machine = machines.iter().find(|machine| machine.uid == uid);
     let migration = migrations.iter().find(|found| found.uid == made_for);
-    let pair = migration.zip(machine);
-    let moves_another = pair.is_some_and(|(moves, machine)| moves.machine != machine.name);
+    let moves_another = migration.is_some_and(|found| found.machine != part.name);
     // The halves of a decentralised one are two machines.
     let is_one = migration.is_none_or(|found| found.decentralised.is_none());
-    let is_stranger =
-        |pod: &&Pod| machine_of(pods, pod).is_none_or(|(other, _)| is_one && other != uid);
+    let is_stranger = |pod: &&Pod| {
+        OfMachine::by(pods, pod).is_none_or(|other| is_one && other.machine != part.machine)
+    };
     if moves_another || seen.users(source)?.iter().any(is_stranger) {
         return Ok(None);
     }
@@ -100,7 +95,7 @@ fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOv
     Ok(Some(HandOver {
         migration: format!("{namespace}/{name}"),
         uid: made_for.to_owned(),
-        machine: machine.map_or(uid, |machine| &machine.name).to_owned(),
+        machine: part.name.to_owned(),
         source: source.to_owned(),
         target: target.to_owned(),
         timeout: seen.volume.migration_timeout,
@@ -113,18 +108,4 @@ fn ended<'a>(seen: &Observations, pods: &'a [Pod], node: &str) -> Vec<&'a Pod> {
     let used = |pod: &&Pod| claim.is_some_and(|claim| pod.uses(claim)) && pod.node == node;
     let over = |pod: &&Pod| pod.phase.is_over();
     pods.iter().filter(used).filter(over).collect()
-}
-
-/// The UID of the machine that a pod is part of, and that of the migration that it was made
-/// for; those of a hot-plug pod are its launcher's.
-fn machine_of<'a>(pods: &'a [Pod], pod: &'a Pod) -> Option<(&'a str, Option<&'a str>)> {
-    let launcher = match &pod.role {
-        Role::HotPlug { launcher } => pods.iter().find(|found| found.uid == *launcher)?,
-        _ => pod,
-    };
-    let Role::Launcher { machine } = &launcher.role else {
-        return None;
-    };
-    let migration = pod.migration.as_deref().or(launcher.migration.as_deref());
-    Some((machine, migration))
 }

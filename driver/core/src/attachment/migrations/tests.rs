@@ -229,19 +229,16 @@ fn one_that_is_deleted_is_named_by_its_uid() {
         migration: "vms/uid-mig".to_owned(),
         ..on_way()
     };
-    let changes = [Cluster::NoMigration];
-    assert_eq!(found_of(&changes, Some("b")), Some(expected.clone()));
-    let expected = HandOver {
-        machine: "uid-vm".to_owned(),
-        ..expected
-    };
     let changes = [Cluster::NoMigration, Cluster::NoMachine];
-    assert_eq!(found_of(&changes, Some("b")), Some(expected));
+    for changes in [&changes[..1], &changes] {
+        assert_eq!(found_of(changes, Some("b")), Some(expected.clone()));
+    }
 }
 
 #[rstest]
 #[case::it_was_made_for_none(&[Cluster::NoLabel])]
 #[case::it_moves_another(&[Cluster::MovesAnother])]
+#[case::it_moves_another_and_its_own_is_gone(&[Cluster::MovesAnother, Cluster::NoMachine])]
 #[case::another_machine_is_there(&[Cluster::AnotherMachine])]
 #[case::something_else_is_there(&[Cluster::Beside("a", Role::Other)])]
 #[case::a_copy_is_taken_there(&[Cluster::Beside("a", Role::Reader), Cluster::NoPodOn("b")])]

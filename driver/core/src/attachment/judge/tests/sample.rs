@@ -83,12 +83,15 @@ pub(in crate::attachment) fn pod(name: &str, node: &str, role: Role) -> Pod {
 }
 
 fn launcher(node: &str, machine: &str) -> Pod {
-    let machine = machine.to_owned();
-    pod(
-        &format!("launcher-{node}"),
-        node,
-        Role::Launcher { machine },
-    )
+    pod(&format!("launcher-{node}"), node, part_of(machine))
+}
+
+/// The role of the pod of a machine that is called like its UID.
+pub(super) fn part_of(machine: &str) -> Role {
+    Role::Launcher {
+        machine: machine.to_owned(),
+        name: machine.trim_start_matches("uid-").to_owned(),
+    }
 }
 
 fn machine(name: &str, uid: &str) -> Machine {
@@ -149,7 +152,7 @@ pub(in crate::attachment) fn cluster(changes: &[Change]) -> Observations {
             .into(),
         pods: Reading::Complete(vec![launcher("a", "uid-vm"), target]),
         kubevirt: Reading::Complete(KubeVirt::Present {
-            machines: vec![machine("vm", "uid-vm"), machine("vm-other", "uid-other")],
+            machines: vec![machine("vm", "uid-vm"), machine("vm-other", "uid-vm-other")],
             migrations: vec![migration("mig", "vm")],
         }),
     };
@@ -198,15 +201,14 @@ fn apply_to_pods(seen: &mut Observations, change: &Change) {
     match change {
         Change::NoLabel => pods(seen)[1].migration = None,
         Change::AnotherMachine => {
-            let machine = "uid-other".to_owned();
-            pods(seen)[0].role = Role::Launcher { machine };
+            pods(seen)[0].role = part_of("uid-vm-other");
         }
         Change::Beside(node, role) => {
             let beside = pod(&format!("beside-{node}"), node, role.clone());
             pods(seen).insert(0, beside);
         }
         Change::BesideOther(node) => {
-            let mut beside = launcher(node, "uid-other");
+            let mut beside = launcher(node, "uid-vm-other");
             beside.uid = "uid-beside".to_owned();
             beside.migration = Some("uid-mig".to_owned());
             pods(seen).push(beside);
