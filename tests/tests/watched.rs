@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rds_csi_cluster::{Reader as _, Watched};
+use rds_csi_core::attachment::observation::{KubeVirt, Machine};
+use rds_csi_tests::api_server::objects::machine;
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::wait::until;
 use serde_json::json;
@@ -137,4 +139,30 @@ async fn a_broken_watch_hides_nothing() {
     complete(&watched).await;
     let (_, attachments) = seen(&watched).await;
     assert_eq!(attachments, names(&["va-1", "va-4", "va-5"]));
+}
+
+/// A list of all machines would do as well here, but for what it costs.
+#[tokio::test]
+async fn of_machines_those_are_read_that_are_named() {
+    let (api, watched, _tasks) = start().await;
+    api.know_kubevirt(&[
+        "virtualmachineinstances",
+        "virtualmachineinstancemigrations",
+    ]);
+    for name in ["vm.a", "vm.b", "vm"] {
+        machine(&api, name);
+    }
+    let read = async |names: &[&str]| {
+        let names = names.iter().copied().collect();
+        match watched.kubevirt("ns", &names).await.unwrap() {
+            KubeVirt::Present { machines, .. } => machines,
+            other => panic!("{other:?}"),
+        }
+    };
+    let names = |machines: Vec<Machine>| -> Vec<String> {
+        machines.into_iter().map(|machine| machine.name).collect()
+    };
+    assert_eq!(names(read(&["vm.a", "No&Name=", "gone"]).await), ["vm.a"]);
+    assert_eq!(names(read(&["vm", "vm.b"]).await), ["vm", "vm.b"]);
+    assert!(read(&[]).await.is_empty());
 }

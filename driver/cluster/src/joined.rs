@@ -1,20 +1,29 @@
 //! Lists that several callers ask for at once, made once.
 //!
-//! When a node is emptied, a hundred attachments are judged by the same pods. Every answer is
-//! still of a reading that began after it was asked for: whoever comes while one goes on waits
-//! for the next one, which all that wait share. It must never answer from a reading before that.
+//! When a node is emptied, a hundred attachments are judged by the same pods. Whoever comes while
+//! a reading goes on waits for the next one, which all that wait share. It must never answer from
+//! a reading that had begun before it was asked for.
+//!
+//! `rds_csi_routeros` shares the device's inventory in a like way. There all wait for one
+//! connection anyhow; here one request that hangs must not keep the others.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::ClusterError;
 
+/// How long a reading waits for the one before it: to wait saves requests, and one that hangs is
+/// not to keep those that would be answered.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Readings of one kind, by what is read.
-pub(super) struct Joined<K, V>(Mutex<HashMap<K, Arc<Line<V>>>>);
+pub(super) struct Joined<K: Eq + Hash, V>(Mutex<HashMap<K, Arc<Line<V>>>>);
 
 /// Those who wait for the same.
 struct Line<V> {
@@ -26,7 +35,7 @@ struct Line<V> {
 
 type Reading<V> = OnceCell<Result<V, ClusterError>>;
 
-impl<K, V> Default for Joined<K, V> {
+impl<K: Eq + Hash, V> Default for Joined<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
@@ -52,21 +61,22 @@ impl<K: Clone + Eq + Hash, V: Clone> Joined<K, V> {
         key: K,
         reading: BoxFuture<'_, Result<V, ClusterError>>,
     ) -> Result<V, ClusterError> {
-        let line = lock(&self.0).entry(key.clone()).or_default().clone();
+        let place = self.stand(key);
+        let line = &*place.line;
         let shared = lock(&line.next).clone();
         // Where the caller that reads goes away, another one of them does it.
         let answer = shared.get_or_init(|| async {
-            let _turn = line.turn.lock().await;
+            let _turn = timeout(PATIENCE, line.turn.lock()).await;
             line.begin(&shared);
             reading.await
         });
-        let answer = answer.await.clone();
-        let mut lines = lock(&self.0);
-        // Nobody but the map and this call.
-        if Arc::strong_count(&line) == 2 {
-            lines.remove(&key);
-        }
-        answer
+        answer.await.clone()
+    }
+
+    fn stand(&self, key: K) -> Place<'_, K, V> {
+        let line = lock(&self.0).entry(key.clone()).or_default().clone();
+        let joined = self;
+        Place { joined, key, line }
     }
 }
 
@@ -80,108 +90,30 @@ impl<V> Line<V> {
     }
 }
 
+/// A caller's place in a line, which ends with the last of them.
+struct Place<'a, K: Eq + Hash, V> {
+    joined: &'a Joined<K, V>,
+    key: K,
+    line: Arc<Line<V>>,
+}
+
+impl<K: Eq + Hash, V> Drop for Place<'_, K, V> {
+    fn drop(&mut self) {
+        let mut lines = lock(&self.joined.0);
+        // Under the lock, so that of two who leave together one is the last.
+        self.line = Arc::default();
+        if lines
+            .get(&self.key)
+            .is_some_and(|line| Arc::strong_count(line) == 1)
+        {
+            lines.remove(&self.key);
+        }
+    }
+}
+
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    use futures::FutureExt as _;
-    use futures::future::join_all;
-    use tokio::time::{sleep, timeout};
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(1);
-
-    /// Readings that take a second each and say which one of them they are.
-    #[derive(Default)]
-    struct Store {
-        joined: Joined<&'static str, u32>,
-        began: AtomicU32,
-    }
-
-    impl Store {
-        async fn read(&self, key: &'static str) -> Result<u32, ClusterError> {
-            let reading = async {
-                let number = self.began.fetch_add(1, Ordering::Relaxed);
-                sleep(LONG).await;
-                Ok(number)
-            };
-            self.joined.read(key, reading.boxed()).await
-        }
-
-        /// What a call says that is made after a time.
-        async fn after(&self, time: Duration) -> u32 {
-            sleep(time).await;
-            self.read("pods").await.unwrap()
-        }
-
-        fn is_idle(&self) -> bool {
-            lock(&self.joined.0).is_empty()
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hundred_who_ask_at_once_make_two_readings() {
-        let store = Store::default();
-        let answers = join_all((0..100).map(|_| store.read("pods"))).await;
-        let numbers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
-        assert_eq!(numbers[0], 0);
-        assert_eq!(numbers[1..], [1; 99]);
-        assert!(store.is_idle());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_answer_is_of_a_reading_that_had_begun_when_it_was_asked_for() {
-        let store = Store::default();
-        let times = [0, 1, 999, 1001, 1500, 2001, 4000];
-        let answers = times.map(|time| store.after(Duration::from_millis(time)));
-        // Readings begin at 0, 1000, 2000, 3000 and 4000.
-        assert_eq!(join_all(answers).await, [0, 1, 1, 2, 2, 3, 4]);
-        assert!(store.is_idle());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_differs_is_read_side_by_side() {
-        let store = Store::default();
-        let both = join_all([store.read("pods"), store.read("machines")]);
-        let both = timeout(LONG, both).await.unwrap();
-        assert_eq!(both.len(), 2);
-        assert_eq!(store.began.into_inner(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_the_one_who_reads_goes_away_another_one_does() {
-        let store = Store::default();
-        let (first, gone, other) = tokio::join!(
-            store.read("pods"),
-            // It begins the second reading.
-            timeout(LONG * 3 / 2, store.read("pods")),
-            store.read("pods")
-        );
-        assert_eq!(first.unwrap(), 0);
-        assert!(gone.is_err());
-        assert_eq!(other.unwrap(), 2);
-        assert!(store.is_idle());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_error_is_everybodys_and_is_not_kept() {
-        let joined = Joined::<&str, u32>::default();
-        let failing = || async {
-            sleep(LONG).await;
-            let missing = "pods".to_owned();
-            Err(ClusterError::Without { missing })
-        };
-        let answers = join_all((0..3).map(|_| joined.read("pods", failing().boxed()))).await;
-        assert!(answers.iter().all(Result::is_err));
-        assert_eq!(
-            joined.read("pods", async { Ok(7) }.boxed()).await.unwrap(),
-            7
-        );
-    }
-}
+mod tests;

@@ -67,7 +67,8 @@ impl Reader<'_> {
         let mut machines = Vec::new();
         // What cannot be a name is no machine's.
         for name in names.iter().filter(|name| is_object_name(name)) {
-            // A list of one, for which the right to list is enough.
+            // A list of one: a kind that went away is not a machine that is not there, and the
+            // right to list is enough.
             let one = format!("&fieldSelector=metadata.name%3D{name}");
             let found: Vec<MachineObject> = self.list(LIST_MACHINES, &base, MACHINES, &one).await?;
             machines.extend(found.into_iter().map(Machine::from));

@@ -114,6 +114,7 @@ pub(crate) async fn is_busy(cluster: &Cluster) -> anyhow::Result<bool> {
 async fn in_flight_of(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
     let page = cluster.metrics(pod, PORT).await?;
     let metric = "rds_csi_operations_in_flight";
-    ensure!(page.contains(metric), "{pod} does not count them");
+    let shown = page.contains(&format!("\n{metric} "));
+    ensure!(shown, "{pod} does not count them");
     metrics::sum(&page, metric, &[])
 }

@@ -217,8 +217,8 @@ pub enum KubeVirt {
     },
     /// Its objects in the claim's namespace.
     Present {
-        /// The [machines](Observations::machines) that pods of the claim are part of, as far as
-        /// they exist.
+        /// Those that were asked for by [name](Observations::machines), as far as there are any.
+        /// Which machine has the name now, its UID says.
         machines: Vec<Machine>,
         /// Every migration.
         migrations: Vec<Migration>,
@@ -270,8 +270,8 @@ impl Observations {
         Ok(pods.iter().filter(uses).collect())
     }
 
-    /// The names of the machines that pods of the claim are part of, hot-plugged disks by their
-    /// launchers. Only a name: which machine it is, its UID says.
+    /// The names of the machines that pods of the claim are part of which have not ended,
+    /// hot-plugged disks by their launchers.
     ///
     /// # Errors
     /// [`Unread`] if the pods are not known.
@@ -280,7 +280,9 @@ impl Observations {
         let Some(claim) = &self.volume.claim else {
             return Ok(BTreeSet::new());
         };
-        let users = pods.iter().filter(|pod| pod.uses(claim));
+        let users = pods
+            .iter()
+            .filter(|pod| pod.uses(claim) && !pod.phase.is_over());
         let machines = users.filter_map(|pod| OfMachine::by(pods, pod));
         Ok(machines.map(|found| found.name).collect())
     }

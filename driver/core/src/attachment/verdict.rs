@@ -110,8 +110,6 @@ pub struct HandOver {
     pub migration: String,
     /// Its UID.
     pub uid: String,
-    /// The name of the machine that moves.
-    pub machine: String,
     /// From where.
     pub source: String,
     /// To where.

@@ -30,7 +30,6 @@ fn told(change: Change) -> Told {
         hand_over: HandOver {
             migration: "vms/move".to_owned(),
             uid: "uid".to_owned(),
-            machine: "web".to_owned(),
             source: "a".to_owned(),
             target: "b".to_owned(),
             timeout: None,

@@ -1,10 +1,10 @@
 //! Who may be on the second node.
 
-use super::tie::{Tie, Tied};
+use super::tie::Tie;
 use super::way_out::{WayOut, name_in_command};
 use super::{Request, Stop};
 use crate::attachment::exception::Exception;
-use crate::attachment::observation::{KubeVirt, Observations, Part, Standing};
+use crate::attachment::observation::{KubeVirt, Migration, Observations, Part, Standing};
 use crate::attachment::pod::{OfMachine, Pod};
 use crate::attachment::verdict::{Denial, HandOver, Object, Reason, Rule, Verdict};
 
@@ -90,17 +90,16 @@ impl Sides<'_> {
         // It is the target that asks for a second node, or the source whose attachment is
         // made anew while the target has its own.
         match (tie.of(target, source), tie.of(source, target)) {
-            (Ok(tied), _) => Ok(self.hand_over(tied, there, here)),
-            (Err(_), Ok(tied)) => Ok(self.hand_over(tied, here, there)),
+            (Ok(migration), _) => Ok(self.hand_over(migration, there, here)),
+            (Err(_), Ok(migration)) => Ok(self.hand_over(migration, here, there)),
             (Err(why), Err(_)) => Err(self.refuse(asking, &why)),
         }
     }
 
-    fn hand_over(&self, (migration, machine): Tied<'_>, source: &str, target: &str) -> Verdict {
+    fn hand_over(&self, migration: &Migration, source: &str, target: &str) -> Verdict {
         Verdict::AllowAsMigration(HandOver {
             migration: format!("{}/{}", migration.namespace, migration.name),
             uid: migration.uid.clone(),
-            machine: machine.name.clone(),
             source: source.to_owned(),
             target: target.to_owned(),
             timeout: self.seen.volume.migration_timeout,

@@ -3,9 +3,6 @@
 use crate::attachment::observation::{Machine, Migration};
 use crate::attachment::pod::OfMachine;
 
-/// A migration that goes on, and the machine that it moves.
-pub(super) type Tied<'a> = (&'a Migration, &'a Machine);
-
 /// KubeVirt's objects.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tie<'a> {
@@ -22,7 +19,7 @@ impl<'a> Tie<'a> {
         &self,
         target: OfMachine<'_>,
         source: OfMachine<'_>,
-    ) -> Result<Tied<'a>, String> {
+    ) -> Result<&'a Migration, String> {
         let Some(uid) = target.migration else {
             return Err("it was not made for a migration".to_owned());
         };
@@ -52,7 +49,7 @@ impl<'a> Tie<'a> {
             ));
         }
         if target.machine == source.machine || self.joins(migration, source.machine) {
-            Ok((migration, machine))
+            Ok(migration)
         } else {
             Err("it and the pod on the other node are of two machines".to_owned())
         }

@@ -95,7 +95,6 @@ fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOv
     Ok(Some(HandOver {
         migration: format!("{namespace}/{name}"),
         uid: made_for.to_owned(),
-        machine: part.name.to_owned(),
         source: source.to_owned(),
         target: target.to_owned(),
         timeout: seen.volume.migration_timeout,

@@ -14,7 +14,6 @@ fn move_to(target: &str) -> HandOver {
     HandOver {
         migration: "vms/move".to_owned(),
         uid: "move-uid".to_owned(),
-        machine: "web".to_owned(),
         source: "a".to_owned(),
         target: target.to_owned(),
         timeout: Some(Duration::from_secs(60)),

@@ -120,7 +120,6 @@ pub(in crate::attachment) fn on_way() -> HandOver {
     HandOver {
         migration: "vms/mig".to_owned(),
         uid: "uid-mig".to_owned(),
-        machine: "vm".to_owned(),
         source: "a".to_owned(),
         target: "b".to_owned(),
         timeout: None,
