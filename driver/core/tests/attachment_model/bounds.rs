@@ -36,6 +36,8 @@ pub(crate) struct Rules {
     pub(crate) readers: u8,
     /// Whether readers come only to where the machine has the volume, or is forgotten.
     pub(crate) readers_join: bool,
+    /// Whether a pod that says of itself that it reads may write.
+    pub(crate) readers_write: bool,
     /// How many machines take the name of one that was removed.
     pub(crate) replacements: u8,
     /// Whether a person may say that a machine is off which runs on.
@@ -59,6 +61,7 @@ pub(crate) const MIGRATIONS: Rules = Rules {
     strangers: 0,
     readers: 0,
     readers_join: false,
+    readers_write: false,
     replacements: 0,
     mistaken: false,
     fencing: false,

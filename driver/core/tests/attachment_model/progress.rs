@@ -3,7 +3,7 @@
 use super::bounds::Rules;
 use super::graph::Graph;
 use super::steps::By;
-use super::world::{Guest, Migrating, Site, Whose, World};
+use super::world::{Guest, Migrating, Reader, Site, Whose, World};
 
 /// What goes on by itself, where a person mends what is broken.
 const ON: [By; 3] = [By::System, By::GivingUp, By::Repair];
@@ -41,6 +41,18 @@ pub(crate) fn goes_on(name: &str, rules: &Rules, graph: &Graph) {
     never("a machine on nodes that work never runs again", alone);
     let one = graph.stuck(idle, &ON, |world| idle(world) && world.holders() <= 1);
     never("two attachments stay after a migration", one);
+}
+
+/// A reader on a node that works comes to read: a clone of a disk waits for no machine for ever.
+pub(crate) fn reads(graph: &Graph) {
+    let waits = |site: &Site| site.is_ready() && site.reader == Reader::Waits;
+    let runs = |site: &Site| site.reader == Reader::Runs;
+    let found = graph.stuck(
+        |world| world.sites.iter().any(waits),
+        &ON,
+        |world| world.sites.iter().any(runs),
+    );
+    assert_eq!(found, None, "a reader is refused for good");
 }
 
 /// A migration whose nodes work, and that nobody gives up, arrives: no refusal but one that

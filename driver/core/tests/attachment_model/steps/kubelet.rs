@@ -40,8 +40,12 @@ impl Steps<'_> {
     fn reader(&mut self, n: usize) {
         let site = self.from.sites[n];
         if site.session && site.in_use && site.reader == Reader::Waits {
+            let writes = self.rules.readers_write && site.guest == Guest::None;
             self.at(By::System, "the reader runs", n, |site| {
                 site.reader = Reader::Runs;
+                if writes {
+                    site.guest = Guest::Writes(Whose::Stranger);
+                }
             });
         }
         if site.reader != Reader::None {
@@ -72,7 +76,10 @@ impl Steps<'_> {
         if site.pod.is_some_and(|pod| pod.ends) {
             self.at(By::System, "the pod ends", n, |site| {
                 site.pod = None;
-                site.guest = Guest::None;
+                // What the cluster had forgotten before the pod came is none of its own.
+                if site.guest != Guest::Writes(Whose::Forgotten) {
+                    site.guest = Guest::None;
+                }
             });
         }
         let forgotten = site.pod.is_none() || site.guest == Guest::Writes(Whose::Forgotten);
