@@ -1,7 +1,7 @@
 //! Objects of a cluster as their controllers make them, as small as they are read.
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::FakeApiServer;
 use crate::volume::Volume;
@@ -101,12 +101,20 @@ pub fn machine(api: &FakeApiServer, name: &str) {
 /// Makes an object of the namespace `ns` so many kilobytes larger than what is read of it, as
 /// objects in a cluster are: much of each is who wrote which field.
 pub fn swell(api: &FakeApiServer, kind: &str, name: &str, kilobytes: usize) {
-    let fields = "f:a-field-of-thirty-and-two-byte".repeat(kilobytes * 32);
+    // Of 64 bytes each.
+    let fields: Map<String, Value> = (0..kilobytes * 16)
+        .map(|number| {
+            (
+                format!("k:{{\"name\":\"field-of-an-object-{number:04}\"}}"),
+                json!({"f:value": {}}),
+            )
+        })
+        .collect();
     api.put(&json!({
         "kind": kind,
         "metadata": {"name": name, "namespace": "ns",
             "managedFields": [{"manager": "virt-handler", "operation": "Update",
-                "fieldsType": "FieldsV1", "fieldsV1": {fields: {}}}]},
+                "fieldsType": "FieldsV1", "fieldsV1": fields}]},
     }));
 }
 
