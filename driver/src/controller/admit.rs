@@ -142,7 +142,7 @@ impl Controller {
             }
             Err(_) => {
                 self.admission.metrics.access("failed");
-                warn!(volume_id = %id, node, "not kept out yet: the device took longer than {PATIENCE:?}");
+                warn!(volume_id = %id, node, "not kept out yet: the cluster and the device took longer than {PATIENCE:?}");
             }
         }
     }

@@ -67,6 +67,7 @@ pub(in crate::controller) async fn look(
     {
         return Ok(Due::new());
     }
+    let term = cluster.cluster.leadership().term();
     let reading = admission.rds.inventory().await?;
     let attachments = cluster.cluster.read_attachments().await?;
     let by_volume = cluster.by_volume(&attachments);
@@ -85,21 +86,27 @@ pub(in crate::controller) async fn look(
             continue;
         };
         if before.get(&id) == Some(&hosts) {
-            put_right(admission, cluster, &id).await?;
+            put_right(admission, cluster, &id, term).await?;
         }
         due.insert(id, hosts);
     }
     Ok(due)
 }
 
-/// Until the nodes that have it are those that it was done for: one may come meanwhile.
+/// Until the nodes that have it are those that it was done for: one may come meanwhile. Ends
+/// with the term in which it was begun.
 async fn put_right(
     admission: &Admission,
     cluster: &InCluster,
     id: &VolumeId,
+    term: Option<u64>,
 ) -> Result<(), ControllerError> {
+    let leadership = cluster.cluster.leadership();
     let mut nodes = cluster.holders(id).await?;
     for _ in 0..ATTEMPTS {
+        if leadership.term() != term {
+            break;
+        }
         let file = admission.settings.volume_directory.file(id);
         let state = admission.rds.volume(id, &file).await?;
         admission.admit(id, &state, &nodes).await?;
