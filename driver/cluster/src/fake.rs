@@ -37,6 +37,7 @@ impl Default for FakeCluster {
     fn default() -> Self {
         let led = Leadership::default();
         led.set(true);
+        led.hear(None, true);
         Self {
             state: Mutex::default(),
             led,

@@ -149,6 +149,16 @@ pub(crate) enum ControllerError {
         /// The key of that record.
         annotation: String,
     },
+    /// Nobody has said yet whether a lost node can be shut out.
+    #[error(
+        "volume {id} goes to no other node while {lost} may still write: whether this device was seen to keep sessions whose export ended stands in the Lease of the controllers, which was not read yet; it is asked again"
+    )]
+    NotHeard {
+        /// The volume.
+        id: VolumeId,
+        /// Who may write.
+        lost: String,
+    },
     /// A node that is none of those that may have volumes.
     #[error("no node is called {node:?}: --nodes names {}", known.join(", "))]
     UnknownNode {
@@ -261,7 +271,9 @@ impl Failure for ControllerError {
             // Nothing was done: a pod may come for which the same call goes on.
             Self::NobodyAsks { .. } => Kind::Unreachable,
             // And asked again it goes on, once somebody has said that it may.
-            Self::NotFenceable { .. } | Self::NotAdmitted { .. } => Kind::Unreachable,
+            Self::NotFenceable { .. } | Self::NotHeard { .. } | Self::NotAdmitted { .. } => {
+                Kind::Unreachable
+            }
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

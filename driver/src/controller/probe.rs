@@ -3,7 +3,7 @@
 //!
 //! Nothing waits for it. It never touches a volume but its own, and no answer of it makes a
 //! call fail, but one: a lost node is not shut out by a renewal of the export where sessions
-//! were seen to outlive that. What was seen travels in the Lease, so that every controller
+//! were seen to outlive that, or before it was heard whether they were. What was seen travels in the Lease, so that every controller
 //! knows it, whichever of them is asked for a volume or leads next. It is tried anew where the
 //! annotation is removed from the Lease while no controller runs.
 
@@ -59,11 +59,37 @@ impl Known {
 
     /// What this device was seen to do, with the version of RouterOS that it has.
     pub(super) fn access(&self) -> Option<DeviceAccess> {
-        let proof: Proof = self.leadership.word()?.parse().ok()?;
+        let proof = self.proof()?;
         let version = self.rds.link().version?;
-        let is_of_it = proof.address == self.address && proof.version == version;
-        is_of_it.then_some(proof.access)
+        (proof.version == version).then_some(proof.access)
     }
+
+    /// Whether sessions end with their export. Where nobody has tried, they are taken to; where
+    /// they were seen not to, that counts until another version was tried.
+    pub(super) fn sessions(&self) -> Sessions {
+        match self.proof() {
+            Some(proof) if !proof.access.ends_sessions => Sessions::Outlive,
+            None if !self.leadership.has_heard() => Sessions::Unknown,
+            _ => Sessions::End,
+        }
+    }
+
+    /// The last trial of this device, of whichever version it had.
+    fn proof(&self) -> Option<Proof> {
+        let proof: Proof = self.leadership.word()?.parse().ok()?;
+        (proof.address == self.address).then_some(proof)
+    }
+}
+
+/// What becomes of sessions when their export ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sessions {
+    /// They end.
+    End,
+    /// They were seen to outlive it.
+    Outlive,
+    /// Somebody may have seen that they do, and this controller has not heard of it yet.
+    Unknown,
 }
 
 /// Tries the device when that is due.

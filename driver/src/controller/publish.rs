@@ -16,7 +16,7 @@ use tracing::info;
 use super::Controller;
 use super::attachments::{Due, Granted, Wanted};
 use super::error::ControllerError;
-use super::probe::Known;
+use super::probe::{Known, Sessions};
 
 /// What ControllerPublishVolume asks for.
 #[derive(Debug)]
@@ -113,16 +113,20 @@ impl Controller {
 
     /// Whether a lost node is shut out by a renewal of the export, as far as anybody has seen.
     fn can_shut_out(&self, id: &VolumeId, due: &Due) -> Result<(), ControllerError> {
-        let access = self.admission.known.as_ref().and_then(Known::access);
-        if due.lost.is_empty() || access.is_none_or(|access| access.ends_sessions) {
-            return Ok(());
+        let sessions = self.admission.known.as_ref().map(Known::sessions);
+        let (id, lost) = (id.clone(), due.lost.clone());
+        match sessions {
+            Some(Sessions::Outlive) if !lost.is_empty() => Err(ControllerError::NotFenceable {
+                id,
+                lost,
+                persistent_volume: due.persistent_volume.clone(),
+                annotation: self.settings.driver_name.annotation(annotation::GRANTED),
+            }),
+            Some(Sessions::Unknown) if !lost.is_empty() => {
+                Err(ControllerError::NotHeard { id, lost })
+            }
+            _ => Ok(()),
         }
-        Err(ControllerError::NotFenceable {
-            id: id.clone(),
-            lost: due.lost.clone(),
-            persistent_volume: due.persistent_volume.clone(),
-            annotation: self.settings.driver_name.annotation(annotation::GRANTED),
-        })
     }
 
     /// Ends the export and offers the volume anew, so that no session of before is left and

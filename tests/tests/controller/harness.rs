@@ -226,6 +226,13 @@ impl World {
         api.is_some_and(|api| api.leadership().is_held())
     }
 
+    /// Waits until the controller has read what the one that leads says.
+    pub(crate) async fn hears(&self) {
+        let api = self.api.as_ref().unwrap();
+        let heard = async || Ok(api.leadership().has_heard().then_some(()));
+        until("the Lease is read", PATIENCE, heard).await.unwrap();
+    }
+
     /// Ends the server in order, and all that is done beside it.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rds_csi_core::cluster_id::ClusterId;
 use rds_csi_core::volume_id::VolumeId;
 use rds_csi_driver::config::ControllerConfig;
-use rds_csi_tests::api_server::FakeApiServer;
+use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::fabric::{self, Ways};
 use rds_csi_tests::plugin::CLUSTER;
 use rds_csi_tests::volume::Claim;
@@ -26,6 +26,9 @@ use crate::harness::{PATIENCE, World};
 
 /// What the page says of a device that fencing works on.
 pub(crate) const ENDS: &str = "rds_csi_device_export_ends_sessions{} 1";
+
+/// The annotation of the Lease with what was seen.
+const SAID: &str = "rds.csi.srvlab.io/device-access";
 
 /// A world whose device has an NVMe/TCP port, of which the controller does not know yet.
 pub(crate) struct Fabric {
@@ -91,7 +94,7 @@ impl Fabric {
 fn said(api: &FakeApiServer) -> Option<String> {
     let leases = api.list("leases");
     let said = leases.first()?.pointer("/metadata/annotations")?;
-    let said = said.get("rds.csi.srvlab.io/device-access")?;
+    let said = said.get(SAID)?;
     said.as_str().map(str::to_owned)
 }
 
@@ -179,26 +182,42 @@ async fn a_device_whose_sessions_outlive_their_export_gives_a_lost_nodes_volume_
     let Fabric { api, mut world, .. } = fabric;
     let volume = lost(&api, &world, Claim::block(NAME, 64)).await;
     let made = offered(&world);
-    for _ in 0..2 {
-        let refused = attach(&api, &world, &volume, "node-b").await.unwrap_err();
+    let told = [
+        "while node node-a may still write",
+        "kubectl annotate pv pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10 rds.csi.srvlab.io/granted-attachments-",
+    ];
+    let not_yet = ["while node node-a may still write", "was not read yet"];
+    let refused = async |world: &World, words: [&str; 2]| {
+        let refused = attach(&api, world, &volume, "node-b").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "never final: {refused}");
-        for part in [
-            "while node node-a may still write",
-            "kubectl annotate pv pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10 rds.csi.srvlab.io/granted-attachments-",
-        ] {
+        for part in words {
             assert!(refused.message().contains(part), "{refused}");
         }
-        assert_eq!(offered(&world), made, "and the export is left as it is");
-        // Another one, which tries nothing, has heard of it.
-        world.config.probe = false;
-        world.restart().await;
-    }
+        assert_eq!(offered(world), made, "and the export is left as it is");
+    };
+    refused(&world, told).await;
+    // Another one, which tries nothing, has not heard of it yet, and then has.
+    world.config.probe = false;
+    api.fail("get leases", ApiFault::Status(503), u32::MAX);
+    let other = world.another(api.address()).await;
+    other.reachable().await;
+    refused(&other, not_yet).await;
+    // What was seen of another version counts until this one was tried.
+    world.stop().await;
+    let mut lease = api.list("leases").remove(0);
+    let (before, version) = seen.rsplit_once("version=").unwrap();
+    assert_ne!(version, "6.49");
+    lease["metadata"]["annotations"][SAID] = json!(format!("{before}version=6.49"));
+    api.put(&lease);
+    api.heal();
+    other.hears().await;
+    refused(&other, told).await;
     // What the message says.
     api.put(
         &json!({"kind": "PersistentVolume", "metadata": {"name": NAME,
         "annotations": {"rds.csi.srvlab.io/granted-attachments": Value::Null}}}),
     );
-    attach(&api, &world, &volume, "node-b").await.unwrap();
+    attach(&api, &other, &volume, "node-b").await.unwrap();
 }
 
 #[tokio::test]

@@ -15,7 +15,15 @@ pub struct Leadership(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     turn: Mutex<Turn>,
-    word: Mutex<Option<String>>,
+    word: Mutex<Word>,
+}
+
+/// What the one that leads has said.
+#[derive(Debug, Default)]
+struct Word {
+    said: Option<String>,
+    /// Whether the Lease was ever read.
+    is_heard: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,29 +85,36 @@ impl Leadership {
     /// Lease, and is some seconds old.
     #[must_use]
     pub fn word(&self) -> Option<String> {
-        self.words().clone()
+        self.words().said.clone()
+    }
+
+    /// Whether it is known what was said: not before the Lease was read for the first time.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.words().is_heard
     }
 
     /// Says something that all should know, where this is the one that leads.
     pub fn say(&self, word: &str) {
-        *self.words() = Some(word.to_owned());
+        self.words().said = Some(word.to_owned());
     }
 
     /// Hears what the Lease says, and gives what it should say instead. Who leads has said
     /// something newer, or knows nothing else.
-    pub(super) fn hear(&self, said: Option<&str>, leads: bool) -> Option<String> {
+    pub(crate) fn hear(&self, said: Option<&str>, leads: bool) -> Option<String> {
         let mut word = self.words();
-        if !leads || word.is_none() {
-            *word = said.map(str::to_owned);
+        word.is_heard = true;
+        if !leads || word.said.is_none() {
+            word.said = said.map(str::to_owned);
         }
-        word.clone().filter(|word| Some(word.as_str()) != said)
+        word.said.clone().filter(|word| Some(word.as_str()) != said)
     }
 
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn words(&self) -> MutexGuard<'_, Option<String>> {
+    fn words(&self) -> MutexGuard<'_, Word> {
         self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,7 +161,9 @@ mod tests {
     #[test]
     fn who_leads_is_heard_by_all_and_by_whoever_leads_next() {
         let (first, second) = (Leadership::default(), Leadership::default());
+        assert!(!first.has_heard());
         assert_eq!(first.hear(None, true), None, "nothing to say");
+        assert!(first.has_heard() && !second.has_heard());
         first.say("new");
         assert_eq!(first.hear(Some("old"), true).as_deref(), Some("new"));
         assert_eq!(first.hear(Some("new"), true), None, "it stands there");
