@@ -4,6 +4,7 @@ use rds_csi_tests::cluster::namespace::{Claim, DEVICE};
 use rds_csi_tests::wait::until;
 
 use crate::stand::{LONG, Stand};
+use crate::third::THIRD_POD;
 
 const MACHINE: &str = "web";
 /// 1 MiB that nobody can guess, on the medium and not in a cache of this node.
@@ -103,6 +104,10 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     stand.namespace.running("target").await.unwrap();
     stand.until_attached(&volume, &["node-a", "node-b"]).await;
     assert_eq!(stand.read("target").await, data);
+    let data = stand.write("source").await;
+    assert_eq!(stand.read("target").await, data);
+    // A pod of the machine on the third does not help it.
+    stand.launch_on_third(&disk, machine, Some(&there)).await;
     stand
         .third_is_refused(&volume, "nodes node-a and node-b have")
         .await;
@@ -123,8 +128,9 @@ async fn a_machine_moves_there_and_back_and_no_third_node_gets_in() {
     let source = stand.namespace.get("pod", "source").await.unwrap();
     assert_eq!(source["status"]["phase"], "Succeeded", "it stays");
     stand
-        .third_is_refused(&volume, "node node-b has the volume")
+        .third_is_refused(&volume, "its migration there is Succeeded")
         .await;
+    stand.namespace.remove("pod", THIRD_POD).await.unwrap();
 
     // At once back again, as an evacuation may ask.
     let back = stand.migration("back", MACHINE, "Pending").await;

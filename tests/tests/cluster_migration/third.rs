@@ -5,13 +5,17 @@
 //! driver is asked for the third as for any.
 
 use rds_csi_cluster::now;
+use rds_csi_tests::cluster::kubevirt::launcher;
 use rds_csi_tests::cluster::mend::{ALONE, PAST};
+use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
 use crate::stand::{DRIVER, LONG, Stand, attachment};
 
 const THIRD: &str = "node-c";
+/// A pod there.
+pub(crate) const THIRD_POD: &str = "third";
 /// The name of its attachment.
 const WISH: &str = "third";
 
@@ -29,6 +33,19 @@ impl Stand {
         ]);
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         self.cluster.apply(&list.to_string()).await.unwrap();
+    }
+
+    /// Makes a pod of a machine there, which no kubelet starts.
+    pub(crate) async fn launch_on_third(
+        &self,
+        claim: &Claim,
+        machine: (&str, &str),
+        migration: Option<&str>,
+    ) {
+        let mut pod = launcher(THIRD_POD, THIRD, claim, machine, migration);
+        pod["spec"]["nodeName"] = json!(THIRD);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        self.apply(&pod).await;
     }
 
     /// Undoes [`Stand::add_third`].

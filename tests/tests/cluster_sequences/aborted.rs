@@ -1,15 +1,18 @@
 //! Migrations that do not arrive: aborted in each phase, and failed after the hand-over.
 
 use futures::future::join_all;
+use rds_csi_tests::cluster::kubevirt::migration;
 use serde_json::json;
 
-use crate::objects::MACHINE;
+use crate::objects::{MACHINE, MIGRATION};
 use crate::stand::{A, B, C, Machine, Stand};
 
 /// The phases of a migration that goes on, from its object's first moment.
-const PHASES: [&str; 7] = [
+const PHASES: [&str; 9] = [
     "",
     "Pending",
+    "WaitingForSync",
+    "Synchronizing",
     "Scheduling",
     "Scheduled",
     "PreparingTarget",
@@ -64,6 +67,31 @@ async fn a_migration_that_is_aborted_in_any_phase_ends_with_the_source() {
         .zip(PHASES)
         .map(|(disk, phase)| aborted_in(&stand, disk, phase));
     join_all(each).await;
+    stand.close().await;
+}
+
+/// virt-controller still has to say that it may go: nobody gets anything for it any more.
+#[tokio::test]
+async fn a_migration_that_is_being_aborted_brings_the_target_no_disk() {
+    let stand = Stand::open("sequences-aborting", &["root"]).await;
+    let (machine, root) = (stand.machine("web", &["root"]).await, ["root"]);
+    stand.launcher("source", A, &root, &machine, None).await;
+    stand.gets("root", A).await;
+    let mut manifest = migration("move", "web", "Scheduling");
+    manifest["metadata"]["finalizers"] = json!(["kubevirt.io/migrationJobFinalize"]);
+    let aborted = stand.migration_as(&manifest).await;
+    stand.abort(&aborted).await;
+    stand
+        .launcher("target", B, &root, &machine, Some(&aborted))
+        .await;
+    let words = "its migration move is being deleted";
+    stand.refused("root", B, words).await;
+    let free = json!({"metadata": {"finalizers": null}});
+    stand.objects.change(MIGRATION, "move", &free).await;
+    let words = format!("its migration {} exists no more", aborted.uid);
+    stand.refused("root", B, &words).await;
+    assert_eq!(stand.nodes_with("root").await, [A]);
+    stand.told("root", &[]).await;
     stand.close().await;
 }
 

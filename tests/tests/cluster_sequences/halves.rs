@@ -1,10 +1,12 @@
-//! Decentralised migrations: source and target are two machines, and what joins them is the
-//! id that their migrations have in common.
+//! Migrations whose two sides are not one machine with one disk: decentralised ones, where source
+//! and target are two machines and what joins them is the id that their migrations have in
+//! common, and those of volumes, where the target writes to a copy.
 
 use rds_csi_tests::cluster::kubevirt::migration;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
+use crate::objects::MACHINE;
 use crate::stand::{A, B, C, Stand, disk};
 
 /// One side of a decentralised migration, `sendTo` or `receive`.
@@ -82,6 +84,48 @@ async fn halves_with_disks_of_their_own_need_no_disk_for_many() {
         let words = format!("node {node} has the volume and");
         stand.refused(disk, other, &words).await;
         assert_eq!(stand.nodes_with(disk).await, [node]);
+        stand.told(disk, &[]).await;
+    }
+    stand.close().await;
+}
+
+/// KubeVirt changes the machine's claim first and copies the disk on the way: the target has the
+/// new volume alone, and neither need be for two nodes.
+#[tokio::test]
+async fn a_machine_whose_disk_is_copied_moves_from_one_volume_to_the_other() {
+    let claims = ["old", "new"].map(|name| disk(name).access("ReadWriteOnce"));
+    let stand = Stand::with("sequences-copied", &claims as &[Claim]).await;
+    let machine = stand.machine("web", &["old"]).await;
+    stand.launcher("source", A, &["old"], &machine, None).await;
+    stand.gets("old", A).await;
+    let volumes = json!([{"name": "root", "persistentVolumeClaim": {"claimName": "new"}}]);
+    let spec = json!({"spec": {"volumes": volumes}});
+    stand.objects.change(MACHINE, "web", &spec).await;
+    let refusal = stand
+        .migration_refusal(&migration("early", "web", "Pending"))
+        .await;
+    let words = "disk root: a live migration needs ReadWriteMany with volumeMode Block";
+    assert!(refusal.contains(words), "{refusal}");
+
+    let copied = json!([{"volumeName": "root", "sourcePVCInfo": {"claimName": "old"},
+        "destinationPVCInfo": {"claimName": "new"}}]);
+    let status = json!({"status": {"migratedVolumes": copied}});
+    stand.objects.change(MACHINE, "web", &status).await;
+    let moves = stand.migration("move", &machine).await;
+    stand
+        .launcher("target", B, &["new"], &machine, Some(&moves))
+        .await;
+    stand.gets("new", B).await;
+    for (disk, node, other) in [("old", A, B), ("new", B, A)] {
+        let words = format!("node {node} has the volume and");
+        stand.refused(disk, other, &words).await;
+        assert_eq!(stand.nodes_with(disk).await, [node]);
+    }
+    stand.phase(&moves, "Succeeded").await;
+    stand.pod_is("source", "Succeeded").await;
+    stand.lets_go("old", A).await;
+    assert_eq!(stand.nodes_with("new").await, [B]);
+    for disk in ["old", "new"] {
         stand.told(disk, &[]).await;
     }
     stand.close().await;

@@ -165,3 +165,32 @@ async fn signal(stand: &Stand, signal: &str) {
     let sent = futures::future::join_all(names.into_iter().map(send)).await;
     assert!(sent.contains(&true), "no webhook runs");
 }
+
+/// What the driver grants and the webhook never let pass shows in the sums of both.
+#[tokio::test]
+async fn an_attachment_that_goes_past_the_webhook_is_counted_by_the_driver_alone() {
+    let stand = Stand::open("sequences-past", &["seen", "past"]).await;
+    let counts = async || {
+        let granted = stand.counted("controller", 9808, "rds_csi_attachments_granted_total");
+        let admitted = "rds_csi_webhook_attachments_admitted_total";
+        (
+            granted.await,
+            stand.counted("webhook", 8080, admitted).await,
+        )
+    };
+    for disk in ["seen", "past"] {
+        let machine = stand.machine(disk, &[disk]).await;
+        stand.launcher(disk, A, &[disk], &machine, None).await;
+    }
+    let (granted, admitted) = counts().await;
+    stand.gets("seen", A).await;
+    assert_eq!(counts().await, (granted + 1, admitted + 1));
+    stand.ask_driver("past", A).await;
+    stand.granted("past", A).await;
+    assert_eq!(counts().await, (granted + 2, admitted + 1));
+    for disk in ["seen", "past"] {
+        stand.pod_gone(disk).await;
+        stand.lets_go(disk, A).await;
+    }
+    stand.close().await;
+}
