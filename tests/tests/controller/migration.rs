@@ -134,8 +134,9 @@ async fn the_disks_of_a_machine_are_read_with_what_is_copied() {
         "kind": "VirtualMachineInstance",
         "metadata": {"name": "vm", "namespace": "ns"},
         "spec": {"volumes": [
-            {"name": "root", "persistentVolumeClaim": {"claimName": "data"}},
+            {"name": "root", "persistentVolumeClaim": {"claimName": "data-new"}},
             {"name": "more", "dataVolume": {"name": "data-2"}},
+            {"name": "scratch", "ephemeral": {"persistentVolumeClaim": {"claimName": "golden"}}},
             {"name": "cloudinit", "cloudInitNoCloud": {"userData": "#cloud-config"}},
         ]},
         "status": {"migratedVolumes": [{
@@ -152,7 +153,11 @@ async fn the_disks_of_a_machine_are_read_with_what_is_copied() {
     };
     assert_eq!(
         server.disks("ns", "vm").await.unwrap().unwrap(),
-        [disk("root", "data", true), disk("more", "data-2", false)]
+        [
+            disk("root", "data-new", true),
+            disk("more", "data-2", false),
+            disk("scratch", "golden", false),
+        ]
     );
 }
 

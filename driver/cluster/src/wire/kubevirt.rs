@@ -130,6 +130,25 @@ struct MachineVolume {
     persistent_volume_claim: Option<ClaimName>,
     /// Its claim has its name.
     data_volume: Option<Named>,
+    /// What is written goes elsewhere, and the claim is the machine's all the same.
+    ephemeral: Option<Ephemeral>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Ephemeral {
+    persistent_volume_claim: Option<ClaimName>,
+}
+
+impl MachineVolume {
+    /// The claim that it lies on, if on one.
+    fn claim(&mut self) -> Option<String> {
+        let backing = self.ephemeral.take();
+        let backing = backing.and_then(|ephemeral| ephemeral.persistent_volume_claim);
+        let claim = self.persistent_volume_claim.take().or(backing);
+        let named = self.data_volume.take().map(|data| data.name);
+        claim.map(|claim| claim.claim_name).or(named)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,12 +180,8 @@ impl MachineDisks {
     /// Those that lie on claims.
     pub(in super::super) fn disks(self) -> Vec<MachineDisk> {
         let migrated = self.status.migrated_volumes.unwrap_or_default();
-        let disk = |volume: MachineVolume| {
-            let claim = match (volume.persistent_volume_claim, volume.data_volume) {
-                (Some(claim), _) => claim.claim_name,
-                (None, Some(data)) => data.name,
-                (None, None) => return None,
-            };
+        let disk = |mut volume: MachineVolume| {
+            let claim = volume.claim()?;
             let copied = migrated
                 .iter()
                 .any(|moved| moved.volume_name == volume.name);
