@@ -207,6 +207,15 @@ async fn a_migration_that_can_arrive_begins() {
     ];
     cluster.machine("vms", "web", &disks);
     assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+    // What another node had a moment ago is in nobody's way.
+    let behind = self::cluster("ReadWriteMany");
+    behind.machine("vms", "web", &disks);
+    behind.wish("va-old", "c", PV);
+    behind.attach("c");
+    let rules = asks(&behind, &cluster);
+    assert_eq!(migrate(&rules, moves_web()).await, Verdict::allow());
+    let refused = migrate(&asks(&behind, &behind), moves_web()).await;
+    assert!(!refused.is_allowed(), "{refused:?}");
 }
 
 /// What cannot be seen is said to be so, and not taken for a machine that is not there.

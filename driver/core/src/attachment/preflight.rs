@@ -4,8 +4,8 @@
 //! and then fails, with the reason in an event on a pod that is gone by then. The rule is
 //! about what is there now; the target's attachments are judged when they are asked for.
 
-use super::judge::WayOut;
-use super::observation::{Observations, Standing};
+use super::judge::{WayOut, name_in_command};
+use super::observation::{Observations, Standing, Volume};
 use super::verdict::{Denial, Object, Rule};
 
 /// A disk of the machine that is to move, on a volume of this driver.
@@ -64,7 +64,7 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
                 volume.access_modes.join(", ")
             ),
             object: claim_or_volume(seen),
-            next: "Copy it to a claim that has both, with spec.updateVolumesStrategy: Migration, or stop the machine to move it".to_owned(),
+            next: copy_it(volume),
             held: false,
         });
     }
@@ -92,6 +92,23 @@ fn two_nodes(attachments: &[Standing]) -> Option<(&Standing, &Standing)> {
     };
     let other = |standing: &&&Standing| standing.attachment.node != first.attachment.node;
     Some((first, rest.iter().find(other)?))
+}
+
+fn copy_it(volume: &Volume) -> String {
+    let kubectl = match &volume.claim {
+        Some(claim) => format!(
+            "kubectl get pvc -n {} {} -o yaml",
+            name_in_command(&claim.namespace),
+            name_in_command(&claim.name)
+        ),
+        None => format!(
+            "kubectl get pv {} -o yaml",
+            name_in_command(&volume.persistent_volume)
+        ),
+    };
+    format!(
+        "Copy it to a claim that has both, with spec.updateVolumesStrategy: Migration, or stop the machine to move it. To begin a claim like it: {kubectl}"
+    )
 }
 
 fn claim_or_volume(seen: &Observations) -> Object {

@@ -249,6 +249,7 @@ fn a_refusal_says_whether_to_ask_again() {
 #[case(Some(("export.kubevirt.io/v1beta1", "VirtualMachineExport")), &[], Role::Reader)]
 #[case(None, &[("app", "containerized-data-importer"), ("cdi.kubevirt.io", "cdi-clone-source")], Role::Reader)]
 #[case(Some(("v1", "PersistentVolumeClaim")), &[("app", "containerized-data-importer")], Role::Writer)]
+#[case(Some(("v1", "PersistentVolumeClaim")), &[("app", "containerized-data-importer"), ("cdi.kubevirt.io", "cdi-upload-server")], Role::Writer)]
 #[case(Some(("apps/v1", "ReplicaSet")), &[("app", "web")], Role::Other)]
 fn a_pod_is_what_its_owner_is(
     #[case] owner: Option<(&str, &str)>,
