@@ -51,10 +51,14 @@ enum Step {
     Wait,
 }
 
-/// `unchanged` is for how long the lease has looked the same.
-fn next(lease: Option<&LeaseSpec>, me: &str, unchanged: Duration) -> Step {
+/// `unchanged` is for how long the lease has looked the same, or not been there. `may_be_held`: one
+/// that was there and is not may have been deleted under a holder that has not seen that yet.
+fn next(lease: Option<&LeaseSpec>, me: &str, unchanged: Duration, may_be_held: bool) -> Step {
     let Some(lease) = lease else {
-        return Step::Create;
+        return match may_be_held && unchanged < DURATION {
+            true => Step::Wait,
+            false => Step::Create,
+        };
     };
     match lease.holder_identity.as_deref().unwrap_or_default() {
         "" => Step::Take,
@@ -84,6 +88,8 @@ struct Over {
 struct Seen {
     spec: Option<LeaseSpec>,
     since: Instant,
+    /// Whether there ever was one.
+    was_there: bool,
 }
 
 impl<'a> Election<'a> {
@@ -104,6 +110,7 @@ impl<'a> Election<'a> {
         let mut seen = Seen {
             spec: None,
             since: Instant::now(),
+            was_there: false,
         };
         let mut trouble = false;
         loop {
@@ -146,13 +153,16 @@ impl<'a> Election<'a> {
             *seen = Seen {
                 spec: spec.clone(),
                 since: Instant::now(),
+                was_there: true,
             };
         }
         let metadata = found.map(|lease| lease.metadata).unwrap_or_default();
         let said = metadata
             .annotations
             .and_then(|mut all| all.remove(&self.word));
-        let step = next(spec.as_ref(), &self.me, seen.since.elapsed());
+        let may_be_held = seen.was_there && !leadership.is_held();
+        let unchanged = seen.since.elapsed();
+        let step = next(spec.as_ref(), &self.me, unchanged, may_be_held);
         let word = leadership.hear(said.as_deref(), step != Step::Wait);
         let over = Over {
             version: metadata.resource_version,
@@ -161,7 +171,7 @@ impl<'a> Election<'a> {
         let asked = Instant::now();
         match step {
             Step::Wait => return Ok(None),
-            Step::Create => self.create().await?,
+            Step::Create => self.create(over.word).await?,
             Step::Renew => self.write(over, json!({})).await?,
             Step::Take => {
                 let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
@@ -176,9 +186,10 @@ impl<'a> Election<'a> {
         Ok(Some(asked))
     }
 
-    async fn create(&self) -> Result<(), ClusterError> {
+    async fn create(&self, word: Option<String>) -> Result<(), ClusterError> {
+        let annotations = word.map(|word| json!({&self.word: word}));
         let lease = json!({
-            "metadata": {"name": self.name},
+            "metadata": {"name": self.name, "annotations": annotations},
             "spec": {
                 "holderIdentity": self.me,
                 "acquireTime": now(),

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
+/// For how long what was read of the Lease counts as what it says.
+const HEARSAY: Duration = Duration::from_secs(60);
+
 /// Whether this process does what is to be done once. Clones share it; at first it does not.
 #[derive(Debug, Clone, Default)]
 pub struct Leadership(Arc<Shared>);
@@ -22,8 +25,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Word {
     said: Option<String>,
-    /// Whether the Lease was ever read.
-    is_heard: bool,
+    /// When the Lease was last read.
+    heard: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -88,10 +91,12 @@ impl Leadership {
         self.words().said.clone()
     }
 
-    /// Whether it is known what was said: not before the Lease was read for the first time.
+    /// Whether it is known what was said: not before the Lease was read for the first time, nor
+    /// where it could not be read for long.
     #[must_use]
     pub fn has_heard(&self) -> bool {
-        self.words().is_heard
+        let heard = self.words().heard;
+        heard.is_some_and(|heard| heard.elapsed() < HEARSAY)
     }
 
     /// Says something that all should know, where this is the one that leads.
@@ -100,12 +105,13 @@ impl Leadership {
     }
 
     /// Hears what the Lease says, and gives what it should say instead. Who leads has said
-    /// something newer, or knows nothing else.
+    /// something newer, or knows nothing else. A Lease that says nothing, as one that was made
+    /// anew, takes back nothing.
     pub(crate) fn hear(&self, said: Option<&str>, leads: bool) -> Option<String> {
         let mut word = self.words();
-        word.is_heard = true;
-        if !leads || word.said.is_none() {
-            word.said = said.map(str::to_owned);
+        word.heard = Some(Instant::now());
+        if let Some(said) = said.filter(|_| !leads || word.said.is_none()) {
+            word.said = Some(said.to_owned());
         }
         word.said.clone().filter(|word| Some(word.as_str()) != said)
     }
@@ -179,5 +185,21 @@ mod tests {
         assert_eq!(second.hear(Some("new"), true).as_deref(), Some("newer"));
         assert_eq!(first.hear(Some("newer"), false), None);
         assert_eq!(first.word().as_deref(), Some("newer"), "it leads no more");
+        // A Lease that was deleted and made anew.
+        first.hear(None, false);
+        assert_eq!(first.word().as_deref(), Some("newer"));
+        assert_eq!(first.hear(None, true).as_deref(), Some("newer"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_long_ago_is_not_what_the_lease_says() {
+        let leadership = Leadership::default();
+        leadership.hear(None, false);
+        tokio::time::advance(HEARSAY / 2).await;
+        assert!(leadership.has_heard());
+        tokio::time::advance(HEARSAY / 2).await;
+        assert!(!leadership.has_heard());
+        leadership.hear(None, false);
+        assert!(leadership.has_heard());
     }
 }

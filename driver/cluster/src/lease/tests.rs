@@ -22,15 +22,16 @@ fn held_by(holder: &str) -> LeaseSpec {
 #[test]
 fn a_lease_is_taken_when_nobody_has_it_or_its_holder_is_silent() {
     let soon = DURATION - Duration::from_secs(1);
-    assert_eq!(next(None, "me", soon), Step::Create);
-    assert_eq!(
-        next(Some(&held_by("me")), "me", Duration::ZERO),
-        Step::Renew
-    );
-    assert_eq!(next(Some(&held_by("")), "me", soon), Step::Take);
-    assert_eq!(next(Some(&LeaseSpec::default()), "me", soon), Step::Take);
-    assert_eq!(next(Some(&held_by("you")), "me", soon), Step::Wait);
-    assert_eq!(next(Some(&held_by("you")), "me", DURATION), Step::Take);
+    let next = |lease: Option<LeaseSpec>, unchanged| next(lease.as_ref(), "me", unchanged, true);
+    let of = |holder| Some(held_by(holder));
+    assert_eq!(super::next(None, "me", Duration::ZERO, false), Step::Create);
+    assert_eq!(next(None, soon), Step::Wait, "somebody may have had it");
+    assert_eq!(next(None, DURATION), Step::Create);
+    assert_eq!(next(of("me"), Duration::ZERO), Step::Renew);
+    assert_eq!(next(of(""), soon), Step::Take);
+    assert_eq!(next(Some(LeaseSpec::default()), soon), Step::Take);
+    assert_eq!(next(of("you"), soon), Step::Wait);
+    assert_eq!(next(of("you"), DURATION), Step::Take);
 }
 
 /// What becomes of requests: after which time they arrive, and after which more their answers
@@ -127,6 +128,9 @@ impl Answers for (u64, Option<Value>) {
                 for (key, value) in said["spec"].as_object().unwrap() {
                     lease["spec"][key] = value.clone();
                 }
+                if !said["metadata"]["annotations"].is_null() {
+                    lease["metadata"]["annotations"] = said["metadata"]["annotations"].clone();
+                }
             }
             ("POST" | "PATCH", Some(_)) => return Err(409),
             _ => return Err(404),
@@ -222,4 +226,33 @@ async fn a_lease_counts_from_when_it_was_asked_for_and_not_from_the_answer() {
     assert!(first.leadership.is_held());
     sleep_until(asked + TRUST + LOOK / 10).await;
     assert!(!first.leadership.is_held());
+}
+
+/// Whoever deletes it makes nobody forget, whichever of them makes it anew, and no two lead.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_made_anew_says_what_the_one_before_said() {
+    let (store, mut running) = (Store::default(), JoinSet::new());
+    let first = Candidate::of(&store, &mut running);
+    sleep(LOOK / 2).await;
+    first.leadership.say("seen");
+    let second = Candidate::of(&store, &mut running);
+    pass(3 * LOOK, [&first, &second]).await;
+    // The one that is cut off does not make it: first the one that follows, then the one that
+    // leads, so that the other leads in the end.
+    for (cut, other) in [(&second, &first), (&first, &second)] {
+        cut.goes(Way {
+            there: None,
+            ..OPEN
+        });
+        store.lock().unwrap().1 = None;
+        assert!(pass(DURATION + 3 * LOOK, [cut, other]).await);
+        let said = store.lock().unwrap().1.clone().unwrap();
+        let said = said["metadata"]["annotations"].as_object().unwrap();
+        assert!(said.values().eq([&json!("seen")]), "{said:?}");
+        cut.goes(OPEN);
+        pass(DURATION + 3 * LOOK, [cut, other]).await;
+        for candidate in [cut, other] {
+            assert_eq!(candidate.leadership.word().as_deref(), Some("seen"));
+        }
+    }
 }
