@@ -115,7 +115,7 @@ impl Beside {
             migrations::follow(&self.cluster),
             leftovers::clear(&self.cluster, self.leftovers),
             admit::look::follow(&self.admission, &self.cluster),
-            recall::follow(&self.admission.rds, &self.cluster, self.leftovers.look),
+            recall::follow(&self.admission, &self.cluster, self.leftovers.look),
             probe
         );
     }

@@ -12,6 +12,7 @@ use rds_csi_core::volume_id::VolumeId;
 use rds_csi_core::volume_name::VolumeName;
 
 use super::error::ControllerError;
+use super::probe::Sessions;
 pub(crate) use cluster::InCluster;
 use process::Attachment;
 pub(crate) use process::{AttachmentError, InProcess};
@@ -42,6 +43,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ended: bool,
     /// The epoch that the export is of, once that was seen to.
     pub(crate) renewed: Option<&'a Epoch>,
+    /// What becomes of sessions when their export ends, as far as anybody has seen.
+    pub(crate) sessions: Sessions,
 }
 
 /// What is known of a volume that a node may have.

@@ -151,13 +151,17 @@ pub(crate) enum ControllerError {
     },
     /// Nobody has said yet whether a lost node can be shut out.
     #[error(
-        "volume {id} goes to no other node while {lost} may still write: whether this device was seen to keep sessions whose export ended stands in the Lease of the controllers, which was not read yet; it is asked again"
+        "volume {id} goes to no other node while {lost} may still write: whether this device was seen to keep sessions whose export ended stands in the Lease of the controllers, which this one could not read yet, as its log says; it is asked again. Where that lasts, make sure that its machine is off, then say so: kubectl annotate pv {persistent_volume} {annotation}-"
     )]
     NotHeard {
         /// The volume.
         id: VolumeId,
         /// Who may write.
         lost: String,
+        /// The PersistentVolume with the record of it.
+        persistent_volume: String,
+        /// The key of that record.
+        annotation: String,
     },
     /// A node that is none of those that may have volumes.
     #[error("no node is called {node:?}: --nodes names {}", known.join(", "))]

@@ -59,31 +59,31 @@ impl Known {
 
     /// What this device was seen to do, with the version of RouterOS that it has.
     pub(super) fn access(&self) -> Option<DeviceAccess> {
-        let proof = self.proof()?;
-        let version = self.rds.link().version?;
-        (proof.version == version).then_some(proof.access)
-    }
-
-    /// Whether sessions end with their export. Where nobody has tried, they are taken to; where
-    /// they were seen not to, that counts until another version was tried.
-    pub(super) fn sessions(&self) -> Sessions {
-        match self.proof() {
-            Some(proof) if !proof.access.ends_sessions => Sessions::Outlive,
-            None if !self.leadership.has_heard() => Sessions::Unknown,
-            _ => Sessions::End,
-        }
-    }
-
-    /// The last trial of this device, of whichever version it had.
-    fn proof(&self) -> Option<Proof> {
         let proof: Proof = self.leadership.word()?.parse().ok()?;
-        (proof.address == self.address).then_some(proof)
+        let version = self.rds.link().version?;
+        let is_of_it = proof.address == self.address && proof.version == version;
+        is_of_it.then_some(proof.access)
+    }
+
+    /// Whether sessions end with their export. Where nobody has tried, they are taken to. Where
+    /// they were seen not to, that counts until another trial says something else, whichever
+    /// version or address the device has by then.
+    pub(super) fn sessions(&self) -> Sessions {
+        if !self.leadership.has_heard() {
+            return Sessions::Unknown;
+        }
+        match self.leadership.word().map(|word| word.parse::<Proof>()) {
+            Some(Ok(proof)) if proof.access.ends_sessions => Sessions::End,
+            // What another release has said may be that they do not.
+            Some(_) => Sessions::Outlive,
+            None => Sessions::End,
+        }
     }
 }
 
 /// What becomes of sessions when their export ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sessions {
+pub(crate) enum Sessions {
     /// They end.
     End,
     /// They were seen to outlive it.
@@ -114,12 +114,14 @@ struct Past {
 }
 
 impl Past {
-    /// Whether a version is to be tried now.
-    fn is_due(&self, version: &str, now: Instant) -> bool {
+    /// Whether a version is to be tried now, of which something is known or nothing: whoever had
+    /// seen it may have lost the Lease to one that has not.
+    fn is_due(&self, version: &str, is_known: bool, now: Instant) -> bool {
         let waits = self.failed.as_ref().is_some_and(|(at, failed)| {
             failed == version && now.saturating_duration_since(*at) < AGAIN
         });
-        self.seen.as_deref() != Some(version) && !waits
+        let is_seen = is_known && self.seen.as_deref() == Some(version);
+        !is_seen && !waits
     }
 }
 
@@ -146,8 +148,9 @@ impl Probe {
             if !self.known.leadership.is_held() {
                 continue;
             }
-            if past.is_due(&version, Instant::now()) {
-                match self.known.access() {
+            let access = self.known.access();
+            if past.is_due(&version, access.is_some(), Instant::now()) {
+                match access {
                     Some(access) => self.take_over(&mut past, access, version).await,
                     None => Box::pin(self.look(&mut past, version)).await,
                 }
@@ -269,17 +272,21 @@ mod tests {
     async fn a_version_is_tried_once_and_after_a_failure_once_an_hour() {
         let start = Instant::now();
         let mut past = Past::default();
-        assert!(past.is_due("7.24", start));
+        assert!(past.is_due("7.24", false, start));
         past.failed = Some((start, "7.24".to_owned()));
-        assert!(!past.is_due("7.24", start));
-        assert!(!past.is_due("7.24", start + AGAIN - LOOK));
-        assert!(past.is_due("7.24", start + AGAIN));
-        assert!(past.is_due("7.25", start), "another one");
+        assert!(!past.is_due("7.24", false, start));
+        assert!(!past.is_due("7.24", false, start + AGAIN - LOOK));
+        assert!(past.is_due("7.24", false, start + AGAIN));
+        assert!(past.is_due("7.25", false, start), "another one");
         past = Past {
             seen: Some("7.24".to_owned()),
             ..Past::default()
         };
-        assert!(!past.is_due("7.24", start + AGAIN * 100));
-        assert!(past.is_due("7.25", start));
+        assert!(!past.is_due("7.24", true, start + AGAIN * 100));
+        assert!(
+            past.is_due("7.24", false, start),
+            "nobody knows it any more"
+        );
+        assert!(past.is_due("7.25", false, start));
     }
 }

@@ -7,7 +7,6 @@ use rds_csi_core::backing_file::VolumeDirectory;
 use rds_csi_core::bytes::Bytes;
 use rds_csi_core::context::{PublishContext, VolumeContext};
 use rds_csi_core::kind::Failure as _;
-use rds_csi_core::names::annotation;
 use rds_csi_core::nqn::Epoch;
 use rds_csi_core::provision::{self, ProvisionError};
 use rds_csi_core::volume_id::VolumeId;
@@ -68,10 +67,10 @@ impl Controller {
             read_only,
             ended: state.item.as_ref().is_some_and(|item| !item.exported),
             renewed: None,
+            sessions: self.sessions(),
         };
         let mut granted = self.attachments.attach(&wanted).await?;
         if let Some(due) = granted.due.take() {
-            self.can_shut_out(&id, &due)?;
             (state, granted) = self
                 .begin(&wanted, state, &due, context.as_ref())
                 .await
@@ -109,24 +108,6 @@ impl Controller {
             return Err(ControllerError::FenceUnderway { id, node });
         }
         Ok((state, granted))
-    }
-
-    /// Whether a lost node is shut out by a renewal of the export, as far as anybody has seen.
-    fn can_shut_out(&self, id: &VolumeId, due: &Due) -> Result<(), ControllerError> {
-        let sessions = self.admission.known.as_ref().map(Known::sessions);
-        let (id, lost) = (id.clone(), due.lost.clone());
-        match sessions {
-            Some(Sessions::Outlive) if !lost.is_empty() => Err(ControllerError::NotFenceable {
-                id,
-                lost,
-                persistent_volume: due.persistent_volume.clone(),
-                annotation: self.settings.driver_name.annotation(annotation::GRANTED),
-            }),
-            Some(Sessions::Unknown) if !lost.is_empty() => {
-                Err(ControllerError::NotHeard { id, lost })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Ends the export and offers the volume anew, so that no session of before is left and
@@ -168,6 +149,11 @@ impl Controller {
         }
         info!(volume_id = %id, nqn = %renewal.nqn, "volume offered anew");
         Ok(state)
+    }
+
+    fn sessions(&self) -> Sessions {
+        let known = self.admission.known.as_ref();
+        known.map_or(Sessions::End, Known::sessions)
     }
 
     fn known(&self, node: &str) -> Result<(), ControllerError> {

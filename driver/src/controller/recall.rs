@@ -5,9 +5,9 @@
 //! back, and from time to time.
 //!
 //! No export is renewed while a node has the volume attached, so another name under which it is
-//! offered then is one of before. Nothing is recalled by what could not be read.
+//! offered then is one of before. Nothing is recalled by what could not be read, nor where
+//! sessions were seen to outlive their export: who came in meanwhile would stay.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rds_csi_cluster::{Leadership, ReadAttachment, observed};
@@ -20,8 +20,10 @@ use rds_csi_routeros::Rds;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::admit::Admission;
 use super::attachments::InCluster;
 use super::error::ControllerError;
+use super::probe::{Known, Sessions};
 
 /// How often it is asked whether the device is back, which needs no request.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -29,9 +31,11 @@ const GLANCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Looks for ever, so often and whenever the device is back.
-pub(super) async fn follow(rds: &Arc<dyn Rds>, cluster: &InCluster, every: Duration) {
+pub(super) async fn follow(admission: &Admission, cluster: &InCluster, every: Duration) {
+    let rds = &admission.rds;
     let recall = Recall {
         rds: &**rds,
+        known: admission.known.as_ref(),
         cluster,
         leadership: cluster.cluster.leadership(),
     };
@@ -58,6 +62,7 @@ pub(super) async fn follow(rds: &Arc<dyn Rds>, cluster: &InCluster, every: Durat
 
 struct Recall<'a> {
     rds: &'a dyn Rds,
+    known: Option<&'a Known>,
     cluster: &'a InCluster,
     leadership: Leadership,
 }
@@ -109,6 +114,11 @@ impl Recall<'_> {
             return Ok(());
         };
         let nqn = &renewal.nqn;
+        // Whoever was shut out may have come in by the name of now, and would stay.
+        if self.known.map_or(Sessions::End, Known::sessions) != Sessions::End {
+            warn!(volume_id = %id, %nqn, "the device has forgotten the volume's name, and it is not offered under it again, as sessions were seen to outlive their export on this device: make sure that no other node has it connected, then set nvme-tcp-server-nqn by hand");
+            return Ok(());
+        }
         let owner = renewal.owner.as_ref();
         let state = self.rds.apply(id, &file, owner, &renewal.steps).await?;
         let found = state.item.and_then(|item| item.nqn).unwrap_or_default();

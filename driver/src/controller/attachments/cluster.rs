@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::{Due, Granted, Wanted};
 use crate::controller::error::ControllerError;
+use crate::controller::probe::Sessions;
 use crate::controller::reports::{FenceTold, Reports, names};
 
 /// How long a decision may take in all.
@@ -109,8 +110,9 @@ impl InCluster {
             due,
             told,
         } = self.settle(wanted, identity, &granted)?;
-        if let Some(due) = &due {
+        if let Some(due) = due.as_ref().filter(|due| !due.lost.is_empty()) {
             self.is_needed(wanted, due, &mut look).await?;
+            self.can_shut_out(wanted, due)?;
         }
         if settled != record {
             self.write(&volume, &settled).await?;
@@ -224,9 +226,6 @@ impl InCluster {
         due: &Due,
         look: &mut Look<'_>,
     ) -> Result<(), ControllerError> {
-        if due.lost.is_empty() {
-            return Ok(());
-        }
         let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
         match look.is_wanted(wanted.node).await {
             Ok(true) => return Ok(()),
@@ -238,6 +237,28 @@ impl InCluster {
         let volume = &due.persistent_volume;
         self.reports.unneeded(volume, wanted.node, &refused);
         Err(refused)
+    }
+
+    /// Whether a lost node is shut out by a renewal of the export, as far as anybody has seen.
+    fn can_shut_out(&self, wanted: &Wanted<'_>, due: &Due) -> Result<(), ControllerError> {
+        let (id, lost) = (wanted.id.clone(), due.lost.clone());
+        let persistent_volume = due.persistent_volume.clone();
+        let annotation = self.driver.annotation(annotation::GRANTED);
+        match wanted.sessions {
+            Sessions::End => Ok(()),
+            Sessions::Outlive => Err(ControllerError::NotFenceable {
+                id,
+                lost,
+                persistent_volume,
+                annotation,
+            }),
+            Sessions::Unknown => Err(ControllerError::NotHeard {
+                id,
+                lost,
+                persistent_volume,
+                annotation,
+            }),
+        }
     }
 
     /// For which live migration two nodes have the volume of this PersistentVolume, if for

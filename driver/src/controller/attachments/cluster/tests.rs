@@ -73,6 +73,7 @@ async fn ask_as(
             read_only: false,
             ended: false,
             renewed: None,
+            sessions: Sessions::End,
         })
         .await
 }

@@ -65,6 +65,7 @@ async fn ask_renewed(driver: &InCluster, node: &str, due: &Due) -> Granted {
         read_only: false,
         ended: false,
         renewed: Some(&due.epoch),
+        sessions: Sessions::End,
     };
     driver.attach(&wanted).await.unwrap()
 }
