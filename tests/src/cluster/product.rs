@@ -113,6 +113,17 @@ impl Cluster {
     /// # Errors
     /// One does not become so; what the cluster knows is in the error.
     pub async fn product_is_ready(&self) -> anyhow::Result<()> {
+        // The daemon set forgets pods for nodes that went before they were bound, until something
+        // of it changes, and counts them.
+        let unbound = [
+            "delete",
+            "pods",
+            "--namespace",
+            NAMESPACE,
+            "--selector=app.kubernetes.io/component=node",
+            "--field-selector=spec.nodeName=",
+        ];
+        self.kubectl(&unbound).await?;
         for workload in [
             "daemonset/rds-csi-node",
             "deployment/rds-csi-controller",

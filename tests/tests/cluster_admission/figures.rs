@@ -19,13 +19,13 @@ use crate::ground::{NEW_CLAIMS, REVIEWS, close, new_claims, open};
 
 const RATE: u32 = 300;
 const ROUND: Duration = Duration::from_secs(5);
+/// Where this is set, what a review adds has a bound, which a machine holds that has nothing else
+/// to do: `hack/bench cluster` sets it.
 const BOUNDS_HOLD: &str = "RDS_CSI_BOUNDS";
-/// The bound on what is added, at the 99th percentile, where the machine has nothing else to
-/// do: so it is held only where figures are asked for, by `hack/bench cluster`.
-const BOUND: Duration = Duration::from_millis(10);
 /// The webhook of claims.
 const OF_CLAIMS: &str = "persistentvolumeclaims.webhook.rds.csi.srvlab.io";
-/// How long the API server waits for webhooks, and the bounds of its counts, in seconds.
+/// How long the API server waits for webhooks, and the bounds of its counts, in seconds: the p99
+/// is to be under 10 ms, and 5 ms is the next bound below.
 const WAITS: &str = "apiserver_admission_webhook_admission_duration_seconds_bucket";
 const WITHIN: [&str; 5] = ["0.005", "0.025", "0.1", "0.5", "+Inf"];
 
@@ -93,10 +93,10 @@ impl Figures {
         (self.first + self.with.len()) as u64
     }
 
-    /// Prints what the review added, by the webhook that is meant: at the 99th percentile.
+    /// Prints what the review added, by the webhook that is meant.
     #[expect(clippy::print_stdout, reason = "the figures go to a person")]
-    fn added(mut self, by: &str) -> Duration {
-        let mut of = |percent| {
+    fn print(mut self, by: &str) {
+        for percent in [50, 99] {
             let without = percentile(&mut self.without, percent);
             let with = percentile(&mut self.with, percent);
             let added = with.saturating_sub(without);
@@ -104,10 +104,7 @@ impl Figures {
                 "claim through the API server, {RATE} a second, webhook {by}, p{percent}: \
                  {without:.1?} without a review, {with:.1?} with one; added {added:.1?}"
             );
-            added
-        };
-        of(50);
-        of(99)
+        }
     }
 }
 
@@ -137,20 +134,20 @@ async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
     let before = new_claims(&cluster).await;
     let figures = Figures::measure(&requests, &Claim::filesystem("claim"), 1).await;
     assert_eq!(new_claims(&cluster).await - before, figures.reviewed());
-    figures.added("in guests");
+    figures.print("in guests");
     if std::env::var_os(BOUNDS_HOLD).is_some() {
-        let added = beside(&cluster, &requests).await;
+        let is_quick = beside(&cluster, &requests).await;
         close(&cluster, namespace).await;
-        assert!(added < BOUND, "{added:?}");
+        assert!(is_quick, "99 of a hundred are to be within {} s", WITHIN[0]);
     } else {
         close(&cluster, namespace).await;
     }
 }
 
 /// The same with the webhook as a process of the machine that the API server runs on: how long
-/// the API server waits for it, at the 99th percentile. The difference between the slowest of a
-/// hundred with a review and without one is no such time, and is printed beside it.
-async fn beside(cluster: &Cluster, requests: &DryRun) -> Duration {
+/// the API server waits for it. The difference between the slowest of a hundred with a review and
+/// without one is no time that any claim waits, and is printed beside it.
+async fn beside(cluster: &Cluster, requests: &DryRun) -> bool {
     let kubeconfig = std::fs::read_to_string(State::of_this_machine().kubeconfig()).unwrap();
     let webhook = WebhookProcess::in_cluster(&kubeconfig).await.unwrap();
     let configuration = configuration(cluster, &webhook).await;
@@ -184,30 +181,19 @@ async fn beside(cluster: &Cluster, requests: &DryRun) -> Duration {
     cluster.kubectl(&words).await.unwrap();
     cluster.close_passage().await.unwrap();
     webhook.stop().await.unwrap();
-    figures.added("beside it");
-    slowest_of_a_hundred(&waited)
+    figures.print("beside it");
+    is_quick(&waited)
 }
 
-/// The time within which 99 of a hundred were reviewed, by how many were within each of the times,
-/// as Prometheus' `histogram_quantile` has it.
+/// Whether the API server waited at most [`WITHIN`]'s first time for 99 reviews of a hundred. Its
+/// counts say nothing of times between.
 #[expect(clippy::print_stdout, reason = "the figures go to a person")]
-fn slowest_of_a_hundred(waited: &[u64; WITHIN.len()]) -> Duration {
-    let all = waited.last().copied().unwrap_or_default();
-    let (mut from, mut less) = (0.0, 0);
-    for (within, count) in WITHIN.iter().zip(waited.iter().copied()) {
-        let to: f64 = within.parse().unwrap();
-        if count * 100 >= all * 99 {
-            let part = (all * 99 - less * 100) as f64 / ((count - less) * 100) as f64;
-            let time = Duration::from_secs_f64(from + (to.min(60.0) - from) * part);
-            println!(
-                "the API server waits for a review, p99: {time:.1?} (bound: {BOUND:?} on an idle machine); \
-                 of {all}, {count} within {within} s"
-            );
-            return time;
-        }
-        (from, less) = (to, count);
+fn is_quick(waited: &[u64; WITHIN.len()]) -> bool {
+    let [quick, .., all] = *waited;
+    for (within, count) in WITHIN.iter().zip(waited) {
+        println!("the API server waits for a review at most {within} s: {count} of {all}");
     }
-    Duration::MAX
+    quick * 100 >= all * 99
 }
 
 /// What the release says of claims, for another webhook.

@@ -89,7 +89,8 @@ async fn a_migration_that_is_being_aborted_brings_the_target_no_disk() {
     let free = json!({"metadata": {"finalizers": null}});
     stand.objects.change(MIGRATION, "move", &free).await;
     let words = format!("its migration {} exists no more", aborted.uid);
-    stand.refused("root", B, &words).await;
+    let refusal = stand.refusal("root", B).await;
+    assert!(refusal.contains(&words), "{refusal}");
     assert_eq!(stand.nodes_with("root").await, [A]);
     stand.told("root", &[]).await;
     stand.close().await;

@@ -225,7 +225,10 @@ impl Stand {
         let words = ["--namespace", NAMESPACE, "pods", "--selector", &selector];
         let pods = self.cluster.get(&words).await.unwrap();
         let mut sum = 0;
-        for pod in pods["items"].as_array().unwrap() {
+        let runs = |pod: &&Value| {
+            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        for pod in pods["items"].as_array().unwrap().iter().filter(runs) {
             let name = pod["metadata"]["name"].as_str().unwrap();
             let page = self.cluster.metrics(name, port).await.unwrap();
             sum += metrics::sum::<u64>(&page, metric, &[]).unwrap();

@@ -226,6 +226,11 @@ impl World {
         api.is_some_and(|api| api.leadership().is_held())
     }
 
+    /// What the one that leads has said.
+    pub(crate) fn word(&self) -> Option<String> {
+        self.api.as_ref()?.leadership().word()
+    }
+
     /// Waits until the controller has read what the one that leads says.
     pub(crate) async fn hears(&self) {
         let api = self.api.as_ref().unwrap();

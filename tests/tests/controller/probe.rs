@@ -186,7 +186,7 @@ async fn a_device_whose_sessions_outlive_their_export_gives_a_lost_nodes_volume_
         "while node node-a may still write",
         "kubectl annotate pv pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10 rds.csi.srvlab.io/granted-attachments-",
     ];
-    let not_yet = ["while node node-a may still write", "was not read yet"];
+    let not_yet = ["while node node-a may still write", "could not read yet"];
     let refused = async |world: &World, words: [&str; 2]| {
         let refused = attach(&api, world, &volume, "node-b").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "never final: {refused}");

@@ -172,3 +172,23 @@ async fn who_only_wishes_for_the_volume_holds_no_name_up_and_who_was_granted_it_
     stand.delete("node-c");
     stand.is_recalled(&told).await;
 }
+
+/// Whoever was shut out may have come in under the name of before, and would stay.
+#[tokio::test]
+async fn no_name_is_recalled_where_sessions_outlive_their_export() {
+    let stand = stand(Made::Here).await;
+    let made = offered(&stand.world);
+    let told = stand.renew().await;
+    let leads = async || Ok(stand.world.leads().then_some(()));
+    until("it leads", PATIENCE, leads).await.unwrap();
+    let mut lease = stand.api.list("leases").remove(0);
+    lease["metadata"]["annotations"] = json!({"rds.csi.srvlab.io/device-access":
+        "rule=exact,keeps-sessions=true,ends-sessions=false,address=192.0.2.1:4420,version=7.1"});
+    stand.api.put(&lease);
+    let heard = async || Ok(stand.world.word());
+    until("it is heard", PATIENCE, heard).await.unwrap();
+    stand.power_cut().await;
+    sleep(STILL).await;
+    assert_ne!(made.as_ref(), Some(&told));
+    assert_eq!(offered(&stand.world), made);
+}

@@ -29,7 +29,7 @@ const MIGRATIONS: usize = 2;
 /// How long the controller tries the device at most, and waits for its turn before.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the controller logs once it knows what the device does.
-const KNOWN: &str = "what the device does about hosts and sessions";
+const KNOWN: &str = "seen what the device does about hosts and sessions";
 
 pub(crate) async fn measure(figures: &mut Figures, bench: &Bench) -> Result<()> {
     let (api, controller) = bench.asking(&["--fencing", "off"]).await?;
