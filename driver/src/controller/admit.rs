@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::error::ControllerError;
-use super::probe::Known;
+use super::probe::{Known, Sessions};
 use super::{Controller, ControllerSettings};
 use crate::metrics::Metrics;
 
@@ -42,6 +42,13 @@ pub(super) struct Admission {
 }
 
 impl Admission {
+    /// What becomes of sessions when their export ends, as far as anybody has seen. Without a
+    /// cluster nobody is shut out by that.
+    pub(super) fn sessions(&self) -> Sessions {
+        let known = self.known.as_ref();
+        known.map_or(Sessions::End, Known::sessions)
+    }
+
     /// Has the device let in the hosts of these nodes, and no other where that can be had.
     pub(super) async fn admit(
         &self,

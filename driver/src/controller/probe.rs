@@ -3,9 +3,9 @@
 //!
 //! Nothing waits for it. It never touches a volume but its own, and no answer of it makes a
 //! call fail, but one: a lost node is not shut out by a renewal of the export where sessions
-//! were seen to outlive that, or before it was heard whether they were. What was seen travels in the Lease, so that every controller
-//! knows it, whichever of them is asked for a volume or leads next. It is tried anew where the
-//! annotation is removed from the Lease while no controller runs.
+//! were seen to outlive that, or before it was heard whether they were. What was seen travels in
+//! the Lease, so that every controller knows it, whichever of them is asked for a volume or leads
+//! next. It is tried anew where the annotation is removed from the Lease while no controller runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -15,7 +15,6 @@ use tracing::info;
 use super::Controller;
 use super::attachments::{Due, Granted, Wanted};
 use super::error::ControllerError;
-use super::probe::{Known, Sessions};
 
 /// What ControllerPublishVolume asks for.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ impl Controller {
             read_only,
             ended: state.item.as_ref().is_some_and(|item| !item.exported),
             renewed: None,
-            sessions: self.sessions(),
+            sessions: self.admission.sessions(),
         };
         let mut granted = self.attachments.attach(&wanted).await?;
         if let Some(due) = granted.due.take() {
@@ -149,11 +148,6 @@ impl Controller {
         }
         info!(volume_id = %id, nqn = %renewal.nqn, "volume offered anew");
         Ok(state)
-    }
-
-    fn sessions(&self) -> Sessions {
-        let known = self.admission.known.as_ref();
-        known.map_or(Sessions::End, Known::sessions)
     }
 
     fn known(&self, node: &str) -> Result<(), ControllerError> {

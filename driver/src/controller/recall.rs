@@ -16,14 +16,13 @@ use rds_csi_core::attachment::observation::VolumeAttachment;
 use rds_csi_core::kind::Chain;
 use rds_csi_core::provision::{self, ProvisionError, Told};
 use rds_csi_core::volume_id::VolumeId;
-use rds_csi_routeros::Rds;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::admit::Admission;
 use super::attachments::InCluster;
 use super::error::ControllerError;
-use super::probe::{Known, Sessions};
+use super::probe::Sessions;
 
 /// How often it is asked whether the device is back, which needs no request.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -32,10 +31,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Looks for ever, so often and whenever the device is back.
 pub(super) async fn follow(admission: &Admission, cluster: &InCluster, every: Duration) {
-    let rds = &admission.rds;
     let recall = Recall {
-        rds: &**rds,
-        known: admission.known.as_ref(),
+        admission,
         cluster,
         leadership: cluster.cluster.leadership(),
     };
@@ -44,7 +41,7 @@ pub(super) async fn follow(admission: &Admission, cluster: &InCluster, every: Du
     let mut next = None;
     loop {
         ticks.tick().await;
-        if !recall.leadership.is_held() || !rds.link().connected {
+        if !recall.leadership.is_held() || !admission.rds.link().connected {
             next = None;
             continue;
         }
@@ -61,8 +58,7 @@ pub(super) async fn follow(admission: &Admission, cluster: &InCluster, every: Du
 }
 
 struct Recall<'a> {
-    rds: &'a dyn Rds,
-    known: Option<&'a Known>,
+    admission: &'a Admission,
     cluster: &'a InCluster,
     leadership: Leadership,
 }
@@ -74,7 +70,7 @@ impl Recall<'_> {
         if attachments.iter().all(|read| read.nqn.is_none()) {
             return Ok(());
         }
-        let reading = self.rds.inventory().await?;
+        let reading = self.admission.rds.inventory().await?;
         let by_volume = self.cluster.by_volume(&attachments);
         let mut looked = Ok(());
         for item in &reading.inventory.items {
@@ -100,7 +96,7 @@ impl Recall<'_> {
         let Some(file) = item.backing_file() else {
             return Ok(());
         };
-        let state = self.rds.volume(id, &file).await?;
+        let state = self.admission.rds.volume(id, &file).await?;
         let attachments = self.cluster.cluster.read_attachments().await?;
         let mut told_names = Vec::new();
         for read in self.cluster.by_volume(&attachments).of(id) {
@@ -115,12 +111,16 @@ impl Recall<'_> {
         };
         let nqn = &renewal.nqn;
         // Whoever was shut out may have come in by the name of now, and would stay.
-        if self.known.map_or(Sessions::End, Known::sessions) != Sessions::End {
-            warn!(volume_id = %id, %nqn, "the device has forgotten the volume's name, and it is not offered under it again, as sessions were seen to outlive their export on this device: make sure that no other node has it connected, then set nvme-tcp-server-nqn by hand");
+        if self.admission.sessions() != Sessions::End {
+            warn!(volume_id = %id, %nqn, "the device has forgotten the volume's name, and it is not offered under it again, as sessions may outlive their export on this device: make sure that no other node has it connected, then set nvme-tcp-server-nqn by hand");
             return Ok(());
         }
         let owner = renewal.owner.as_ref();
-        let state = self.rds.apply(id, &file, owner, &renewal.steps).await?;
+        let state = self
+            .admission
+            .rds
+            .apply(id, &file, owner, &renewal.steps)
+            .await?;
         let found = state.item.and_then(|item| item.nqn).unwrap_or_default();
         if found != nqn.as_str() {
             return Err(ControllerError::Existing(ProvisionError::Different {

@@ -73,6 +73,14 @@ impl Cluster {
         self.install(&json!({})).await
     }
 
+    /// The page of metrics of the API server.
+    ///
+    /// # Errors
+    /// It did not answer.
+    pub async fn api_metrics(&self) -> anyhow::Result<String> {
+        self.kubectl(&["get", "--raw", "/metrics"]).await
+    }
+
     /// The page of metrics of a pod of the product.
     ///
     /// # Errors

@@ -110,7 +110,7 @@ impl Figures {
 
 /// How many creations of claims the API server has had reviewed within each of the times.
 async fn waits(cluster: &Cluster) -> [u64; WITHIN.len()] {
-    let page = cluster.kubectl(&["get", "--raw", "/metrics"]).await;
+    let page = cluster.api_metrics().await;
     let page = page.unwrap();
     let name = format!("name=\"{OF_CLAIMS}\"");
     WITHIN.map(|within| {

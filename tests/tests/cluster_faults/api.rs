@@ -201,6 +201,6 @@ async fn allow(cluster: &Cluster) -> anyhow::Result<()> {
 /// How many requests were refused, as the API server counts them.
 async fn rejections(cluster: &Cluster) -> anyhow::Result<u64> {
     let metric = "apiserver_flowcontrol_rejected_requests_total";
-    let page = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+    let page = cluster.api_metrics().await?;
     metrics::sum(&page, metric, &[REFUSAL])
 }

@@ -48,7 +48,7 @@ async fn a_burst_of_claims_outlasts_the_death_of_every_webhook() {
 /// How many claims were admitted since the API server's start because no webhook answered.
 async fn unasked(cluster: &Cluster) -> anyhow::Result<u64> {
     let metric = "apiserver_admission_webhook_fail_open_count";
-    let page = cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+    let page = cluster.api_metrics().await?;
     metrics::sum(&page, metric, &["persistentvolumeclaims.webhook"])
 }
 
