@@ -273,7 +273,7 @@ impl Driver {
             ended = machine_ends(node.as_deref(), &stop) => match ended {},
             () = grace_over => Err(ServeError::CutOff { in_flight: tasks.in_flight(), grace }),
             () = do_beside(beside) => Err(ServeError::Ended("what is done beside calls")),
-            () = admin::serve(admin, pages) => Err(ServeError::Ended("the admin port")),
+            () = admin::serve(admin, pages, admin::Limits::default()) => Err(ServeError::Ended("the admin port")),
         };
         // Seen only now, perhaps.
         if let Some(node) = node.filter(|_| stop.is_cancelled()) {
