@@ -133,6 +133,10 @@ impl World {
         self.now += time;
     }
 
+    fn pass_until(&mut self, time: Timestamp) {
+        self.pass(time.duration_since(self.now).unsigned_abs());
+    }
+
     /// Whether clients verify what a replica serves, by every bundle that an API server
     /// may still have.
     fn is_believed(&self, replica: usize) -> bool {
@@ -234,6 +238,39 @@ fn a_new_authority_signs_after_its_lead_time_and_the_old_one_goes_after_its_last
         world.pass(Duration::from_secs(10));
     }
     panic!("the old one stays: {:?}", world.steps);
+}
+
+/// When two thirds of a life are over.
+fn two_thirds(validity: Validity) -> Timestamp {
+    let life = validity.not_after.duration_since(validity.not_before);
+    validity.not_before + life * 2 / 3
+}
+
+#[test]
+fn a_certificate_and_a_ca_are_renewed_at_two_thirds_of_their_lives_and_not_before() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut world = World::new();
+    world.settle();
+    let state = |world: &World| State::read(&world.data, &world.settings.names);
+    let step = |world: &mut World| {
+        world.look(0);
+        world.act(0)
+    };
+    let leaf = state(&world).leaf.unwrap().validity();
+    world.pass_until(two_thirds(leaf) - SECOND);
+    assert_eq!(step(&mut world), Step::Rest);
+    world.pass(SECOND);
+    assert_eq!(step(&mut world), Step::RenewLeaf);
+    assert!(state(&world).leaf.unwrap().validity().not_after > leaf.not_after);
+
+    let ca = state(&world).current.anchor.unwrap().validity();
+    // With a leaf that is not due at the same time.
+    world.pass_until(two_thirds(ca) - 5 * LEAD);
+    world.settle();
+    world.pass_until(two_thirds(ca) - SECOND);
+    assert_eq!(step(&mut world), Step::Rest);
+    world.pass(SECOND);
+    assert_eq!(step(&mut world), Step::AddAuthority);
 }
 
 #[test]
