@@ -4,12 +4,11 @@
 //! that must not be is found on a shortest way. "From everywhere there is a way on" (AG EF) is
 //! followed backwards from where one wants to get.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::bounds::Rules;
 use super::steps::{Answers, By, steps};
-use super::world::World;
+use super::world::{Known, World};
 
 pub(crate) struct Graph {
     pub(crate) worlds: Vec<World>,
@@ -33,7 +32,7 @@ impl Graph {
     ) -> (Self, Option<&'static str>) {
         let start = rules.start();
         let mut answers = Answers::default();
-        let mut numbers: HashMap<World, u32> = HashMap::from([(start, 0)]);
+        let mut numbers: Known<u128, u32> = Known::from_iter([(start.number(), 0)]);
         let mut graph = Self {
             worlds: vec![start],
             edges: Vec::new(),
@@ -43,7 +42,7 @@ impl Graph {
         while let Some(world) = graph.worlds.get(next as usize).copied() {
             for step in steps(rules, &mut answers, &world) {
                 let new = number(graph.worlds.len());
-                let to = match numbers.entry(step.to) {
+                let to = match numbers.entry(step.to.number()) {
                     Entry::Occupied(known) => *known.get(),
                     Entry::Vacant(unknown) => {
                         graph.worlds.push(step.to);
@@ -84,21 +83,11 @@ impl Graph {
         allowed: &[By],
         goal: impl Fn(&World) -> bool,
     ) -> Option<(World, usize)> {
-        let mut edges: Vec<(u32, u32)> = self
-            .edges
-            .iter()
-            .filter(|(by, ..)| allowed.contains(by))
-            .map(|(_, from, to)| (*to, *from))
-            .collect();
-        edges.sort_unstable();
+        let backwards = self.backwards(allowed);
         let mut arrives: Vec<bool> = self.worlds.iter().map(goal).collect();
         let mut queue: Vec<usize> = (0..arrives.len()).filter(|at| arrives[*at]).collect();
         while let Some(at) = queue.pop() {
-            let first = edges.partition_point(|(to, _)| (*to as usize) < at);
-            let into = edges[first..]
-                .iter()
-                .take_while(|(to, _)| *to as usize == at);
-            for (_, from) in into {
+            for from in backwards.of(at) {
                 if !std::mem::replace(&mut arrives[*from as usize], true) {
                     queue.push(*from as usize);
                 }
@@ -110,7 +99,41 @@ impl Graph {
         Some((*first, 1 + stuck.count()))
     }
 
+    /// The steps backwards that somebody of these takes.
+    fn backwards(&self, allowed: &[By]) -> Backwards {
+        let edges = || self.edges.iter().filter(|(by, ..)| allowed.contains(by));
+        let mut begins = vec![0_u32; self.worlds.len() + 1];
+        for (_, _, to) in edges() {
+            begins[*to as usize + 1] += 1;
+        }
+        for at in 1..begins.len() {
+            begins[at] += begins[at - 1];
+        }
+        let mut free = begins.clone();
+        let mut from = vec![0; edges().count()];
+        for (_, source, to) in edges() {
+            let free = &mut free[*to as usize];
+            from[*free as usize] = *source;
+            *free += 1;
+        }
+        Backwards { begins, from }
+    }
+
     pub(crate) fn some(&self, is: impl Fn(&World) -> bool) -> bool {
         self.worlds.iter().any(is)
+    }
+}
+
+/// Steps by where they lead to.
+struct Backwards {
+    /// Where those to each world begin, and the end of all.
+    begins: Vec<u32>,
+    /// Where they come from.
+    from: Vec<u32>,
+}
+
+impl Backwards {
+    fn of(&self, to: usize) -> &[u32] {
+        &self.from[self.begins[to] as usize..self.begins[to + 1] as usize]
     }
 }

@@ -1,7 +1,5 @@
 //! The attach-detach controller, and the driver's with the rules.
 
-use std::collections::HashMap;
-
 use rds_csi_core::attachment::exception::Moment;
 use rds_csi_core::attachment::observation::Standing;
 use rds_csi_core::attachment::{
@@ -10,27 +8,27 @@ use rds_csi_core::attachment::{
 
 use super::{By, NAMES, Steps};
 use crate::bounds::{Broken, Rules};
-use crate::world::{Attachment, Call, Guest, Health, Next, Reader, Whose, World};
+use crate::world::{Attachment, Call, Guest, Health, Known, Next, Reader, Whose, World};
 
 /// What the rules have said: many worlds look alike, and to ask is most of a search.
 #[derive(Default)]
 pub(crate) struct Answers {
     /// Whether a node may have the volume, asked by the driver or else by the webhook.
-    judged: HashMap<(World, usize, bool), bool>,
+    judged: Known<(u128, usize, bool), bool>,
     /// Whether a node is taken to have let go, and whether it is known to have.
-    released: HashMap<(World, usize), Option<bool>>,
+    released: Known<(u128, usize), Option<bool>>,
 }
 
 impl Answers {
     fn judge(&mut self, rules: &Rules, world: &World, n: usize, seat: Seat) -> bool {
         let looks = world.visible();
-        let said = self.judged.entry((looks, n, seat == Seat::Driver));
+        let said = self.judged.entry((looks.number(), n, seat == Seat::Driver));
         *said.or_insert_with(|| rules.judge(&looks, n, seat))
     }
 
     fn lets_go(&mut self, rules: &Rules, world: &World, n: usize) -> Option<bool> {
         let looks = world.visible();
-        let said = self.released.entry((looks, n));
+        let said = self.released.entry((looks.number(), n));
         *said.or_insert_with(|| rules.lets_go(&looks, n))
     }
 }
