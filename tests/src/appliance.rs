@@ -150,10 +150,21 @@ impl Appliance {
     /// served again when this returns.
     ///
     /// # Errors
-    /// The guest did not boot, or the simulator did not become ready.
+    /// The guest runs already or did not boot, or the simulator did not become ready: it is off
+    /// again then.
     pub async fn power_on(&mut self) -> anyhow::Result<()> {
-        self.guest.start().await?;
-        self.simulator = serve(&self.guest, &self.run).await?;
+        ensure!(!self.guest.is_running(), "the appliance runs already");
+        let begun = async {
+            self.guest.start().await?;
+            serve(&self.guest, &self.run).await
+        };
+        match begun.await {
+            Ok(simulator) => self.simulator = simulator,
+            Err(error) => {
+                self.power_off()?;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

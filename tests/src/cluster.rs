@@ -10,6 +10,7 @@
 mod audit;
 pub mod cdi;
 mod certificates;
+pub mod component;
 mod control_plane;
 pub mod image;
 mod kubectl;
@@ -24,8 +25,8 @@ pub mod supervisor;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::Value;
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
 
 use crate::agent::{Agent, Command, Output};
 use crate::wait::until;
@@ -117,19 +118,6 @@ impl Cluster {
         }
         let value = serde_json::from_str(&text);
         value.with_context(|| format!("reading kubectl {words:?}"))
-    }
-
-    /// Waits until a probe gives a value.
-    ///
-    /// # Errors
-    /// The deadline passed, or the probe failed.
-    pub async fn wait_for<T>(
-        &self,
-        what: &str,
-        deadline: Duration,
-        probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
-    ) -> anyhow::Result<T> {
-        until(what, deadline, probe).await
     }
 
     /// The names of the nodes.
@@ -366,6 +354,18 @@ impl Device<'_> {
         self.cluster.order(Order::Simulator { request }).await
     }
 
+    /// Makes every command take so long from now on, on top of its own time.
+    ///
+    /// # Errors
+    /// The simulator does not answer, or refuses.
+    pub async fn latency(&self, time: Duration) -> anyhow::Result<()> {
+        let milliseconds = u64::try_from(time.as_millis()).context("a latency")?;
+        let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
+        let answer = self.control(request).await?;
+        ensure!(answer["ok"] == true, "the simulator refused: {answer}");
+        Ok(())
+    }
+
     /// Runs a program on the appliance's Linux. Its failing is no error of this call.
     ///
     /// # Errors
@@ -392,4 +392,18 @@ async fn run(agent: std::net::SocketAddr, argv: &[&str]) -> anyhow::Result<Outpu
     };
     let output = Agent::at(agent).run(command, &[], DEADLINE).await;
     output.with_context(|| format!("running {argv:?} on {agent}"))
+}
+
+/// The objects of a list.
+fn items(mut list: Value) -> Vec<Value> {
+    match list["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// The name of an object.
+fn name(object: &Value) -> String {
+    let name = &object["metadata"]["name"];
+    name.as_str().unwrap_or_default().to_owned()
 }

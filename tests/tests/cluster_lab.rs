@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
-use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{IMAGE, Namespace};
+use rds_csi_tests::cluster::{Cluster, Node};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
+/// The address of the API server on the cluster's network.
+const API: &str = "10.79.0.1";
 
 /// A pod without a volume, on one node.
 fn plain_pod(name: &str, node: &str) -> Value {
@@ -92,33 +94,47 @@ async fn a_node_that_lost_its_power_boots_and_runs_its_pods_again() {
     namespace.delete().await.unwrap();
 }
 
+/// Whether an address answers a node, if only by refusing.
+async fn reaches(node: &Node<'_>, address: &str) -> anyhow::Result<bool> {
+    let connect = format!("exec 9<>/dev/tcp/{address}/443");
+    let words = ["timeout", "3", "bash", "-c", &connect];
+    let output = node.run(&words).await?;
+    Ok(output.success() || output.error_text().contains("refused"))
+}
+
+/// Waits until it does: a neighbour that was not found is asked for again a little later.
+async fn reaches_again(node: &Node<'_>, address: &str) -> anyhow::Result<()> {
+    until(&format!("{address} answers"), SOON, async || {
+        Ok(reaches(node, address).await?.then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_node_is_cut_off_from_the_api_and_from_storage_each_alone() {
     let cluster = Cluster::mended().await.unwrap();
     let node = cluster.node("node-a").unwrap();
-    let (api, nvme) = (
-        "10.79.0.1",
-        cluster.appliance().description().nvme.to_string(),
-    );
-    let reaches = async |address: &str| {
-        let ping = ["busybox", "ping", "-c", "1", "-W", "3", address];
-        node.run(&ping).await.unwrap().success()
-    };
-    assert!(reaches(api).await && reaches(&nvme).await);
+    let nvme = &cluster.appliance().description().nvme.to_string();
+    let ssh = &cluster.appliance().description().ssh.ip().to_string();
+    for address in [API, nvme, ssh] {
+        reaches_again(&node, address).await.unwrap();
+    }
     node.cut_api().await.unwrap();
-    assert!(!reaches(api).await && reaches(&nvme).await);
+    assert!(!reaches(&node, API).await.unwrap());
+    reaches_again(&node, nvme).await.unwrap();
     node.restore().await.unwrap();
     node.cut_appliance().await.unwrap();
-    assert!(reaches(api).await && !reaches(&nvme).await);
+    assert!(!reaches(&node, nvme).await.unwrap());
+    reaches_again(&node, API).await.unwrap();
     cluster.heal().await.unwrap();
-    assert!(reaches(api).await && reaches(&nvme).await);
+    reaches_again(&node, API).await.unwrap();
+    reaches_again(&node, nvme).await.unwrap();
 
-    let ssh = cluster.appliance().description().ssh.ip().to_string();
-    assert!(reaches(&ssh).await);
     cluster.appliance().cut_ssh().await.unwrap();
-    assert!(!reaches(&ssh).await && reaches(&nvme).await);
+    assert!(!reaches(&node, ssh).await.unwrap());
+    reaches_again(&node, nvme).await.unwrap();
     cluster.heal().await.unwrap();
-    assert!(reaches(&ssh).await);
+    reaches_again(&node, ssh).await.unwrap();
 }
 
 #[tokio::test]
@@ -164,20 +180,11 @@ async fn a_person_breaks_and_mends_the_same_by_words() {
         cluster.node("node-b").unwrap(),
     );
     let nvme = cluster.appliance().description().nvme.to_string();
-    let reaches = async |address: &str| {
-        let ping = ["busybox", "ping", "-c", "1", "-W", "3", address];
-        a.run(&ping).await.unwrap().success()
-    };
-    for (link, address) in [("api", "10.79.0.1"), ("storage", nvme.as_str())] {
+    for (link, address) in [("api", API), ("storage", nvme.as_str())] {
         by_hand(&["cut", "node-a", link]).await.unwrap();
-        assert!(!reaches(address).await, "{link} is not cut");
+        assert!(!reaches(&a, address).await.unwrap(), "{link} is not cut");
         by_hand(&["restore", "node-a"]).await.unwrap();
-        // A neighbour that was not found is asked for again a little later.
-        until(&format!("{link} is restored"), SOON, async || {
-            Ok(reaches(address).await.then_some(()))
-        })
-        .await
-        .unwrap();
+        reaches_again(&a, address).await.unwrap();
     }
     by_hand(&["kill", "node-b"]).await.unwrap();
     assert!(b.run(&["true"]).await.is_err());
@@ -187,6 +194,7 @@ async fn a_person_breaks_and_mends_the_same_by_words() {
     by_hand(&["cut", "node-a", "api"]).await.unwrap();
     by_hand(&["kill", "node-b"]).await.unwrap();
     by_hand(&["heal"]).await.unwrap();
-    assert!(reaches("10.79.0.1").await && b.run(&["true"]).await.unwrap().success());
+    reaches_again(&a, API).await.unwrap();
+    assert!(b.run(&["true"]).await.unwrap().success());
     by_hand(&["status"]).await.unwrap();
 }

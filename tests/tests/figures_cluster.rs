@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::jiff::Timestamp;
+use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
-use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{AuditLog, Cluster};
-use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
 const BURST: usize = 100;
-const ROUND_TRIP_MS: u64 = 50;
+const ROUND_TRIP: Duration = Duration::from_millis(50);
 const BURST_BOUND: f64 = 30.0;
 const REPEATS: usize = 20;
 const NODE: &str = "node-a";
@@ -26,10 +25,11 @@ const DEADLINE: Duration = Duration::from_secs(600);
 async fn a_hundred_claims_at_once_are_bound_in_under_thirty_seconds() {
     let cluster = Cluster::whole().await.unwrap();
     let result = burst(&cluster).await;
-    latency(&cluster, 0).await.unwrap();
+    let appliance = cluster.appliance();
+    appliance.latency(Duration::ZERO).await.unwrap();
     let (seconds, driver, share) = result.unwrap();
     println!(
-        "{BURST} claims at once, {ROUND_TRIP_MS} ms a round trip: {seconds:.1} s (at most {BURST_BOUND} s)"
+        "{BURST} claims at once, {ROUND_TRIP:?} a round trip: {seconds:.1} s (at most {BURST_BOUND} s)"
     );
     println!("    of a claim's own way, {share:.0} % was CreateVolume: {driver:.1} s on average");
     assert!(seconds <= BURST_BOUND);
@@ -40,8 +40,8 @@ async fn a_hundred_claims_at_once_are_bound_in_under_thirty_seconds() {
 async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64, f64)> {
     let log = from_now_on(cluster)?;
     let namespace = Namespace::new(cluster, "figures-burst").await?;
-    let before = durations(cluster, "controller", "CreateVolume").await?;
-    latency(cluster, ROUND_TRIP_MS).await?;
+    let before = durations(cluster, Component::Controller, "CreateVolume").await?;
+    cluster.appliance().latency(ROUND_TRIP).await?;
     let claims: Vec<Value> = (0..BURST)
         .map(|number| Claim::filesystem(&format!("claim-{number}")).manifest())
         .collect();
@@ -56,7 +56,7 @@ async fn burst(cluster: &Cluster) -> anyhow::Result<(f64, f64, f64)> {
         Ok((claims.iter().filter(bound).count() == BURST).then_some(()))
     })
     .await?;
-    let after = durations(cluster, "controller", "CreateVolume").await?;
+    let after = durations(cluster, Component::Controller, "CreateVolume").await?;
     let audit = Audit::read(&log, namespace.name())?;
     let began = audit.first("create", "persistentvolumeclaims", None)?;
     let ended = audit.last("update", "persistentvolumeclaims", Some("status"))?;
@@ -93,16 +93,19 @@ async fn stages_of_a_pod(cluster: &Cluster) -> anyhow::Result<[(&'static str, f6
     let namespace = Namespace::new(cluster, "figures-pod").await?;
     let claim = Claim::filesystem("claim");
     let before = (
-        durations(cluster, "node", "NodeStageVolume").await?,
-        durations(cluster, "node", "NodePublishVolume").await?,
+        durations(cluster, Component::Node, "NodeStageVolume").await?,
+        durations(cluster, Component::Node, "NodePublishVolume").await?,
     );
     let pod = pod("pod", Some(NODE), &claim);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [claim.manifest(), pod]});
     namespace.apply(&list).await?;
     let volume = namespace.bound("claim").await?;
     namespace.running("pod").await?;
-    let stage = durations(cluster, "node", "NodeStageVolume").await?.seconds - before.0.seconds;
-    let publish = durations(cluster, "node", "NodePublishVolume")
+    let stage = durations(cluster, Component::Node, "NodeStageVolume")
+        .await?
+        .seconds
+        - before.0.seconds;
+    let publish = durations(cluster, Component::Node, "NodePublishVolume")
         .await?
         .seconds
         - before.1.seconds;
@@ -234,33 +237,24 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// What the driver measured of one kind of call, over all pods of a role.
-#[derive(Default)]
+/// What the driver measured of one kind of call, over all pods of a component.
 struct Durations {
     calls: f64,
     seconds: f64,
 }
 
-async fn durations(cluster: &Cluster, role: &str, rpc: &str) -> anyhow::Result<Durations> {
-    let port = if role == "node" { 29808 } else { 9808 };
-    let selector = format!("app.kubernetes.io/component={role}");
-    let words = ["--namespace", NAMESPACE, "pods", "--selector", &selector];
-    let list = cluster.get(&words).await?;
-    let pods = list["items"].as_array().into_iter().flatten();
-    let mut all = Durations::default();
-    for pod in pods.filter_map(|pod| pod["metadata"]["name"].as_str()) {
-        let page = cluster.metrics(pod, port).await?;
-        let rpc = format!("rpc=\"{rpc}\"");
-        let of_it = |metric| metrics::sum::<f64>(&page, metric, &[&rpc]);
-        all.calls += of_it("rds_csi_rpc_duration_seconds_count")?;
-        all.seconds += of_it("rds_csi_rpc_duration_seconds_sum")?;
-    }
-    Ok(all)
-}
-
-async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
-    let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
-    let answer = cluster.appliance().control(request).await?;
-    ensure!(answer["ok"] == true, "the simulator refused: {answer}");
-    Ok(())
+async fn durations(
+    cluster: &Cluster,
+    component: Component,
+    rpc: &str,
+) -> anyhow::Result<Durations> {
+    let rpc = format!("rpc=\"{rpc}\"");
+    let of_it = async |part| {
+        let metric = format!("rds_csi_rpc_duration_seconds_{part}");
+        cluster.counted(component, &metric, &[&rpc]).await
+    };
+    Ok(Durations {
+        calls: of_it("count").await?,
+        seconds: of_it("sum").await?,
+    })
 }

@@ -15,7 +15,7 @@ const USAGE: &str = "usage:
   cluster serve TOOLS ETCD BASE IMAGE…   start a cluster and hold it; under hack/lab
   cluster order JSON                give the supervisor an order
   cluster parts                     the parts of the cluster: name, pid and log
-  cluster images DIRECTORY TOOLS    make the archives that every cluster needs
+  cluster images DIRECTORY TOOLS BUSYBOX   make the archives that every cluster needs
 The state is in $RDS_CSI_CLUSTER.";
 
 /// The names under which the chart knows the sidecars.
@@ -48,7 +48,6 @@ async fn main() -> anyhow::Result<()> {
                 etcd: PathBuf::from(etcd),
                 base: PathBuf::from(base),
                 images: images.iter().map(PathBuf::from).collect(),
-                simulator: Vec::new(),
             };
             Supervisor::start(plan).await?.serve().await?;
         }
@@ -65,7 +64,9 @@ async fn main() -> anyhow::Result<()> {
                 println!("{} {pid} {}", part.name, part.log.display());
             }
         }
-        ["images", directory, tools] => make_images(Path::new(directory), Path::new(tools))?,
+        ["images", directory, tools, busybox] => {
+            make_images(Path::new(directory), Path::new(tools), Path::new(busybox))?;
+        }
         _ => bail!(USAGE),
     }
     Ok(())
@@ -75,21 +76,20 @@ async fn main() -> anyhow::Result<()> {
 const KUBECTL: &str = "registry.k8s.io/kubectl:v1.36.3";
 
 /// The pause container and the test image are Debian's busybox; the others are their programs.
-fn make_images(directory: &Path, tools: &Path) -> anyhow::Result<()> {
-    let busybox = PathBuf::from("/bin/busybox");
+fn make_images(directory: &Path, tools: &Path, busybox: &Path) -> anyhow::Result<()> {
     let pause = Image {
         name: "rds-csi.test/pause:1".to_owned(),
         entrypoint: ["/bin/busybox", "tail", "-f", "/dev/null"]
             .map(str::to_owned)
             .to_vec(),
-        programs: vec![(busybox.clone(), "bin/busybox".to_owned())],
+        programs: vec![(busybox.to_owned(), "bin/busybox".to_owned())],
         links: Vec::new(),
     };
     pause.write(&directory.join("pause.tar"))?;
     let shell = Image {
         name: rds_csi_tests::cluster::namespace::IMAGE.to_owned(),
         entrypoint: vec!["/bin/sh".to_owned()],
-        links: applets(&busybox)?
+        links: applets(busybox)?
             .into_iter()
             .map(|applet| ("busybox".to_owned(), format!("bin/{applet}")))
             .collect(),

@@ -102,8 +102,6 @@ pub struct NodeDescription {
     pub agent: SocketAddr,
     /// Its address on the cluster's network.
     pub address: Ipv4Addr,
-    /// Its address on the storage network.
-    pub storage_address: Ipv4Addr,
     /// The directory of its logs, in the cluster's mount namespace.
     pub share: PathBuf,
 }

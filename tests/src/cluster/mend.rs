@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Cluster, product};
+use super::namespace::{OWNER, owner};
+use super::{Cluster, items, name, product};
 
 /// The name of the objects by which a test lets the API server refuse requests: what bears it
 /// goes when the cluster is mended.
@@ -53,7 +54,8 @@ impl Cluster {
 
     /// Undoes every fault: of machines and networks, as [`Cluster::heal`] does, and what was
     /// done by way of the API. Nodes take pods and have machines, nothing is refused, there is no
-    /// default class, and the webhook has the replicas of the chart and sees everything.
+    /// default class, the webhook has the replicas of the chart and sees everything, and the
+    /// namespaces of other tests, which failed, are removed, as far as they go away.
     ///
     /// # Errors
     /// Something does not come up, or the API does not answer.
@@ -70,7 +72,12 @@ impl Cluster {
         self.unset_default_class().await?;
         self.remove_alone().await?;
         self.close_passage().await?;
-        self.unscale_webhook().await
+        self.unscale_webhook().await?;
+        let selector = format!("--selector={OWNER},{OWNER}!={}", owner());
+        let words = ["delete", "namespaces", &selector, "--timeout=120s"];
+        // One that stays was told of by the test that it was for.
+        self.kubectl(&words).await.ok();
+        Ok(())
     }
 
     /// Lets claims, attachments and migrations that are labelled [`PAST`] go past the webhook, as if
@@ -158,16 +165,4 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-fn items(mut list: Value) -> Vec<Value> {
-    match list["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
-}
-
-fn name(object: &Value) -> String {
-    let name = &object["metadata"]["name"];
-    name.as_str().unwrap_or_default().to_owned()
 }

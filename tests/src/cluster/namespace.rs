@@ -6,16 +6,27 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, DEADLINE};
 use crate::wait::until;
 
+/// Labels the namespaces of tests by [`owner`]: those of others go when the cluster is mended.
+pub(super) const OWNER: &str = "rds-csi.test/owner";
 /// The image of test pods: busybox.
 pub const IMAGE: &str = "rds-csi.test/busybox:1";
 /// Where a pod's volume is, as a directory and as a device.
 pub const MOUNT: &str = "/data";
 /// See [`MOUNT`].
 pub const DEVICE: &str = "/dev/volume";
+
+/// The test that runs, as a label takes it: the harness names a test's thread after it.
+pub(super) fn owner() -> String {
+    let thread = std::thread::current();
+    let words = format!("{} {:?}", std::process::id(), thread.name());
+    let hash = format!("{:x}", Sha256::digest(words));
+    hash.chars().take(16).collect()
+}
 
 /// A namespace that one test uses.
 #[derive(Debug, Clone)]
@@ -152,7 +163,9 @@ impl Namespace {
     pub async fn new(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
         let namespace = Self::named(cluster, name);
         namespace.delete().await?;
-        cluster.kubectl(&["create", "namespace", name]).await?;
+        let object = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {OWNER: owner()}}});
+        cluster.apply(&object.to_string()).await?;
         until("the service account is there", DEADLINE, async || {
             namespace.find("serviceaccount", "default").await
         })

@@ -98,8 +98,18 @@ impl Node {
     /// Boots after a power cut, and starts containerd and kubelet again.
     ///
     /// # Errors
-    /// It runs already, or something did not start.
+    /// It runs already, or something did not start: the guest is off again then.
     pub(super) async fn boot_again(&self) -> anyhow::Result<()> {
+        ensure!(!self.guest.is_running(), "it runs already");
+        let begun = self.begin().await;
+        if begun.is_err() {
+            // Half a node is none: who heals the cluster boots it again.
+            self.guest.kill()?;
+        }
+        begun
+    }
+
+    async fn begin(&self) -> anyhow::Result<()> {
         self.guest.start().await?;
         self.prepare().await?;
         self.restart_kubelet().await
@@ -212,7 +222,6 @@ impl Node {
             name: self.guest.name().to_owned(),
             agent: self.guest.agent().address(),
             address: self.guest.cluster_address(),
-            storage_address: self.guest.address(),
             share: self.guest.share().to_owned(),
         }
     }

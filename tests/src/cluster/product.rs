@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Cluster;
+use super::component::Component;
+use super::namespace::Claim;
 
 /// The namespace and the name of the release.
 pub const NAMESPACE: &str = "rds-csi";
@@ -18,7 +20,7 @@ const VOLUME_PATH: &str = "/storage-pool/rds-csi";
 /// The label of every object that says what it was made from.
 const INPUTS: &str = "rds-csi.test/inputs";
 /// How names of the product's images begin.
-const IMAGES: &str = "ghcr.io/srvlab/";
+const IMAGES: &str = "localhost/rds-csi-";
 /// The class of xfs volumes, which the chart does not make by itself.
 const XFS_CLASS: &str = "test-xfs";
 /// How helm merges, waits and fails; a person would use the same words.
@@ -81,15 +83,6 @@ impl Cluster {
         self.kubectl(&["get", "--raw", "/metrics"]).await
     }
 
-    /// The page of metrics of a pod of the product.
-    ///
-    /// # Errors
-    /// The API server or the pod did not answer.
-    pub async fn metrics(&self, pod: &str, port: u16) -> anyhow::Result<String> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{port}/proxy/metrics");
-        self.kubectl(&["get", "--raw", &path]).await
-    }
-
     /// Makes sure of a class of xfs volumes: its name. A volume of it has 300 MiB at least.
     ///
     /// # Errors
@@ -105,6 +98,21 @@ impl Cluster {
         });
         self.apply(&class.to_string()).await?;
         Ok(XFS_CLASS)
+    }
+
+    /// Claims of every kind: ext4, xfs and a raw device, named after their kind and a stem before
+    /// it, whose volumes go with them.
+    ///
+    /// # Errors
+    /// See [`Cluster::xfs_class`].
+    pub async fn kinds(&self, stem: &str) -> anyhow::Result<[Claim; 3]> {
+        let name = |kind: &str| format!("{stem}{kind}");
+        let xfs = self.xfs_class().await?;
+        Ok([
+            Claim::filesystem(&name("ext4")),
+            Claim::filesystem(&name("xfs")).of_class(xfs).size("320Mi"),
+            Claim::block(&name("raw")).of_class("rds-csi"),
+        ])
     }
 
     /// Removes the chart. Volumes stay.
@@ -128,7 +136,8 @@ impl Cluster {
             "pods",
             "--namespace",
             NAMESPACE,
-            "--selector=app.kubernetes.io/component=node",
+            "--selector",
+            Component::Node.selector(),
             "--field-selector=spec.nodeName=",
         ];
         self.kubectl(&unbound).await?;
@@ -158,6 +167,10 @@ impl Cluster {
                 "sshKeySecret": {"name": SECRET},
                 "nvmeAddress": device.nvme.to_string(),
                 "volumePath": VOLUME_PATH,
+            },
+            "image": {
+                "driver": {"repository": format!("{IMAGES}driver")},
+                "webhook": {"repository": format!("{IMAGES}webhook")},
             },
             "labels": {INPUTS: self.inputs().await?},
             "webhook": {"timeoutSeconds": 30},

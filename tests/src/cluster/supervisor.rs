@@ -45,8 +45,6 @@ pub struct Plan {
     pub base: PathBuf,
     /// Further archives of images that every node gets.
     pub images: Vec<PathBuf>,
-    /// Further arguments of the simulator.
-    pub simulator: Vec<String>,
 }
 
 /// A running cluster, as its own process holds it.
@@ -96,7 +94,6 @@ impl Supervisor {
             let options = ApplianceOptions {
                 disk_mebibytes: 16 << 10,
                 pool_gibibytes: 100,
-                arguments: plan.simulator.clone(),
                 ..ApplianceOptions::default()
             };
             let appliance = Appliance::start(&lab, options).await?;

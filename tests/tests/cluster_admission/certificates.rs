@@ -4,13 +4,15 @@
 //! Mode certManager needs a cluster with cert-manager. What the chart makes of it is
 //! rendered and compared in the chart tier; here it is not run.
 
+use k8s_openapi::ByteString;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use serde_json::{Value, json};
 
-use crate::ground::{await_refusal, await_webhooks, close, install, open, webhooks};
+use crate::ground::{await_refusal, await_webhooks, close, install, open};
 
 const SERVICE: &str = "rds-csi-webhook.rds-csi.svc";
 const OWN_SECRET: &str = "rds-csi-webhook-tls";
@@ -56,7 +58,7 @@ async fn an_installation_has_its_certificate_without_a_hand_and_keeps_it_when_po
     assert_ne!(trusted, "");
     let secret = product.get("secret", OWN_SECRET).await.unwrap();
 
-    for pod in webhooks(&cluster).await {
+    for pod in cluster.pods_of(Component::Webhook).await.unwrap() {
         product.remove("pod", &pod).await.unwrap();
     }
     await_webhooks(&cluster).await;
@@ -80,6 +82,8 @@ async fn a_provided_certificate_is_used_and_an_upgrade_leads_there_and_back() {
     await_refusal(&namespace).await;
     // helm says what is trusted, and nobody who ran before has written over it.
     let provided = bundle(&cluster).await;
+    let expected = serde_json::to_value(ByteString(authority.into_bytes()));
+    assert_eq!(provided, expected.unwrap().as_str().unwrap());
     let words = ["get", "secret", OWN_SECRET, "--output=name"];
     assert!(product.kubectl(&words).await.is_ok());
 

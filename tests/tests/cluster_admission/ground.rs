@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::mend::DEFAULT_CLASS;
 use rds_csi_tests::cluster::namespace::{Claim, Namespace};
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
-use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -28,9 +28,6 @@ pub(crate) const NO_CLONES: &str = "a clone of another claim is not offered";
 /// The metric of reviews, and its labels where new claims were reviewed.
 pub(crate) const REVIEWS: &str = "rds_csi_webhook_reviews_total";
 pub(crate) const NEW_CLAIMS: [&str; 2] = ["kind=\"PersistentVolumeClaim\"", "operation=\"Create\""];
-/// The pods of the webhook.
-const SELECTOR: &str =
-    "--selector=app.kubernetes.io/name=rds-csi,app.kubernetes.io/component=webhook";
 
 /// A whole cluster with the plain product in it, and a namespace.
 pub(crate) async fn open(name: &str) -> (Cluster, Namespace) {
@@ -67,8 +64,10 @@ pub(crate) async fn await_webhooks(cluster: &Cluster) {
     until("no webhook of before is left", DEADLINE, async || {
         let deployment = product.get("deployment", "rds-csi-webhook").await?;
         let wanted = deployment["spec"]["replicas"].as_u64();
-        let there = webhooks(cluster).await.len() as u64;
-        Ok((wanted == Some(there)).then_some(()))
+        let selector = ["--selector", Component::Webhook.selector()];
+        let words = [&["--namespace", NAMESPACE, "pods"], &selector[..]].concat();
+        let there = cluster.get(&words).await?["items"].as_array().map(Vec::len);
+        Ok((wanted == there.map(|there| there as u64)).then_some(()))
     })
     .await
     .unwrap();
@@ -83,25 +82,11 @@ pub(crate) async fn scale_webhook(cluster: &Cluster, replicas: usize) {
     await_webhooks(cluster).await;
 }
 
-/// The names of the webhook's pods, those that end included.
-pub(crate) async fn webhooks(cluster: &Cluster) -> Vec<String> {
-    let pods = cluster.get(&["pods", "--namespace", NAMESPACE, SELECTOR]);
-    let pods = pods.await.unwrap()["items"].take();
-    let names = pods.as_array().unwrap().iter();
-    names
-        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
-        .collect()
-}
-
 /// What all webhooks together have counted in a metric, in the series that have all of
 /// these labels.
 pub(crate) async fn counted(cluster: &Cluster, metric: &str, labels: &[&str]) -> u64 {
-    let mut sum = 0;
-    for pod in webhooks(cluster).await {
-        let page = cluster.metrics(&pod, 8080).await.unwrap();
-        sum += metrics::sum::<u64>(&page, metric, labels).unwrap();
-    }
-    sum
+    let counted = cluster.counted(Component::Webhook, metric, labels);
+    counted.await.unwrap()
 }
 
 /// How many new claims the webhooks were asked about. Volumes change by themselves, and

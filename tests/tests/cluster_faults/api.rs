@@ -15,9 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{
-    LONG, all_bound, apply_claims, bound, device, latency, numbered, on_whole_cluster,
-};
+use crate::ground::{LONG, all_bound, apply_claims, bound, device, numbered, on_whole_cluster};
 
 const API: &str = "kube-apiserver";
 const CLAIMS: usize = 50;
@@ -43,7 +41,7 @@ async fn survives(
     let items_before = items(cluster).await?;
     let namespace = Namespace::new(cluster, name).await?;
     let claims = numbered("claim", CLAIMS);
-    latency(cluster, COMMAND.as_millis().try_into()?).await?;
+    cluster.appliance().latency(COMMAND).await?;
     apply_claims(&namespace, &claims).await?;
     let begun = bound(&namespace).await.len();
     let during = fault().await?;
@@ -56,7 +54,7 @@ async fn survives(
         begun.max(ended) < CLAIMS,
         "the fault met no claim: {begun} were bound before it, {ended} after it"
     );
-    latency(cluster, 0).await?;
+    cluster.appliance().latency(Duration::ZERO).await?;
     all_bound(&namespace, &claims).await?;
     let books = balanced(cluster, &before).await?;
     ensure!(books.volumes() >= CLAIMS, "{books:?}");

@@ -6,7 +6,7 @@ use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::wait::until;
 
 use crate::ground::{LONG, on_whole_cluster};
-use crate::writer::{apply, kinds, restarts, start, verify, writes};
+use crate::writer::{apply, restarts, start, verify, writes};
 
 const PODS: usize = 10;
 
@@ -16,7 +16,7 @@ async fn ten_writing_pods_outlast_a_restart_of_the_appliance_without_an_error() 
         let namespace = Namespace::new(cluster, "faults-appliance").await?;
         let mut claims = Vec::new();
         for number in 0..=PODS / 3 {
-            claims.extend(kinds(cluster, &format!("writer-{number}-")).await?);
+            claims.extend(cluster.kinds(&format!("writer-{number}-")).await?);
         }
         claims.truncate(PODS);
         apply(&namespace, &claims).await?;

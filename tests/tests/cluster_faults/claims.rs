@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, apply_claims, device, latency, numbered, on_whole_cluster};
+use crate::ground::{LONG, apply_claims, device, numbered, on_whole_cluster};
 use crate::leaders::in_flight;
 
 const CLAIMS: usize = 8;
@@ -24,7 +24,7 @@ async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
     on_whole_cluster(async |cluster| {
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-deleted").await?;
-        latency(cluster, SLOW.as_millis().try_into()?).await?;
+        cluster.appliance().latency(SLOW).await?;
         let claims = numbered("claim", CLAIMS);
         apply_claims(&namespace, &claims).await?;
         until("volumes are being made", LONG, async || {
@@ -33,7 +33,7 @@ async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
         .await?;
         let delete = ["delete", "pvc", "--all", "--timeout=150s"];
         namespace.kubectl(&delete).await?;
-        latency(cluster, 0).await?;
+        cluster.appliance().latency(Duration::ZERO).await?;
         // Before, nothing may be there because a command that makes it has not ended.
         is_still(cluster).await?;
         balanced(cluster, &before).await?;

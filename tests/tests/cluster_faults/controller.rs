@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, all_bound, apply_claims, bound, latency, numbered, on_whole_cluster};
-use crate::leaders::{Work, creations, is_busy, leader, leads, node_of, other};
+use crate::ground::{LONG, all_bound, apply_claims, bound, numbered, on_whole_cluster};
+use crate::leaders::{Work, creations, leader, leads, node_of, other, works};
 use crate::processes::{Chance, controllers};
 
 const ROUNDS: usize = 10;
@@ -21,7 +21,7 @@ const KILLS: usize = 2;
 /// Kills fall into the first moments of a round's work, or of what the kill before has left.
 const WITHIN: u64 = 1500;
 /// A round's twenty changes take several seconds then.
-const ROUND_TRIP_MS: u64 = 150;
+const ROUND_TRIP: Duration = Duration::from_millis(150);
 const TAKEOVER: Duration = Duration::from_secs(20);
 /// Until the work that is left of a round goes on, on another controller or a new process.
 const WORK: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ async fn a_controller_killed_twenty_times_loses_no_volume_and_leaves_none() {
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-kills").await?;
         let (mut last, mut met) = (Vec::new(), 0);
-        latency(cluster, ROUND_TRIP_MS).await?;
+        cluster.appliance().latency(ROUND_TRIP).await?;
         for round in 0..ROUNDS {
             let new = numbered(&format!("claim-{round}"), CLAIMS);
             let (changed, killed) =
@@ -43,7 +43,7 @@ async fn a_controller_killed_twenty_times_loses_no_volume_and_leaves_none() {
             all_bound(&namespace, &new).await?;
             last = new;
         }
-        latency(cluster, 0).await?;
+        cluster.appliance().latency(Duration::ZERO).await?;
         println!("{met} of {} kills met work under way", ROUNDS * KILLS);
         ensure!(met >= ROUNDS, "{met} kills met work under way");
         until("deleted claims are gone", LONG, async || {
@@ -75,20 +75,21 @@ async fn change(namespace: &Namespace, new: &[String], old: &[String]) -> anyhow
 async fn kill(cluster: &Cluster, chance: &mut Chance) -> anyhow::Result<usize> {
     let mut met = 0;
     for _ in 0..KILLS {
-        let busy = async || Ok(is_busy(cluster).await?.then_some(()));
-        until("a controller works", WORK, busy).await.ok();
-        sleep(Duration::from_millis(chance.below(WITHIN))).await;
-        met += usize::from(is_busy(cluster).await?);
-        until("the leading controller was killed", LONG, async || {
-            let node = node_of(cluster, &leader(cluster).await?).await?;
-            for process in controllers(cluster).await? {
-                if process.node() == node && process.kill(cluster).await? {
-                    return Ok(Some(()));
-                }
-            }
-            Ok(None)
+        let worked = until("the leading controller was killed", LONG, async || {
+            let leader = leader(cluster).await?;
+            let node = node_of(cluster, &leader).await?;
+            let mut there = controllers(cluster).await?.into_iter();
+            let Some(victim) = there.find(|process| process.node() == node) else {
+                return Ok(None);
+            };
+            let busy = async || Ok(works(cluster, &leader).await.then_some(()));
+            until("it works", WORK, busy).await.ok();
+            sleep(Duration::from_millis(chance.below(WITHIN))).await;
+            let works = works(cluster, &leader).await;
+            Ok(victim.kill(cluster).await?.then_some(works))
         })
         .await?;
+        met += usize::from(worked);
     }
     Ok(met)
 }

@@ -28,12 +28,6 @@ pub(crate) async fn device(cluster: &Cluster, request: Value) -> anyhow::Result<
     Ok(answer)
 }
 
-/// Makes every command on the device take so long from now on.
-pub(crate) async fn latency(cluster: &Cluster, milliseconds: u64) -> anyhow::Result<()> {
-    let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
-    device(cluster, request).await.map(drop)
-}
-
 /// Applies many claims in one command.
 pub(crate) async fn apply_claims(namespace: &Namespace, names: &[String]) -> anyhow::Result<()> {
     let claims: Vec<Value> = names

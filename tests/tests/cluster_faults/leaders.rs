@@ -2,14 +2,14 @@
 
 use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 
 use crate::ground::LONG;
 
-/// Of the controller's admin page.
-const PORT: u16 = 9808;
+const CONTROLLER: Component = Component::Controller;
 
 /// A kind of work that one of the controllers does, by the Lease of who does it. Dots of the
 /// driver's name cannot be in one.
@@ -44,7 +44,7 @@ pub(crate) async fn leader(cluster: &Cluster) -> anyhow::Result<String> {
 /// The pod that does a kind of work.
 pub(crate) async fn leads(cluster: &Cluster, work: Work) -> anyhow::Result<String> {
     until(&format!("a controller leads: {work:?}"), LONG, async || {
-        let pods = pods(cluster).await?;
+        let pods = cluster.pods_of(CONTROLLER).await?;
         let lease = cluster
             .find(&["--namespace", NAMESPACE, "lease", work.lease()])
             .await?;
@@ -56,21 +56,9 @@ pub(crate) async fn leads(cluster: &Cluster, work: Work) -> anyhow::Result<Strin
 }
 
 pub(crate) async fn other(cluster: &Cluster, leader: &str) -> anyhow::Result<String> {
-    let pods = pods(cluster).await?;
+    let pods = cluster.pods_of(CONTROLLER).await?;
     let other = pods.into_iter().find(|pod| pod != leader);
     other.context("there is only one controller")
-}
-
-/// The controllers' pods.
-pub(crate) async fn pods(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let selector = "app.kubernetes.io/component=controller";
-    let words = ["--namespace", NAMESPACE, "pods", "--selector", selector];
-    let list = cluster.get(&words).await?;
-    let pods = list["items"].as_array().into_iter().flatten();
-    Ok(pods
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
-        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
-        .collect())
 }
 
 /// The node that a pod of the product is on.
@@ -84,7 +72,7 @@ pub(crate) async fn node_of(cluster: &Cluster, pod: &str) -> anyhow::Result<Stri
 
 /// How many volumes a controller was asked to make since it started.
 pub(crate) async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
-    let page = cluster.metrics(pod, PORT).await?;
+    let page = cluster.metrics(CONTROLLER, pod).await?;
     let calls = "rds_csi_rpc_duration_seconds_count";
     metrics::sum(&page, calls, &["CreateVolume"])
 }
@@ -92,27 +80,21 @@ pub(crate) async fn creations(cluster: &Cluster, pod: &str) -> anyhow::Result<u6
 /// How many changes all controllers have under way on the device.
 pub(crate) async fn in_flight(cluster: &Cluster) -> anyhow::Result<u64> {
     let mut sum = 0;
-    for pod in pods(cluster).await? {
+    for pod in cluster.pods_of(CONTROLLER).await? {
         sum += in_flight_of(cluster, &pod).await?;
     }
     Ok(sum)
 }
 
-/// Whether a controller that can be asked has a change under way on the device.
-pub(crate) async fn is_busy(cluster: &Cluster) -> anyhow::Result<bool> {
-    for pod in pods(cluster).await? {
-        if in_flight_of(cluster, &pod)
-            .await
-            .is_ok_and(|count| count > 0)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether a controller can be asked and has a change under way on the device.
+pub(crate) async fn works(cluster: &Cluster, pod: &str) -> bool {
+    in_flight_of(cluster, pod)
+        .await
+        .is_ok_and(|count| count > 0)
 }
 
 async fn in_flight_of(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
-    let page = cluster.metrics(pod, PORT).await?;
+    let page = cluster.metrics(CONTROLLER, pod).await?;
     let metric = "rds_csi_operations_in_flight";
     let shown = page.contains(&format!("\n{metric} "));
     ensure!(shown, "{pod} does not count them");

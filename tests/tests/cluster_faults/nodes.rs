@@ -8,7 +8,7 @@ use rds_csi_tests::wait::until;
 use serde_json::Value;
 
 use crate::ground::{LONG, on_whole_cluster};
-use crate::writer::{apply, kinds, number, restarts, start, verify, writes};
+use crate::writer::{apply, number, restarts, start, verify, writes};
 
 /// A node to kill and the one that stays, which has a controller that works on.
 async fn victim_and_survivor(cluster: &Cluster) -> anyhow::Result<(String, String)> {
@@ -53,7 +53,7 @@ async fn writing(
     namespace: &Namespace,
     node: &str,
 ) -> anyhow::Result<([Claim; 3], Vec<u64>)> {
-    let claims = kinds(cluster, "").await?;
+    let claims = cluster.kinds("").await?;
     apply(namespace, &claims).await?;
     start(namespace, &claims, &[node]).await?;
     let mut last = Vec::new();

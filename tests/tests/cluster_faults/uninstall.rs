@@ -10,7 +10,7 @@ use rds_csi_tests::wait::until;
 use crate::books::{balanced, differences};
 use crate::ground::{LONG, on_whole_cluster};
 use crate::processes::controllers;
-use crate::writer::{apply, kinds, restarts, start, verify, writes};
+use crate::writer::{apply, restarts, start, verify, writes};
 
 const CONFIGURATIONS: &str = "validatingwebhookconfigurations";
 /// The service of the webhook, and its configuration.
@@ -21,7 +21,7 @@ async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is
     on_whole_cluster(async |cluster| {
         let before = differences(cluster).await?;
         let namespace = Namespace::new(cluster, "faults-uninstall").await?;
-        let claims = kinds(cluster, "").await?;
+        let claims = cluster.kinds("").await?;
         apply(&namespace, &claims).await?;
         let nodes = cluster.node_names();
         start(&namespace, &claims, &nodes).await?;

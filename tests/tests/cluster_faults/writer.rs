@@ -5,7 +5,6 @@
 //! filesystem both are files; a raw device has eight blocks and the last number behind them.
 
 use anyhow::{Context as _, ensure};
-use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::{Claim, DEVICE, MOUNT, Namespace, pod};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
@@ -60,17 +59,6 @@ while [ "$k" -le "$n" ]; do
 done
 echo "$n"
 "#;
-
-/// Claims of every kind: ext4, xfs and a raw device, whose names begin alike.
-pub(crate) async fn kinds(cluster: &Cluster, stem: &str) -> anyhow::Result<[Claim; 3]> {
-    let name = |kind: &str| format!("{stem}{kind}");
-    let xfs = cluster.xfs_class().await?;
-    Ok([
-        Claim::filesystem(&name("ext4")),
-        Claim::filesystem(&name("xfs")).of_class(xfs).size("320Mi"),
-        Claim::block(&name("raw")).of_class("rds-csi"),
-    ])
-}
 
 /// Makes claims.
 pub(crate) async fn apply(namespace: &Namespace, claims: &[Claim]) -> anyhow::Result<()> {

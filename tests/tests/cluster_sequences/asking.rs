@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_tests::cluster::mend::{ALONE, PAST};
-use rds_csi_tests::cluster::product::NAMESPACE;
-use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -217,23 +215,6 @@ impl Stand {
         let mut nodes: Vec<String> = of_it.map(node).collect();
         nodes.sort();
         nodes
-    }
-
-    /// What the pods of a part of the product have counted in a metric, together.
-    pub(crate) async fn counted(&self, component: &str, port: u16, metric: &str) -> u64 {
-        let selector = format!("app.kubernetes.io/component={component}");
-        let words = ["--namespace", NAMESPACE, "pods", "--selector", &selector];
-        let pods = self.cluster.get(&words).await.unwrap();
-        let mut sum = 0;
-        let runs = |pod: &&Value| {
-            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
-        };
-        for pod in pods["items"].as_array().unwrap().iter().filter(runs) {
-            let name = pod["metadata"]["name"].as_str().unwrap();
-            let page = self.cluster.metrics(name, port).await.unwrap();
-            sum += metrics::sum::<u64>(&page, metric, &[]).unwrap();
-        }
-        sum
     }
 
     /// Events on a disk's claim, as `Reason: message`, with `N` for how long things took.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::wait::until;
 use tokio::time::{Instant, sleep};
 
@@ -172,12 +173,14 @@ async fn signal(stand: &Stand, signal: &str) {
 async fn an_attachment_that_goes_past_the_webhook_is_counted_by_the_driver_alone() {
     let stand = Stand::open("sequences-past", &["seen", "past"]).await;
     let counts = async || {
-        let granted = stand.counted("controller", 9808, "rds_csi_attachments_granted_total");
-        let admitted = "rds_csi_webhook_attachments_admitted_total";
-        (
-            granted.await,
-            stand.counted("webhook", 8080, admitted).await,
-        )
+        let (granted, admitted) = (
+            "rds_csi_attachments_granted_total",
+            "rds_csi_webhook_attachments_admitted_total",
+        );
+        let cluster = &stand.cluster;
+        let granted = cluster.counted::<u64>(Component::Controller, granted, &[]);
+        let admitted = cluster.counted::<u64>(Component::Webhook, admitted, &[]);
+        (granted.await.unwrap(), admitted.await.unwrap())
     };
     for disk in ["seen", "past"] {
         let machine = stand.machine(disk, &[disk]).await;

@@ -7,7 +7,7 @@ use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, kinds, pod_at, run};
+use crate::stand::{Stand, pod_at, run};
 
 const PODS: usize = 30;
 /// Writes its own name, and tells again and again what the volume itself has.
@@ -42,7 +42,7 @@ fn pair(number: usize, [ext4, xfs, raw]: &[Claim; 3]) -> [Value; 2] {
 #[tokio::test]
 async fn thirty_pods_with_claims_made_at_once_on_two_nodes_each_have_their_own_data() {
     let stand = Stand::open("work-burst").await;
-    let kinds = kinds(&stand.cluster).await;
+    let kinds = stand.cluster.kinds("").await.unwrap();
     let pairs = (0..PODS).flat_map(|number| pair(number, &kinds));
     let objects: Vec<Value> = pairs.collect();
     stand.apply(&objects).await;

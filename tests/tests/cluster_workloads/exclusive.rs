@@ -3,12 +3,12 @@
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::json;
 
-use crate::stand::{Stand, kinds, pod_with, read_word, write_word};
+use crate::stand::{Stand, pod_with, read_word, write_word};
 
 #[tokio::test]
 async fn a_volume_for_one_pod_is_refused_to_a_second_and_free_after_the_first() {
     let stand = Stand::open("work-exclusive").await;
-    let claims = kinds(&stand.cluster).await;
+    let claims = stand.cluster.kinds("").await.unwrap();
     let claims = claims.map(|claim| claim.access("ReadWriteOncePod"));
     let firsts = claims
         .each_ref()

@@ -3,7 +3,7 @@
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::Value;
 
-use crate::stand::{Stand, kinds, pod_with_all};
+use crate::stand::{Stand, pod_with_all};
 
 /// 4 MiB that nobody can guess, everywhere.
 const WRITE: &str = "for at in /ext4/data /xfs/data /dev/raw; do
@@ -22,7 +22,7 @@ async fn sizes(stand: &Stand, pod: &str) -> [u64; 3] {
 #[tokio::test]
 async fn ext4_xfs_and_raw_devices_keep_their_data_through_growth_in_use_and_on_another_node() {
     let stand = Stand::open("work-kinds").await;
-    let claims = kinds(&stand.cluster).await;
+    let claims = stand.cluster.kinds("").await.unwrap();
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
     objects.push(pod_with_all("writer", Some("node-a"), &claims));
     stand.apply(&objects).await;

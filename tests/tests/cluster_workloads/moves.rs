@@ -3,7 +3,7 @@
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, kinds, pod_with_all};
+use crate::stand::{Stand, pod_with_all};
 
 const SETS: [&str; 3] = ["set-0", "set-1", "set-2"];
 /// 1 MiB that nobody can guess, in both filesystems and on the device.
@@ -44,7 +44,7 @@ async fn a_stateful_set_is_drained_from_one_node_to_the_other_with_its_data() {
     let stand = Stand::open("work-set").await;
     let cluster = &stand.cluster;
     cluster.kubectl(&["cordon", "node-b"]).await.unwrap();
-    let claims = kinds(cluster).await;
+    let claims = cluster.kinds("").await.unwrap();
     stand.apply(&[stateful_set(&claims)]).await;
     // The pods are the controller's to make.
     stand
@@ -80,7 +80,7 @@ async fn nodes(stand: &Stand) -> Vec<String> {
 #[tokio::test]
 async fn a_pod_deleted_by_force_leaves_its_volumes_to_the_next_on_the_same_and_another_node() {
     let stand = Stand::open("work-force").await;
-    let claims = kinds(&stand.cluster).await;
+    let claims = stand.cluster.kinds("").await.unwrap();
     let pod = |name: &str, node: &str| pod_with_all(name, Some(node), &claims);
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
     objects.push(pod("first", "node-a"));

@@ -8,7 +8,7 @@ use rds_csi_tests::cluster::{DEADLINE, product};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, kinds, pod_with_all, run};
+use crate::stand::{Stand, pod_with_all, run};
 
 /// Two minutes of probes, the time that a container has to end, and twice that for a slow machine.
 const HANGS: Duration = Duration::from_mins(5);
@@ -62,7 +62,7 @@ async fn goes_on(stand: &Stand, after: &str) {
 async fn a_writing_pod_sees_neither_the_node_plugin_nor_kubelet_go_and_come_back() {
     let stand = Stand::open("work-plugin").await;
     let product = Namespace::named(&stand.cluster, product::NAMESPACE);
-    let claims = kinds(&stand.cluster).await;
+    let claims = stand.cluster.kinds("").await.unwrap();
     let mut writer = pod_with_all("writer", Some("node-a"), &claims);
     run(&mut writer, COUNT);
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();

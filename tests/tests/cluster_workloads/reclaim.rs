@@ -5,7 +5,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, Volume, kinds, pod_with, read_word, write_word};
+use crate::stand::{Stand, Volume, pod_with, read_word, write_word};
 
 /// What a person writes by hand to use a volume that is on the appliance.
 fn by_hand(old: &Value, name: &str, claim: (&str, &Claim)) -> Value {
@@ -76,7 +76,7 @@ async fn two_volumes_with_data(stand: &Stand, kind: &Claim) -> [Volume; 2] {
 #[tokio::test]
 async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_up_again_by_hand() {
     let cluster = Cluster::whole().await.unwrap();
-    let kinds = kinds(&cluster).await.map(|kind| async move {
+    let kinds = cluster.kinds("").await.unwrap().map(|kind| async move {
         let stand = Stand::open(&format!("work-reclaim-{}", kind.name)).await;
         delete_and_take_up(&stand, &kind).await;
         stand.close().await;
@@ -106,6 +106,9 @@ async fn delete_and_take_up(stand: &Stand, kind: &Claim) {
     let mut again = kind.clone().of_class("");
     again.name = "again".to_owned();
     let name = format!("work-by-hand-{}", kind.name);
+    // What a run left behind that was interrupted.
+    let words = ["delete", "--ignore-not-found", &format!("pv/{name}")];
+    stand.cluster.kubectl(&words).await.unwrap();
     let hand = by_hand(&old, &name, (stand.namespace.name(), &again));
     let pod = pod_with("reader", Some("node-b"), &again);
     stand.apply(&[hand, again.manifest(), pod]).await;

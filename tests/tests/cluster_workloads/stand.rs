@@ -217,16 +217,6 @@ pub(crate) fn run(pod: &mut Value, script: &str) {
     pod["spec"]["containers"][0]["command"] = json!(["sh", "-euc", script]);
 }
 
-/// Claims of every kind, named after it: ext4, xfs and a raw device.
-pub(crate) async fn kinds(cluster: &Cluster) -> [Claim; 3] {
-    let xfs = cluster.xfs_class().await.unwrap();
-    [
-        Claim::filesystem("ext4"),
-        Claim::filesystem("xfs").of_class(xfs).size("320Mi"),
-        raw("raw"),
-    ]
-}
-
 /// A pod with such claims, each at a place of its own: /ext4, /xfs and /dev/raw.
 pub(crate) fn pod_with_all(name: &str, node: Option<&str>, claims: &[Claim; 3]) -> Value {
     let [ext4, xfs, raw] = claims;

@@ -6,7 +6,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, kinds, mount, pod_at, pod_with, raw, with, write_word};
+use crate::stand::{Stand, mount, pod_at, pod_with, raw, with, write_word};
 
 /// As restricted as a pod can be.
 const RESTRICTED: &str = r#"{
@@ -53,7 +53,7 @@ fn reader(shared: &Claim, sealed: &Claim) -> Value {
 #[tokio::test]
 async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
     let cluster = Cluster::whole().await.unwrap();
-    let [ext4, xfs, _] = kinds(&cluster).await;
+    let [ext4, xfs, _] = cluster.kinds("").await.unwrap();
     let both = [ext4, xfs].map(|filesystem| async move {
         let stand = Stand::open(&format!("work-views-{}", filesystem.name)).await;
         view(&stand, filesystem).await;
