@@ -28,7 +28,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "rds-csi.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What a container without privileges gets; the pod adds the user. */}}
@@ -136,6 +140,15 @@ owner for the same volumes. */}}
 {{- end -}}
 {{- if not (include "rds-csi.clusterId" .) -}}
 {{- $missing = append $missing "clusterId is not set and no cluster can be asked: it takes the UID of the namespace kube-system, such as --set clusterId=$(kubectl get namespace kube-system -o jsonpath='{.metadata.uid}')" -}}
+{{- end -}}
+{{- $images := list "driver" -}}
+{{- if .Values.webhook.enabled -}}
+{{- $images = append $images "webhook" -}}
+{{- end -}}
+{{- range $images -}}
+{{- if not (get $.Values.image .).repository -}}
+{{- $missing = append $missing (printf "image.%s.repository is not set: it takes the registry and name to which you pushed what hack/image built, since no image is published, such as --set image.%s.repository=registry.example/storage/rds-csi-%s" . . .) -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.webhook.enabled -}}
 {{- if eq .Values.webhook.certificates.mode "provided" -}}

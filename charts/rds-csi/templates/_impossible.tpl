@@ -2,6 +2,11 @@
 class may be strings too, as they are in the class. */}}
 {{- define "rds-csi.impossible" -}}
 {{- $said := list -}}
+{{- /* What a Service can be named before Kubernetes 1.36. */}}
+{{- $name := include "rds-csi.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
+{{- $said = append $said (printf "the objects would be named %s, after the release: Services take lower-case letters, digits and dashes, and a letter first; give the release another name, or set fullnameOverride" $name) -}}
+{{- end -}}
 {{- $port := int .Values.controller.adminPort -}}
 {{- range $name, $taken := include "rds-csi.sidecarPorts" . | fromYaml -}}
 {{- if eq $port (int $taken) -}}

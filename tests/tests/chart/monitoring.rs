@@ -185,9 +185,25 @@ fn panels_do_not_lie_on_one_another() {
     }
 }
 
+/// Nobody reaches what listens on the loopback of its node, and alerts would wait for ever.
+#[test]
+fn nodes_that_answer_themselves_alone_are_not_read() {
+    for address in ["127.0.0.1", "[::1]"] {
+        let setting = format!("node.adminAddress={address}");
+        let release = render_with("full", &["--set", &setting]);
+        let names: Vec<&str> = release.of("PodMonitor").map(name).collect();
+        assert_eq!(
+            names,
+            ["rds-csi-controller", "rds-csi-webhook"],
+            "{address}"
+        );
+    }
+}
+
 #[test]
 fn podmonitors_name_ports_and_pods_that_exist() {
-    let release = render("full");
+    let reached = ["--set", "node.adminAddress=0.0.0.0"];
+    let release = render_with("full", &reached);
     let pods = [
         ("rds-csi-controller", controller(&release)),
         ("rds-csi-node", node(&release)),

@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::arguments::{controller, node, webhook};
-use crate::helm::{render, sets};
+use crate::helm::{render, render_with, sets};
 
 /// A node that is full, tainted or short of memory still has to let go of its volumes.
 #[test]
@@ -128,5 +128,39 @@ fn pods_are_placed_and_pulled_as_the_values_say() {
         .image
         .unwrap();
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(image, format!("ghcr.io/srvlab/rds-csi-driver:{version}"));
+    assert_eq!(image, format!("registry.example/rds-csi-driver:{version}"));
+}
+
+/// A tag can be another image tomorrow.
+#[test]
+fn every_image_can_be_named_by_its_digest() {
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let images = [
+        "image.driver",
+        "image.webhook",
+        "sidecars.provisioner.image",
+        "sidecars.attacher.image",
+        "sidecars.resizer.image",
+    ];
+    let settings = images.map(|image| format!("{image}.digest={digest}"));
+    let more: Vec<&str> = settings
+        .iter()
+        .flat_map(|set| ["--set", set.as_str()])
+        .collect();
+    let release = render_with("minimal", &more);
+    for pod in [controller(&release), node(&release), webhook(&release)] {
+        for container in pod.containers {
+            let image = container.image.unwrap();
+            assert!(image.ends_with(&format!("@{digest}")), "{image}");
+        }
+    }
+}
+
+#[test]
+fn pods_go_to_nodes_that_can_run_them() {
+    let release = render("minimal");
+    for pod in [controller(&release), node(&release), webhook(&release)] {
+        let selector = pod.node_selector.unwrap();
+        assert_eq!(selector["kubernetes.io/os"], "linux");
+    }
 }

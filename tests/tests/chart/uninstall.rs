@@ -58,22 +58,37 @@ fn manifests_for_no_cluster_have_no_such_hook() {
     assert_eq!(hooks(&render("driver-only"), "pre-delete"), []);
 }
 
+/// A claim of its own would be kept by the pod of a test that failed, and helm waits for its end.
 #[test]
-fn helm_test_makes_a_claim_and_then_a_pod_that_uses_it() {
-    for (set, class) in [
-        ("minimal", "rds-csi"),
-        ("full", "fast"),
-        ("block-only", "raw"),
-    ] {
+fn helm_test_makes_a_pod_with_a_claim_that_goes_with_it() {
+    for (set, class) in [("minimal", "rds-csi"), ("full", "fast")] {
         let release = render(set);
-        assert_eq!(
-            hooks(&release, "test"),
-            [
-                (0, "PersistentVolumeClaim", "rds-csi-test"),
-                (1, "Pod", "rds-csi-test"),
-            ]
-        );
-        let claim = release.of("PersistentVolumeClaim").next().unwrap();
+        assert_eq!(hooks(&release, "test"), [(0, "Pod", "rds-csi-test")]);
+        let pod = release.of("Pod").next().unwrap();
+        let claim = &pod["spec"]["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
         assert_eq!(claim["spec"]["storageClassName"], class);
     }
+}
+
+/// Each run would leave a volume of such a class on the device.
+#[test]
+fn helm_test_takes_no_class_by_itself_whose_volumes_stay() {
+    assert_eq!(hooks(&render("block-only"), "test"), []);
+    let classes = r#"storageClasses=[{"name":"kept","reclaimPolicy":"Retain"},{"name":"gone"}]"#;
+    let release = render_with("minimal", &["--set-json", classes]);
+    let pod = release.of("Pod").next().unwrap();
+    let claim = &pod["spec"]["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
+    assert_eq!(claim["spec"]["storageClassName"], "gone");
+}
+
+#[test]
+fn the_pod_of_helm_test_goes_where_the_plugin_is() {
+    let release = render("full");
+    let pod = release.of("Pod").next().unwrap();
+    let node = crate::arguments::node(&release);
+    let placed: k8s_openapi::api::core::v1::PodSpec =
+        serde_json::from_value(pod["spec"].clone()).unwrap();
+    assert_eq!(placed.node_selector, node.node_selector);
+    assert_eq!(placed.tolerations, node.tolerations);
+    assert!(placed.priority_class_name.is_none());
 }

@@ -91,6 +91,43 @@ fn a_key_that_the_api_server_does_not_know_is_found() {
     }
 }
 
+/// A Service's name begins with a letter, and has no dots.
+#[test]
+fn a_release_after_which_no_service_can_be_named_is_refused_in_a_sentence() {
+    let file = file("minimal");
+    for release in ["42", "rds-csi.two"] {
+        let ended = template_of(release, &["--values", file.to_str().unwrap()]);
+        assert!(!ended.success, "{release}");
+        let said = format!("- the objects would be named {release}");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        let other = [
+            "--values",
+            file.to_str().unwrap(),
+            "--set",
+            "fullnameOverride=two",
+        ];
+        assert!(template_of(release, &other).success, "{release}");
+    }
+}
+
+/// The name of a Job is a label of its pods, which takes 63 characters.
+#[test]
+fn the_longest_name_of_a_release_leaves_room_for_a_job() {
+    let (file, release) = (file("full"), "a".repeat(53));
+    let ended = template_of(&release, &["--values", file.to_str().unwrap()]);
+    assert!(ended.success, "{}", ended.stderr);
+    let jobs = ended
+        .stdout
+        .split("\n---\n")
+        .filter(|text| text.contains("kind: Job\n"));
+    let names = jobs.map(|job| job.lines().find_map(|line| line.strip_prefix("  name: ")));
+    let names: Vec<&str> = names.map(Option::unwrap).collect();
+    assert!(
+        !names.is_empty() && names.iter().all(|name| name.len() <= 63),
+        "{names:?}"
+    );
+}
+
 /// Names may be digits alone, or look like another thing that YAML has a form for.
 #[test]
 fn names_that_look_like_numbers_stay_names() {
@@ -100,7 +137,7 @@ fn names_that_look_like_numbers_stay_names() {
     );
     let strings = [
         "driverName=123",
-        "fullnameOverride=1e3",
+        "fullnameOverride=no",
         "device.sshKeySecret.name=456",
         "device.sshKeySecret.key=789",
         "node.priorityClassName=1",

@@ -26,6 +26,8 @@ fn refusal(setting: &str) -> String {
 #[case("device.nvmeAddress")]
 #[case("device.volumePath")]
 #[case("clusterId")]
+#[case("image.driver.repository")]
+#[case("image.webhook.repository")]
 fn what_is_missing_is_named_with_an_example(#[case] value: &str) {
     let empty = if value == "device.hostKeys" {
         "[]"
@@ -49,7 +51,7 @@ fn everything_that_is_missing_is_said_at_once() {
     assert!(!ended.success);
     assert_eq!(
         ended.stderr.matches(" is not set").count(),
-        8,
+        10,
         "{}",
         ended.stderr
     );
@@ -69,6 +71,8 @@ fn everything_that_is_missing_is_said_at_once() {
 #[case("device.overcommitRatio=0.5", "/device/overcommitRatio")]
 #[case("device.user=\"admin+ct80w\"", "/device/user")]
 #[case("clusterId=\"Production\"", "/clusterId")]
+#[case("image.driver.digest=\"sha256:0\"", "/image/driver/digest")]
+#[case("image.webhook.repository=\"a/b:v1\"", "/image/webhook/repository")]
 #[case("driverName=\"Rds.csi\"", "/driverName")]
 #[case("controller.replicas=0", "/controller/replicas")]
 #[case("controller.replicas=\"two\"", "/controller/replicas")]
