@@ -1,13 +1,16 @@
 //! The release as helm sees it: its own test, and the way to another revision and back
 //! while a pod writes.
 
-use rds_csi_tests::cluster::DEADLINE;
 use rds_csi_tests::cluster::namespace::{Claim, MOUNT, Namespace, pod};
 use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::ground::{await_webhooks, close, open};
+use crate::ground::{await_webhooks, close, install, open};
+
+/// The pod of the release's own test.
+const TESTS: &str = "rds-csi-test";
 
 /// Counts in a file, each number down to the appliance before the next; any error ends it.
 const COUNT: &str = "trap 'exit 0' TERM
@@ -19,26 +22,31 @@ const COUNT: &str = "trap 'exit 0' TERM
         usleep 100000
     done";
 
+/// Runs the release's own test.
+async fn helm_test(cluster: &Cluster, timeout: &str) -> anyhow::Result<String> {
+    let words = ["test", NAMESPACE, "--namespace", NAMESPACE, "--timeout"];
+    cluster.helm(&[&words[..], &[timeout]].concat()).await
+}
+
+/// After one that failed, too, whose pod is still there to be looked at.
 #[tokio::test]
 async fn the_test_of_the_release_passes_and_leaves_nothing() {
     let (cluster, namespace) = open("admission-release").await;
-    let words = [
-        "test",
-        NAMESPACE,
-        "--namespace",
-        NAMESPACE,
-        "--timeout=170s",
-    ];
-    let said = cluster.helm(&words).await;
     let product = Namespace::named(&cluster, NAMESPACE);
-    let said = match said {
+    let absent = json!({"tests": {"storageClass": "rds-csi-absent"}});
+    install(&cluster, &absent).await;
+    assert!(helm_test(&cluster, "20s").await.is_err());
+    assert!(product.find("pod", TESTS).await.unwrap().is_some());
+
+    install(&cluster, &json!({})).await;
+    let said = match helm_test(&cluster, "170s").await {
         Ok(said) => said,
         Err(error) => panic!("{error:#}\n{}", product.report().await),
     };
     assert!(said.contains("Succeeded"), "{said}");
     until("nothing of it is left", DEADLINE, async || {
-        let pod = product.find("pod", "rds-csi-test").await?;
-        let claim = product.find("pvc", "rds-csi-test").await?;
+        let pod = product.find("pod", TESTS).await?;
+        let claim = product.find("pvc", &format!("{TESTS}-volume")).await?;
         Ok((pod.is_none() && claim.is_none()).then_some(()))
     })
     .await
