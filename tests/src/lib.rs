@@ -17,6 +17,7 @@ pub mod guest;
 pub mod lab;
 pub mod metrics;
 pub mod plugin;
+pub mod record;
 pub mod recording;
 pub mod sanity;
 pub mod tool;

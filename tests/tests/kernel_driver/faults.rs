@@ -11,7 +11,6 @@ mod harm;
 mod held;
 mod identity;
 mod matrix;
-mod record;
 mod soak;
 mod table;
 mod writer;

@@ -37,6 +37,7 @@ impl Writer {
              while [ ! -e /run/stop ]; do
                printf '%-4095d\\n' $i | dd {write} conv=notrunc,fsync status=none
                i=$((i + 1)); echo $i $EPOCHREALTIME
+               sleep 0.05
              done"
         );
         let name = format!("writer-{}", volume.claim.name);

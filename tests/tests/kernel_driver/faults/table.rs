@@ -3,7 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-use super::record::SIZE;
+use rds_csi_tests::record::SIZE;
+
 use super::writer::Writer;
 
 /// A file to which every row is appended, in the environment.

@@ -1,13 +1,14 @@
 //! A program in a guest that writes numbered records, each down to the device before the
-//! next, and says when; after an error it opens the target again and tries the same one.
+//! next, and says when (`record-writer`); after an error it tries the same one again.
 //! At the end each byte of them is compared, and for a raw volume each one beyond them.
 
 use rds_csi_tests::agent::Status;
 use rds_csi_tests::guest::Process;
+use rds_csi_tests::lab::program;
+use rds_csi_tests::record::{SIZE, record};
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
 
-use super::record::{SHELL, SIZE, record};
 use crate::cluster::{Cluster, DEADLINE, Node};
 use crate::pod::Pod;
 
@@ -37,20 +38,9 @@ impl Writer {
         if volume.claim.filesystem.is_some() {
             node.script(&format!("touch {data}; sync {data}")).await;
         }
-        // nocreat: a file that is made where the volume is not mounted is no record.
-        let script = format!(
-            "{SHELL}
-             i=0
-             while [ ! -e /run/stop ]; do
-               if record $i | dd of={data} seek=$i bs={SIZE} iflag=fullblock conv=nocreat,notrunc,fsync status=none 2>/dev/null
-               then i=$((i + 1)); echo $i $EPOCHREALTIME
-               else echo error $EPOCHREALTIME; sleep 0.1
-               fi
-               sleep 0.02
-             done"
-        );
+        let program = program("record-writer").unwrap().display().to_string();
         let name = format!("writer-{}", volume.claim.name);
-        let argv = ["bash", "-c", &script];
+        let argv = [&*program, &*data];
         let process = node.guest.spawn(&name, &argv, &[]).await.unwrap();
         let writer = Self {
             volume,
