@@ -187,6 +187,17 @@ Kubernetes still reads it first. */}}
 (has({{ . }}.metadata.annotations) && '{{ $annotation }}' in {{ . }}.metadata.annotations) ? {{ . }}.metadata.annotations['{{ $annotation }}'] : (has({{ . }}.spec.storageClassName) ? {{ . }}.spec.storageClassName : '')
 {{- end -}}
 
+{{/* CEL: whether any of some fields differs between an object and what it was; `fields` has for each
+what an absent one counts as, and `below` what they are fields of, such as .spec. */}}
+{{- define "rds-csi.cel.differs" -}}
+{{- $said := list -}}
+{{- range $field, $absent := .fields -}}
+{{- $path := printf "%s.%s" $.below $field -}}
+{{- $said = append $said (printf "(has(object%s) ? object%s : %s) != (has(oldObject%s) ? oldObject%s : %s)" $path $path $absent $path $path $absent) -}}
+{{- end -}}
+{{- join " || " $said -}}
+{{- end -}}
+
 {{/* Whether to render what needs a kind of another project: always, never, or where the cluster
 has it. */}}
 {{- define "rds-csi.wanted" -}}
