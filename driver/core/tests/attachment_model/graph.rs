@@ -110,7 +110,7 @@ impl Graph {
             begins[at] += begins[at - 1];
         }
         let mut free = begins.clone();
-        let mut from = vec![0; edges().count()];
+        let mut from = vec![0; begins[self.worlds.len()] as usize];
         for (_, source, to) in edges() {
             let free = &mut free[*to as usize];
             from[*free as usize] = *source;
