@@ -351,7 +351,9 @@ impl Device<'_> {
     /// # Errors
     /// The simulator does not answer, or refused.
     pub async fn control(&self, request: Value) -> anyhow::Result<Value> {
-        self.cluster.order(Order::Simulator { request }).await
+        let answer = self.cluster.order(Order::Simulator { request }).await?;
+        ensure!(answer["ok"] == true, "the simulator refused: {answer}");
+        Ok(answer)
     }
 
     /// Makes every command take so long from now on, on top of its own time.
@@ -361,9 +363,7 @@ impl Device<'_> {
     pub async fn latency(&self, time: Duration) -> anyhow::Result<()> {
         let milliseconds = u64::try_from(time.as_millis()).context("a latency")?;
         let request = json!({"op": "inject", "fault": "latency", "ms": milliseconds});
-        let answer = self.control(request).await?;
-        ensure!(answer["ok"] == true, "the simulator refused: {answer}");
-        Ok(())
+        self.control(request).await.map(drop)
     }
 
     /// Runs a program on the appliance's Linux. Its failing is no error of this call.

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, all_bound, apply_claims, bound, device, numbered, on_whole_cluster};
+use crate::ground::{LONG, all_bound, apply_claims, bound, numbered, on_whole_cluster};
 
 const API: &str = "kube-apiserver";
 const CLAIMS: usize = 50;
@@ -24,7 +24,7 @@ const COMMAND: Duration = Duration::from_millis(500);
 
 /// How many disk items the device has.
 async fn items(cluster: &Cluster) -> anyhow::Result<usize> {
-    let state = device(cluster, json!({"op": "state"})).await?;
+    let state = cluster.appliance().control(json!({"op": "state"})).await?;
     let items = state["state"]["device"]["items"].as_array();
     Ok(items.context("the device shows no items")?.len())
 }

@@ -10,7 +10,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
-use crate::ground::{LONG, device};
+use crate::ground::LONG;
 
 /// Where the chart puts backing files, as the simulator names them.
 const DIRECTORY: &str = "storage-pool/rds-csi/";
@@ -25,7 +25,7 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) async fn read(cluster: &Cluster) -> anyhow::Result<Self> {
-        let state = device(cluster, json!({"op": "state"})).await?;
+        let state = cluster.appliance().control(json!({"op": "state"})).await?;
         let state = &state["state"];
         let items = list(&state["device"]["items"])?
             .iter()

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::books::{balanced, differences};
-use crate::ground::{LONG, apply_claims, device, numbered, on_whole_cluster};
+use crate::ground::{LONG, apply_claims, numbered, on_whole_cluster};
 use crate::leaders::in_flight;
 
 const CLAIMS: usize = 8;
@@ -45,7 +45,10 @@ async fn claims_deleted_while_their_volumes_are_made_leave_nothing() {
 
 /// How many commands the device was given since it started.
 async fn executions(cluster: &Cluster) -> anyhow::Result<u64> {
-    let answer = device(cluster, json!({"op": "counters"})).await?;
+    let answer = cluster
+        .appliance()
+        .control(json!({"op": "counters"}))
+        .await?;
     let count = answer["counters"]["executions"].as_u64();
     count.with_context(|| format!("no count of executions: {answer}"))
 }

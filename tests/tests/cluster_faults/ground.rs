@@ -21,13 +21,6 @@ pub(crate) async fn on_whole_cluster(test: impl AsyncFnOnce(&Cluster) -> anyhow:
     mended.unwrap();
 }
 
-/// Asks the simulator; its refusal is an error.
-pub(crate) async fn device(cluster: &Cluster, request: Value) -> anyhow::Result<Value> {
-    let answer = cluster.appliance().control(request).await?;
-    anyhow::ensure!(answer["ok"] == true, "the simulator refused: {answer}");
-    Ok(answer)
-}
-
 /// Applies many claims in one command.
 pub(crate) async fn apply_claims(namespace: &Namespace, names: &[String]) -> anyhow::Result<()> {
     let claims: Vec<Value> = names
