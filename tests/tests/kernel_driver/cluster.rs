@@ -116,7 +116,7 @@ impl Cluster {
 
     /// The checksum of a volume's file, read on the appliance.
     pub(crate) async fn backing_sum(&self, volume: &Volume) -> String {
-        let script = format!("sha256sum <{}", self.backing_file(volume).await);
+        let script = format!("cksum <{}", self.backing_file(volume).await);
         self.appliance.guest().script(&script).await.unwrap()
     }
 

@@ -115,7 +115,7 @@ async fn usable_as_block(cluster: &Cluster, node: &Node, case: &Case) {
     let before = cluster.backing_sum(&volume).await;
     let pod = Pod::start(controller, node, &volume, "pod").await;
     let read = format!(
-        "dd if={} bs=1M iflag=direct status=none | sha256sum",
+        "dd if={} bs=1M iflag=direct status=none | cksum",
         pod.target
     );
     assert_eq!(node.script(&read).await, before.trim(), "{}", case.name);

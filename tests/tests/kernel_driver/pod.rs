@@ -59,7 +59,7 @@ impl Pod {
         let script = format!(
             "dd if=/dev/urandom of=/run/probe {PROBE} status=none
              dd if=/run/probe of={data} bs=1M conv=notrunc,fsync status=none
-             sha256sum </run/probe; rm /run/probe"
+             cksum </run/probe; rm /run/probe"
         );
         node.script(&script).await
     }
@@ -67,7 +67,7 @@ impl Pod {
     /// The checksum of what [`Pod::fill`] wrote, read from the device.
     pub(crate) async fn checksum(&self, node: &Node, volume: &Volume) -> String {
         let data = self.data(volume);
-        let script = format!("dd if={data} {PROBE} iflag=direct status=none | sha256sum");
+        let script = format!("dd if={data} {PROBE} iflag=direct status=none | cksum");
         node.script(&script).await
     }
 

@@ -71,7 +71,7 @@ async fn assert_recovered(cluster: &Cluster, writer: &Writer, targets: &[String]
     .unwrap();
     let script = format!(
         "for t in {all}; do
-           dd {compare} bs=4096 count=5 iflag=direct status=none | sha256sum
+           dd {compare} bs=4096 count=5 iflag=direct status=none | cksum
          done | sort -u | wc -l"
     );
     assert_eq!(node.script(&script).await, "1", "{name}");
