@@ -5,7 +5,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::{Instant, sleep};
 
-/// Polls `probe` until it gives a value, first every 5 ms, later every 100 ms.
+/// The longest pause after a probe that took long.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Polls `probe` until it gives a value, first every 5 ms, later every 100 ms, or with pauses of
+/// twice what it takes.
 ///
 /// `what` names the awaited state in the error. An error of `probe` ends the wait.
 ///
@@ -19,6 +23,7 @@ pub async fn until<T>(
     let end = Instant::now() + deadline;
     let mut pause = Duration::from_millis(5);
     loop {
+        let asked = Instant::now();
         let found = probe()
             .await
             .with_context(|| format!("waiting until {what}"))?;
@@ -28,7 +33,8 @@ pub async fn until<T>(
         if Instant::now() >= end {
             bail!("waited {deadline:?} until {what}");
         }
-        sleep(pause).await;
+        // What is awaited may need the processor that asking takes.
+        sleep(pause.max(asked.elapsed() * 2).min(LONGEST)).await;
         pause = (pause * 5 / 4).min(Duration::from_millis(100));
     }
 }
@@ -46,6 +52,20 @@ mod tests {
         })
         .await;
         assert_eq!(value.unwrap(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_takes_long_is_made_seldom() {
+        let mut asked = 0;
+        let slow = async || {
+            asked += 1;
+            sleep(Duration::from_millis(200)).await;
+            Ok(None::<()>)
+        };
+        until("never", Duration::from_secs(6), slow)
+            .await
+            .unwrap_err();
+        assert_eq!(asked, 11);
     }
 
     #[tokio::test(start_paused = true)]
