@@ -74,8 +74,9 @@ impl Cluster {
         self.close_passage().await?;
         self.unscale_webhook().await?;
         let selector = format!("--selector={OWNER},{OWNER}!={}", owner());
-        let words = ["delete", "namespaces", &selector, "--timeout=120s"];
-        // One that stays was told of by the test that it was for.
+        // One that is on its way or stays was told of by the test that it was for.
+        let active = "--field-selector=status.phase=Active";
+        let words = ["delete", "namespaces", &selector, active, "--timeout=120s"];
         self.kubectl(&words).await.ok();
         Ok(())
     }

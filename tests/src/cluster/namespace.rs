@@ -162,7 +162,7 @@ impl Namespace {
     /// The old one does not go away, or the API refused.
     pub async fn new(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
         let namespace = Self::named(cluster, name);
-        namespace.delete().await?;
+        namespace.end("--timeout=150s").await?;
         let object = json!({"apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": {OWNER: owner()}}});
         cluster.apply(&object.to_string()).await?;
@@ -182,17 +182,27 @@ impl Namespace {
         }
     }
 
-    /// Removes it with all that is in it, and waits until it is gone.
+    /// Removes it with all that is in it, and waits until no pod and no claim of it is left: the
+    /// rest meets nobody, and Kubernetes looks at a namespace that ends every few seconds only.
     ///
     /// # Errors
     /// Something in it does not go away; the report says what.
     pub async fn delete(&self) -> anyhow::Result<()> {
+        let kinds = "deployments,statefulsets,jobs,pods,persistentvolumeclaims";
+        let emptied = self
+            .kubectl(&["delete", kinds, "--all", "--timeout=150s"])
+            .await;
+        self.explain(emptied.map(drop)).await?;
+        self.end("--wait=false").await
+    }
+
+    async fn end(&self, waiting: &str) -> anyhow::Result<()> {
         let words = [
             "delete",
             "namespace",
             &self.name,
             "--ignore-not-found",
-            "--timeout=150s",
+            waiting,
         ];
         let gone = self.cluster.kubectl(&words).await;
         self.explain(gone.map(drop)).await

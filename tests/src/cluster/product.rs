@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 
 use super::Cluster;
 use super::component::Component;
@@ -23,6 +24,8 @@ const INPUTS: &str = "rds-csi.test/inputs";
 const IMAGES: &str = "localhost/rds-csi-";
 /// The class of xfs volumes, which the chart does not make by itself.
 const XFS_CLASS: &str = "test-xfs";
+/// What [`Cluster::imported`] found: asking takes seconds, and tests import nothing.
+static IMPORTED: OnceCell<String> = OnceCell::const_new();
 /// How helm merges, waits and fails; a person would use the same words.
 const HELM: &[&str] = &["--namespace", NAMESPACE, "--wait", "--timeout", "170s"];
 
@@ -185,24 +188,30 @@ impl Cluster {
                 std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?,
             );
         }
+        hash.update(IMPORTED.get_or_try_init(|| self.imported()).await?);
+        Ok(format!("{:x}", hash.finalize()).chars().take(16).collect())
+    }
+
+    /// The product's images on the nodes: name, type and digest of each.
+    async fn imported(&self) -> anyhow::Result<String> {
         let ctr = self.description.tools.join("ctr").display().to_string();
+        let mut all = Vec::new();
         for node in self.node_names() {
             let words = [&ctr, "--namespace=k8s.io", "images", "list"];
             let listed = self.node(node)?.run(&words).await?;
             ensure!(listed.success(), "ctr: {}", listed.error_text());
             let listed = listed.text();
-            // Name, type, digest; what follows is no property of an image.
             let ours = listed.lines().filter(|line| line.starts_with(IMAGES));
-            let ours: Vec<&str> = ours
-                .flat_map(|line| line.split_whitespace().take(3))
-                .collect();
+            // What follows is no property of an image.
+            let ours = ours.flat_map(|line| line.split_whitespace().take(3));
+            let ours: Vec<String> = ours.map(str::to_owned).collect();
             ensure!(
                 !ours.is_empty(),
                 "{node} has none of the product's images: hack/cluster import FILE…"
             );
-            hash.update(ours.join(" "));
+            all.extend(ours);
         }
-        Ok(format!("{:x}", hash.finalize()).chars().take(16).collect())
+        Ok(all.join(" "))
     }
 
     /// Makes helm forget a revision whose installation, upgrade, rollback or removal was

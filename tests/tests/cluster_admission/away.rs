@@ -5,8 +5,8 @@ use rds_csi_tests::cluster::namespace::{Claim, pod};
 use serde_json::{Map, Value, json};
 
 use crate::ground::{
-    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, close, install, open,
-    refusal, scale_webhook, shared_filesystem,
+    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, install, open, refusal,
+    scale_webhook, shared_filesystem,
 };
 
 const NO_OPTION: &str = "admission-no-option";
@@ -68,7 +68,7 @@ async fn without_a_webhook_claims_are_served_and_the_driver_refuses_what_it_woul
     assert!(said.contains("is invalid: mountOptions[0]"), "{said}");
     let said = refusal(&namespace, &shared_filesystem("shared")).await;
     assert!(said.contains(BY_WEBHOOK), "{said}");
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 fn class_of(driver: &str) -> Value {
@@ -126,5 +126,5 @@ async fn an_absent_webhook_stops_the_kinds_whose_failure_policy_says_so_and_no_o
     let claim = Claim::filesystem("good").manifest();
     namespace.apply(&claim).await.unwrap();
     namespace.bound("good").await.unwrap();
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

@@ -12,7 +12,7 @@ use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use serde_json::{Value, json};
 
-use crate::ground::{await_refusal, await_webhooks, close, install, open};
+use crate::ground::{await_refusal, await_webhooks, install, open};
 
 const SERVICE: &str = "rds-csi-webhook.rds-csi.svc";
 const OWN_SECRET: &str = "rds-csi-webhook-tls";
@@ -66,7 +66,7 @@ async fn an_installation_has_its_certificate_without_a_hand_and_keeps_it_when_po
     assert_eq!(bundle(&cluster).await, trusted);
     let kept = product.get("secret", OWN_SECRET).await.unwrap();
     assert_eq!(kept["data"], secret["data"]);
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
@@ -93,5 +93,5 @@ async fn a_provided_certificate_is_used_and_an_upgrade_leads_there_and_back() {
     assert_ne!(own, provided);
     product.remove("secret", PROVIDED_SECRET).await.unwrap();
     await_refusal(&namespace).await;
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ground::{
     BY_POLICY, BY_WEBHOOK, DENIED_BY_WEBHOOK, DESTROYED, DRIVER, LONG, NO_CLONES, await_refusal,
-    clone_of_another, close, counted, install, make_default, new_claims, open, refusal,
-    shared_filesystem, without_class,
+    clone_of_another, counted, install, make_default, new_claims, open, refusal, shared_filesystem,
+    without_class,
 };
 
 const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
@@ -32,7 +32,7 @@ async fn the_policy_refuses_what_it_can_and_the_webhook_is_not_even_asked() {
     );
     assert!(said.contains("spec.dataSourceRef"), "{said}");
     assert_eq!(new_claims(&cluster).await, before + 1);
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
@@ -50,12 +50,12 @@ async fn without_the_policy_the_webhook_refuses_the_same_with_the_same_way_out()
     assert!(said.contains("spec.accessModes[0]"), "{said}");
     let after = counted(&cluster, "rds_csi_webhook_reviews_total", &DENIED).await;
     assert_eq!(after, before + 1);
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
 async fn classes_and_volumes_that_cannot_work_are_refused_too() {
-    let (cluster, namespace) = open("admission-kinds").await;
+    let (_, namespace) = open("admission-kinds").await;
     let class = |name: &str, parameters: Value, options: Value| {
         json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
@@ -90,7 +90,7 @@ async fn classes_and_volumes_that_cannot_work_are_refused_too() {
     });
     let said = refusal(&namespace, &volume).await;
     assert!(said.contains("spec.csi.volumeHandle"), "{said}");
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_claim_without_a_class_is_judged_by_the_default_one() {
     let said = refusal(&namespace, &without_class(shared_filesystem("shared"))).await;
     assert!(said.contains(BY_POLICY), "{said}");
     make_default(&cluster, false).await;
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 /// A claim that waits for a default class gets it by an update of the controller manager,
@@ -145,7 +145,7 @@ async fn a_class_that_is_given_later_is_judged_when_it_is_given() {
         assert_eq!(claim["status"]["phase"], "Pending");
     }
     make_default(&cluster, false).await;
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
@@ -181,12 +181,12 @@ async fn a_dry_run_and_a_claim_without_a_name_are_judged_like_any_other() {
     let name = made.trim().strip_prefix("persistentvolumeclaim/").unwrap();
     assert!(name.starts_with("nameless-"), "{name}");
     namespace.bound(name).await.unwrap();
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
 async fn kubectl_shows_the_warnings_of_an_admitted_claim() {
-    let (cluster, namespace) = open("admission-warnings").await;
+    let (_, namespace) = open("admission-warnings").await;
     let mut disk = Claim::block("disk").manifest();
     disk["metadata"]["labels"] = json!({"kubevirt.io/created-by": "a-test"});
     // kubectl's way to make its own success a failure, which says what it has shown.
@@ -196,7 +196,7 @@ async fn kubectl_shows_the_warnings_of_an_admitted_claim() {
     assert!(shown.contains("Warning: "), "{shown}");
     assert!(shown.contains("cannot follow a live migration"), "{shown}");
     assert!(shown.contains("1 warning received"), "{shown}");
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 /// The kind of snapshot classes in two versions, by schemas that take everything.
@@ -258,7 +258,7 @@ async fn a_class_of_another_version_is_reviewed_as_the_version_that_the_rule_nam
     namespace.kubectl_with(&dry, &theirs).await.unwrap();
     let words = ["delete", "crd", SNAPSHOT_CLASSES];
     cluster.kubectl(&words).await.unwrap();
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 #[tokio::test]
@@ -278,5 +278,5 @@ async fn the_older_word_for_a_class_is_reviewed() {
         assert_eq!(entry["matchPolicy"], "Equivalent");
         assert_eq!(entry["sideEffects"], "None");
     }
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

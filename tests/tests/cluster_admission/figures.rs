@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::api::DryRun;
-use crate::ground::{NEW_CLAIMS, REVIEWS, close, new_claims, open};
+use crate::ground::{NEW_CLAIMS, REVIEWS, new_claims, open};
 
 const RATE: u32 = 300;
 const ROUND: Duration = Duration::from_secs(5);
@@ -152,7 +152,7 @@ async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
     } else {
         Duration::ZERO
     };
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
     assert!(added < BOUND, "a review is to add less than {BOUND:?}");
 }
 

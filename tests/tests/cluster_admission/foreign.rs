@@ -5,7 +5,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
-use crate::ground::{close, counted, open};
+use crate::ground::{counted, open};
 
 const OTHER: &str = "admission-other";
 
@@ -108,5 +108,5 @@ async fn what_is_of_another_driver_never_reaches_the_webhook() {
     let words = ["create", "--dry-run=server"];
     namespace.kubectl_with(&words, &ours).await.unwrap();
     assert_eq!(asked(&cluster).await, before + 1);
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

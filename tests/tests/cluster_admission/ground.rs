@@ -44,13 +44,6 @@ pub(crate) async fn install(cluster: &Cluster, values: &Value) {
     await_webhooks(cluster).await;
 }
 
-/// Removes the namespace and leaves the plain product behind.
-pub(crate) async fn close(cluster: &Cluster, namespace: Namespace) {
-    namespace.delete().await.unwrap();
-    cluster.ensure_installed().await.unwrap();
-    await_webhooks(cluster).await;
-}
-
 /// Waits until every webhook is there, ready, and none too many.
 pub(crate) async fn await_webhooks(cluster: &Cluster) {
     let product = Namespace::named(cluster, NAMESPACE);

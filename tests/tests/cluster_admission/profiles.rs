@@ -5,7 +5,7 @@ use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use serde_json::json;
 
-use crate::ground::{close, install, open};
+use crate::ground::{install, open};
 
 const CLASS: &str = "rds-csi-vm";
 
@@ -34,5 +34,5 @@ async fn cdi_is_told_what_the_class_of_machines_can_do_by_a_job_that_ends() {
     let jobs = product.kubectl(&["get", "jobs", "--output=name"]);
     let jobs = jobs.await.unwrap();
     assert!(!jobs.contains("storage-profiles"), "{jobs}");
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

@@ -7,7 +7,7 @@ use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::ground::{await_webhooks, close, install, open};
+use crate::ground::{await_webhooks, install, open};
 
 /// The pod of the release's own test.
 const TESTS: &str = "rds-csi-test";
@@ -51,7 +51,7 @@ async fn the_test_of_the_release_passes_and_leaves_nothing() {
     })
     .await
     .unwrap();
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 /// The last number, once it is larger than another.
@@ -106,7 +106,7 @@ async fn a_pod_writes_on_through_an_upgrade_and_the_way_back() {
     let gaps = "awk '$1 != NR {print \"gap at\", NR}' /data/log";
     assert_eq!(namespace.sh("writer", gaps).await.unwrap(), "");
     namespace.remove("pod", "writer").await.unwrap();
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
 
 /// helm that dies in the middle leaves a revision that is under way for ever.
@@ -127,5 +127,5 @@ async fn an_upgrade_that_was_interrupted_does_not_keep_the_next_from_the_release
     cluster.ensure_installed().await.unwrap();
     await_webhooks(&cluster).await;
     assert_eq!(pending().await.unwrap(), None);
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }

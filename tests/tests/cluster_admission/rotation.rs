@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::DryRun;
 use crate::certificates::bundle;
-use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, close, install, open};
+use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, install, open};
 
 const LEAF: Duration = Duration::from_secs(45);
 /// Claims judged a second, at least.
@@ -157,5 +157,5 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
         .await
         .unwrap();
     await_refusal(&namespace).await;
-    close(&cluster, namespace).await;
+    namespace.delete().await.unwrap();
 }
