@@ -47,14 +47,14 @@ async fn what_a_pod_wrote_to_a_raw_device_without_a_sync_is_there_on_the_next_no
     let script = format!(
         "dd if=/dev/urandom of=/run/probe bs=1M count=32 status=none
          dd if=/run/probe of={} bs=1M conv=notrunc status=none
-         sha256sum </run/probe",
+         cksum </run/probe",
         pod.target
     );
     let written = first.script(&script).await;
     pod.stop(cluster.controller(), first, &volume).await;
     let pod = Pod::start(cluster.controller(), second, &volume, "pod").await;
     let read = format!(
-        "dd if={} bs=1M count=32 iflag=direct status=none | sha256sum",
+        "dd if={} bs=1M count=32 iflag=direct status=none | cksum",
         pod.target
     );
     assert_eq!(second.script(&read).await, written);

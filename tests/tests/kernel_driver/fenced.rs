@@ -175,7 +175,7 @@ struct Moved {
 /// The checksum of where node-a writes, read on the appliance: no other node writes there.
 async fn end_sum(stand: &Stand, volume: &Volume) -> String {
     let file = stand.cluster.backing_file(volume).await;
-    let script = format!("dd if={file} bs=64K skip=960 count=1 status=none | sha256sum");
+    let script = format!("dd if={file} bs=64K skip=960 count=1 status=none | cksum");
     let guest = stand.cluster.appliance.guest();
     guest.script(&script).await.unwrap()
 }

@@ -17,7 +17,7 @@ async fn write(node: &Node, pod: &Pod) -> String {
     let script = format!(
         "dd if=/dev/urandom of=/run/probe {PROBE}
          dd if=/run/probe of={} {PROBE}
-         sha256sum </run/probe",
+         cksum </run/probe",
         pod.target
     );
     node.script(&script).await
@@ -25,7 +25,7 @@ async fn write(node: &Node, pod: &Pod) -> String {
 
 /// What a program sees that reads through the page cache, as most do.
 async fn read(node: &Node, pod: &Pod) -> String {
-    let script = format!("dd if={} {PROBE} | sha256sum", pod.target);
+    let script = format!("dd if={} {PROBE} | cksum", pod.target);
     node.script(&script).await
 }
 
@@ -61,7 +61,7 @@ async fn a_plugin_ends_whatever_is_cached_of_a_device_that_is_away() {
         let claim = Claim::block("cached", 64);
         let volume = claim.create(&controller).await.unwrap();
         let pod = Pod::start(&controller, cluster.node(), &volume, "pod").await;
-        let make = format!("dd if=/dev/urandom of=/run/probe {PROBE}; sha256sum </run/probe");
+        let make = format!("dd if=/dev/urandom of=/run/probe {PROBE}; cksum </run/probe");
         let written = cluster.node().script(&make).await;
 
         cluster.lab.cut(cluster.appliance.guest()).unwrap();

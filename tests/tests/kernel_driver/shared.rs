@@ -38,7 +38,7 @@ async fn share(multipath: bool) {
     // Each writes a region of its own and has the other's in view, before and after an outage.
     let region = |pod: &Pod, skip| {
         format!(
-            "dd if={} bs=1M count=4 skip={skip} iflag=direct status=none | sha256sum",
+            "dd if={} bs=1M count=4 skip={skip} iflag=direct status=none | cksum",
             pod.target
         )
     };
@@ -56,7 +56,7 @@ async fn share(multipath: bool) {
             let script = format!(
                 "dd if=/dev/urandom of=/run/probe bs=1M count=4 status=none
                  dd if=/run/probe of={} bs=1M seek={place} oflag=direct conv=notrunc status=none
-                 sha256sum </run/probe",
+                 cksum </run/probe",
                 pod.target
             );
             let written = writer.script(&script).await;
