@@ -28,7 +28,6 @@ mod error;
 mod expand;
 mod kept;
 mod open;
-mod outlive;
 mod publish;
 mod session;
 mod shutdown;

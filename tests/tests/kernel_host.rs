@@ -335,7 +335,6 @@ async fn refusals_of_the_kernel_have_their_meaning_and_none_is_final() {
     }
     pair.connect("pvc-1").await;
     pair.ok(&["loss-time", &one, "5"]).await;
-    assert!(pair.ok(&["delay-removal", &one]).await.is_boolean());
 }
 
 #[tokio::test]

@@ -50,8 +50,6 @@ pub(crate) struct Attached {
     appears: Instant,
     /// Seconds; `None` is for ever.
     loss_time: Option<u32>,
-    /// Seconds that the device outlives it.
-    removal_delay: u32,
 }
 
 #[derive(Debug, Default)]
@@ -130,15 +128,6 @@ impl FakeHost {
         let mut attached = kernel.attached.iter();
         let found = attached.find(|attached| attached.nqn == nqn.as_str())?;
         Some(found.loss_time)
-    }
-
-    /// For how many seconds the device of the NQN outlives its connection, if there is one.
-    #[must_use]
-    pub fn removal_delay(&self, nqn: &Nqn) -> Option<u32> {
-        let kernel = self.kernel();
-        let mut attached = kernel.attached.iter();
-        let found = attached.find(|attached| attached.nqn == nqn.as_str())?;
-        Some(found.removal_delay)
     }
 
     /// The NQNs that are connected, without counting as a call.
@@ -243,7 +232,6 @@ impl Attached {
             controller,
             appears: Instant::now() + target.delay,
             loss_time: None,
-            removal_delay: 0,
         }
     }
 }

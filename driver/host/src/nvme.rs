@@ -62,11 +62,6 @@ pub trait NvmeHost: Send + Sync + fmt::Debug {
     /// Sets how many seconds a lost connection of this NQN is kept; `None` is for ever.
     /// Lowered at a node's shutdown, so that it does not wait for an unreachable device.
     async fn set_loss_time(&self, nqn: &Nqn, seconds: Option<u32>) -> Result<(), NvmeError>;
-
-    /// Keeps the block device of this NQN for so many seconds after its last controller
-    /// went, so that a new connection finds the same device. `false` where the kernel
-    /// does not offer it.
-    async fn delay_removal(&self, nqn: &Nqn, seconds: u32) -> Result<bool, NvmeError>;
 }
 
 /// Waits until the NQN has a live controller and one namespace with a size, asking every

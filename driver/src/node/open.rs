@@ -24,7 +24,6 @@ impl Node {
         self.metrics.nvme_connect(connected.is_ok());
         let controller = connected?;
         let subsystem = self.await_live(&target.nqn, latest).await?;
-        self.let_outlive(id, &target.nqn, &target.tuning).await;
         for left in self.withdraw_stale_targets(Some(id)).await {
             error!("{left}");
         }

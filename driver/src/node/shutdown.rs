@@ -80,12 +80,6 @@ impl Node {
             // Without a session there is nothing to wait for.
             if let Err(failed) = self.host.set_loss_time(&session.nqn, seconds).await {
                 info!(volume_id = %id, "its loss time stays: {}", Chain(&failed));
-                continue;
-            }
-            if lower {
-                self.let_end(id, &session.nqn).await;
-            } else {
-                self.let_outlive(id, &session.nqn, tuning).await;
             }
         }
     }
@@ -96,7 +90,6 @@ mod tests {
     use rds_csi_host::fake::Medium;
 
     use super::*;
-    use crate::node::outlive::OUTLIVES;
     use crate::node::tests::{EXT4, Lab};
 
     #[tokio::test]
@@ -112,11 +105,9 @@ mod tests {
         std::fs::write(&marker, "").unwrap();
         lab.node.follow_shutdown().await;
         assert_eq!(loss_time(&lab), Some(LOSS_TIME));
-        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(0));
         // It was called off, and another process comes.
         lab.node.restore_loss_times().await;
         assert_eq!(loss_time(&lab), None);
-        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(OUTLIVES));
     }
 
     #[tokio::test]

@@ -55,7 +55,6 @@ impl Node {
                 UnstageStep::Disconnect => {
                     self.flush_raw(id, &nqn, record.as_ref()).await?;
                     self.let_go(id);
-                    self.let_end(id, &nqn).await;
                     self.host.disconnect(&nqn).await?;
                     info!(volume_id = %id, %nqn, "session ended");
                 }

@@ -63,7 +63,6 @@ async fn answer(words: &[&str]) -> anyhow::Result<Value> {
                 .await,
             done,
         ),
-        ["delay-removal", nqn] => told(host.delay_removal(&nqn.parse()?, 5).await, |is| json!(is)),
         ["subsystem", nqn] => told(host.subsystem(&nqn.parse()?).await, |found| {
             json!(found.map(|found| format!("{found:?}")))
         }),

@@ -93,18 +93,6 @@ impl NvmeHost for FakeHost {
         })
         .await
     }
-
-    /// Notes it; a connection that is lost takes its device with it nevertheless, as with
-    /// an older kernel.
-    async fn delay_removal(&self, nqn: &Nqn, seconds: u32) -> Result<bool, NvmeError> {
-        self.call("delay_removal", |kernel| {
-            for attached in kernel.of(nqn)? {
-                attached.removal_delay = seconds;
-            }
-            Ok(true)
-        })
-        .await
-    }
 }
 
 impl FakeHost {

@@ -104,27 +104,6 @@ impl NvmeHost for Linux {
         self.control_all(nqn, "ctrl_loss_tmo", &fabrics::seconds(seconds))
             .await
     }
-
-    async fn delay_removal(&self, nqn: &Nqn, seconds: u32) -> Result<bool, NvmeError> {
-        let Some(subsystem) = self.subsystem(nqn).await? else {
-            return Err(NvmeError::NotConnected { nqn: nqn.clone() });
-        };
-        let mut offered = false;
-        for namespace in subsystem.namespaces {
-            let device = self.root.sys.join("block").join(namespace.name);
-            let attribute = device.join("delayed_removal_secs");
-            offered |= self
-                .attribute(
-                    nqn,
-                    &device.join("device/subsysnqn"),
-                    &attribute,
-                    seconds.to_string(),
-                    SHORT,
-                )
-                .await?;
-        }
-        Ok(offered)
-    }
 }
 
 impl Linux {

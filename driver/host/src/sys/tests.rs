@@ -109,7 +109,6 @@ async fn every_call_hangs(base: &Path) {
     hangs("disconnect", host.disconnect(&nqn)).await;
     hangs("rescan", host.rescan(&nqn)).await;
     hangs("set_loss_time", host.set_loss_time(&nqn, None)).await;
-    hangs("delay_removal", host.delay_removal(&nqn, 5)).await;
 
     hangs("mounts", host.mounts()).await;
     let meant = Meant {

@@ -48,8 +48,6 @@ pub(super) async fn wait(node: &Node, session: &Session, staging: &Staging, long
     let seconds = if longer {
         tuning.ctrl_loss_tmo
     } else {
-        // First: a device that outlives its session would keep what waits for it.
-        node.let_end(id, nqn).await;
         Some(0)
     };
     if let Err(failed) = node.host.set_loss_time(nqn, seconds).await {
@@ -57,7 +55,6 @@ pub(super) async fn wait(node: &Node, session: &Session, staging: &Staging, long
         return false;
     }
     if longer {
-        node.let_outlive(id, nqn, tuning).await;
         info!(volume_id = %id, %nqn, "the volume is this node's again, and its session is waited for");
     } else {
         warn!(volume_id = %id, %nqn, "the volume is not this node's any more, and its session is given up");

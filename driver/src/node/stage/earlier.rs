@@ -37,7 +37,6 @@ impl Node {
             }
             Seen::Waiting(seen) if tries => {
                 // The kernel gives it up at its next attempt, and what waits fails with it.
-                self.let_end(id, before).await;
                 if let Err(failed) = self.host.set_loss_time(before, Some(0)).await {
                     warn!(volume_id = %id, %before, "setting its loss time: {}", Chain(&failed));
                 }

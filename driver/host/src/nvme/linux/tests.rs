@@ -149,28 +149,6 @@ async fn only_controllers_of_exactly_this_name_are_rescanned() {
 }
 
 #[tokio::test]
-async fn a_device_outlives_its_session_where_the_kernel_offers_it() {
-    let machine = Machine::new();
-    machine.connected(0, NQN, "live");
-    let delay = async || machine.host().delay_removal(&target().nqn, 60).await;
-    assert!(!delay().await.unwrap(), "an older kernel, or no multipath");
-    let device = machine.path("sys/block/nvme0n1");
-    let attribute = device.join("delayed_removal_secs");
-    fs::create_dir_all(device.join("device")).unwrap();
-    fs::write(&attribute, "0").unwrap();
-    let owner = device.join("device/subsysnqn");
-    fs::write(&owner, format!("{NQN}0")).unwrap();
-    assert!(!delay().await.unwrap(), "the name is another's by now");
-    assert_eq!(fs::read_to_string(&attribute).unwrap(), "0");
-    fs::write(&owner, NQN).unwrap();
-    assert!(delay().await.unwrap());
-    assert_eq!(fs::read_to_string(&attribute).unwrap(), "60");
-    fs::remove_file(&attribute).unwrap();
-    fs::create_dir(&attribute).unwrap();
-    delay().await.unwrap_err();
-}
-
-#[tokio::test]
 async fn a_device_number_tells_whose_it_is() {
     let machine = Machine::new();
     let number = DeviceNumber {

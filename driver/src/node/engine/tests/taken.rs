@@ -26,7 +26,6 @@ async fn what_was_taken_while_the_kernel_connects_it_is_given_up() {
         .await;
         assert!(lab.is_whole(used).await, "{used:?}");
         assert_eq!(lab.host.loss_time(&lab.nqn), Some(None));
-        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(60));
     }
 }
 

@@ -287,38 +287,6 @@ async fn a_session_that_nobody_uses_is_told_of_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_outlives_a_loss_where_its_users_shall_wait() {
-    for (loss_time, delay) in [(None, 60), (Some(30), 0)] {
-        let lab = Lab::new(Medium::Blank);
-        let mut request = lab.stage_request(EXT4);
-        request.context.tuning.ctrl_loss_tmo = loss_time;
-        lab.node.stage(&request).await.unwrap();
-        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(delay));
-        beside(&lab, &Told::new(Says::Attached), async {
-            seconds(5).await;
-            lab.host.lose(&lab.nqn);
-            seconds(10).await;
-        })
-        .await;
-        assert_eq!(lab.host.removal_delay(&lab.nqn), Some(delay), "anew");
-        lab.unstage().await.unwrap();
-        lab.assert_gone().await;
-    }
-}
-
-#[tokio::test]
-async fn a_kernel_that_refuses_to_keep_a_device_is_no_reason_not_to_stage() {
-    let probe = Lab::new(Medium::Blank);
-    probe.stage(EXT4).await.unwrap();
-    let log = probe.host.log();
-    let call = log.iter().position(|name| name == "delay_removal").unwrap() + 1;
-    let lab = Lab::new(Medium::Blank);
-    lab.host.fault_at(call, rds_csi_host::fake::Fault::Before);
-    lab.stage(EXT4).await.unwrap();
-    assert_eq!(lab.host.removal_delay(&lab.nqn), Some(0));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_connection_without_its_namespace_is_asked_for_it_again() {
     let lab = published(EXT4).await;
     beside(&lab, &Told::new(Says::Attached), async {
