@@ -70,8 +70,7 @@ impl Node {
             let Some(staging) = session.staging_in(&self.settings.boot) else {
                 continue;
             };
-            let (id, tuning) = (&session.volume, &staging.context.tuning);
-            let usual = tuning.ctrl_loss_tmo;
+            let usual = staging.context.tuning.ctrl_loss_tmo;
             let seconds = if lower {
                 Some(usual.map_or(LOSS_TIME, |usual| usual.min(LOSS_TIME)))
             } else {
@@ -79,7 +78,7 @@ impl Node {
             };
             // Without a session there is nothing to wait for.
             if let Err(failed) = self.host.set_loss_time(&session.nqn, seconds).await {
-                info!(volume_id = %id, "its loss time stays: {}", Chain(&failed));
+                info!(volume_id = %session.volume, "its loss time stays: {}", Chain(&failed));
             }
         }
     }

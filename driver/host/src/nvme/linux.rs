@@ -127,6 +127,8 @@ impl Linux {
         Ok(())
     }
 
+    /// Writes an attribute of a controller of this NQN; of one that is gone, or another's by now,
+    /// nothing is written.
     async fn control(
         &self,
         nqn: &Nqn,
@@ -137,27 +139,13 @@ impl Linux {
     ) -> Result<(), NvmeError> {
         let directory = sysfs::controller_directory(&self.root, controller);
         let (proof, attribute) = (directory.join("subsysnqn"), directory.join(file));
-        self.attribute(nqn, &proof, &attribute, value.to_owned(), within)
-            .await
-            .map(drop)
-    }
-
-    /// Writes an attribute of what belongs to this NQN by the word of `proof`. `false`
-    /// where it is gone or is another's by now.
-    async fn attribute(
-        &self,
-        nqn: &Nqn,
-        proof: &Path,
-        attribute: &Path,
-        value: String,
-        within: Duration,
-    ) -> Result<bool, NvmeError> {
-        let (expected, proof, file) = (nqn.clone(), proof.to_owned(), attribute.to_owned());
+        let (expected, file, value) = (nqn.clone(), attribute.clone(), value.to_owned());
         self.calls
-            .io("write", attribute, within, move || {
+            .io("write", &attribute, within, move || {
                 write_if_owned(expected.as_str(), &proof, &file, &value)
             })
             .await
+            .map(drop)
             .map_err(|source| NvmeError::Write {
                 nqn: nqn.clone(),
                 source,

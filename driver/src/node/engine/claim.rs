@@ -44,9 +44,8 @@ pub(super) async fn wait(node: &Node, session: &Session, staging: &Staging, long
         Ok(Some(now)) if is_same_staging(&now, session) => {}
         Ok(_) | Err(_) => return false,
     }
-    let tuning = &staging.context.tuning;
     let seconds = if longer {
-        tuning.ctrl_loss_tmo
+        staging.context.tuning.ctrl_loss_tmo
     } else {
         Some(0)
     };

@@ -247,6 +247,7 @@ proptest! {
         let total: u64 = regions.iter().map(|(_, length)| length).sum();
         prop_assert!(total <= 64 * MIB);
     }
+
     #[test]
     fn the_first_byte_that_is_not_zero_is_found_wherever_it_is(
         length in 1usize..20_000, places in proptest::collection::vec(any::<proptest::sample::Index>(), 0..3),
