@@ -166,7 +166,7 @@ impl Webhook {
         self.follow_cluster(&mut parts);
         let (delay, grace) = (self.config.shutdown_delay, self.config.shutdown_grace);
         let mut answering = JoinSet::new();
-        answering.spawn(self.serve_reviews(reviews.clone()));
+        answering.spawn(self.serve_reviews(reviews.clone(), stop.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = parts.join_next() => return Err(premature(ended, "a part")),
@@ -217,7 +217,11 @@ impl Webhook {
         }
     }
 
-    async fn serve_reviews(self, handle: Handle<SocketAddr>) -> Result<(), ServeError> {
+    async fn serve_reviews(
+        self,
+        handle: Handle<SocketAddr>,
+        stopping: CancellationToken,
+    ) -> Result<(), ServeError> {
         const PART: &str = "the review port";
         let limits = self.config.limits;
         let driver = self.config.driver;
@@ -242,7 +246,7 @@ impl Webhook {
             .acceptor(acceptor)
             .handle(handle);
         limits.apply(&mut server);
-        let router = review_router(reviewer, &limits, &self.metrics);
+        let router = review_router(reviewer, &limits, &self.metrics, stopping);
         server
             .serve(router.into_make_service())
             .await

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rds_csi_core::kind::Chain;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::metrics::Metrics;
@@ -33,6 +34,11 @@ use crate::review::{Reviewer, loggable};
 
 /// Where the API server posts reviews.
 pub const REVIEW_PATH: &str = "/validate";
+
+/// How long an API server keeps a connection for its next review (`IdleConnTimeout` of its HTTP
+/// client). Whoever closes one earlier may do so in the moment in which a review is sent on it,
+/// and that review is lost: it is not sent again.
+pub const KEPT_BY_API_SERVERS: Duration = Duration::from_secs(90);
 
 /// What one client, and all together, may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +57,11 @@ pub struct Limits {
     pub connections: usize,
     /// For the TLS handshake.
     pub handshake: Duration,
-    /// For the head of an HTTP/1.1 request, counted from the end of the one before.
+    /// For the head of an HTTP/1.1 request, counted from the end of the one before: longer than
+    /// [`KEPT_BY_API_SERVERS`].
     pub head: Duration,
-    /// How long a connection may move no byte. HTTP/2 connections are pinged three
-    /// times in this time, so it ends only dead ones.
+    /// How long a connection may move no byte, longer than that too. HTTP/2 connections are
+    /// pinged three times in this time, so it ends only dead ones.
     pub idle: Duration,
 }
 
@@ -67,8 +74,8 @@ impl Default for Limits {
             bodies: 12 << 20,
             connections: 512,
             handshake: Duration::from_secs(5),
-            head: Duration::from_secs(30),
-            idle: Duration::from_secs(90),
+            head: KEPT_BY_API_SERVERS + Duration::from_secs(30),
+            idle: KEPT_BY_API_SERVERS + Duration::from_secs(30),
         }
     }
 }
@@ -92,8 +99,14 @@ impl Limits {
     }
 }
 
-/// The routes of the HTTPS port.
-pub fn review_router(reviewer: Arc<Reviewer>, limits: &Limits, metrics: &Metrics) -> Router {
+/// The routes of the HTTPS port. Once `stopping` is cancelled, every answer asks for the end of
+/// its connection.
+pub fn review_router(
+    reviewer: Arc<Reviewer>,
+    limits: &Limits,
+    metrics: &Metrics,
+    stopping: CancellationToken,
+) -> Router {
     let routes = Router::new()
         .route(REVIEW_PATH, post(validate))
         .fallback(async || error(StatusCode::NOT_FOUND, "reviews are posted to /validate"))
@@ -101,7 +114,23 @@ pub fn review_router(reviewer: Arc<Reviewer>, limits: &Limits, metrics: &Metrics
             error(StatusCode::METHOD_NOT_ALLOWED, "reviews are posted")
         })
         .with_state(reviewer);
-    protect(routes, limits, metrics)
+    protect(routes, limits, metrics).layer(middleware::from_fn_with_state(stopping, take_leave))
+}
+
+/// What is on its way when the last connections are closed is lost; so they should be few.
+/// HTTP/2 has words of its own for that.
+async fn take_leave(
+    State(stopping): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if is_http1 && stopping.is_cancelled() {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Puts the limits of requests around routes.

@@ -111,7 +111,12 @@ async fn a_refusal_does_not_repeat_a_large_review() {
         crate::storage_classes::StorageClassStore::default(),
         Metrics::default(),
     );
-    let router = review_router(Arc::new(reviewer), &Limits::default(), &Metrics::default());
+    let router = review_router(
+        Arc::new(reviewer),
+        &Limits::default(),
+        &Metrics::default(),
+        tokio_util::sync::CancellationToken::new(),
+    );
     for pointer in [
         "/apiVersion",
         "/request",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rds_csi_webhook::server::{KEPT_BY_API_SERVERS, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -143,6 +144,14 @@ async fn more_connections_than_allowed_are_closed_and_a_place_is_free_again() {
         running.connect("http/1.1").await.is_ok()
     })
     .await;
+}
+
+/// A review that is sent while its connection is closed is lost.
+#[test]
+fn connections_are_kept_for_longer_than_api_servers_keep_them() {
+    let limits = Limits::default();
+    assert!(limits.head > KEPT_BY_API_SERVERS);
+    assert!(limits.idle > KEPT_BY_API_SERVERS);
 }
 
 #[tokio::test]

@@ -38,12 +38,21 @@ async fn a_request_under_way_is_answered_and_then_nobody_listens() {
         running.admin("/readyz").await == (503, "stopping".to_owned())
     })
     .await;
-    // New connections are still answered until endpoints had time to follow.
+    // New connections are still answered until endpoints had time to follow, each once.
     let mut client = running.client(Protocol::Http2).await;
     client
         .review(&claim("ReadWriteOnce", "Block"))
         .await
         .unwrap();
+    let mut last = running.connect("http/1.1").await.unwrap();
+    let (first_half, second_half) = halves();
+    let request = first_half + &second_half;
+    last.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    within(last.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(answer.starts_with("http/1.1 200 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     eventually("new connections are refused", async || {
         TcpStream::connect(running.reviews).await.is_err()
     })
