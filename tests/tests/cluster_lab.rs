@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use rds_csi_tests::cluster::namespace::{IMAGE, Namespace};
+use rds_csi_tests::cluster::claim::IMAGE;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{Cluster, Node};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};

@@ -1,7 +1,8 @@
 //! A volume's way through a real cluster, as a person takes it: kubectl and the chart.
 
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, MOUNT, Namespace, pod};
+use rds_csi_tests::cluster::claim::{Claim, MOUNT, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 
 #[tokio::test]
 async fn a_pod_writes_to_its_claim_and_reads_it_back_on_the_other_node() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::jiff::Timestamp;
+use rds_csi_tests::cluster::claim::{Claim, pod};
 use rds_csi_tests::cluster::component::Component;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{AuditLog, Cluster};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};

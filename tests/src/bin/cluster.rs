@@ -87,7 +87,7 @@ fn make_images(directory: &Path, tools: &Path, busybox: &Path) -> anyhow::Result
     };
     pause.write(&directory.join("pause.tar"))?;
     let shell = Image {
-        name: rds_csi_tests::cluster::namespace::IMAGE.to_owned(),
+        name: rds_csi_tests::cluster::claim::IMAGE.to_owned(),
         entrypoint: vec!["/bin/sh".to_owned()],
         links: applets(busybox)?
             .into_iter()

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Cluster;
-use super::namespace::{Claim, pod};
+use super::claim::{Claim, pod};
 
 /// The two kinds that the rules read, by schemas that take everything.
 ///

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::Cluster;
+use super::claim::Claim;
 use super::component::Component;
-use super::namespace::Claim;
 
 /// The namespace and the name of the release.
 pub const NAMESPACE: &str = "rds-csi";

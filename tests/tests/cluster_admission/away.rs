@@ -1,7 +1,7 @@
 //! While no webhook runs: the cluster goes on, the driver refuses the same things a little
 //! later, and whoever wants it stricter says so, kind by kind.
 
-use rds_csi_tests::cluster::namespace::{Claim, pod};
+use rds_csi_tests::cluster::claim::{Claim, pod};
 use serde_json::{Map, Value, json};
 
 use crate::ground::{

@@ -2,7 +2,7 @@
 //! or the webhook, which knows more.
 
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::layout::State;
 use rds_csi_tests::cluster::mend::{BESIDE, PAST, WEBHOOKS};
-use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;

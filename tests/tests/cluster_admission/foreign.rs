@@ -2,7 +2,7 @@
 //! them away, so that an absent webhook can hold nobody else up.
 
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
 use crate::ground::{counted, open};

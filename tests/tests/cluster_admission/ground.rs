@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::mend::DEFAULT_CLASS;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;

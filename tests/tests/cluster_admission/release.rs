@@ -1,7 +1,8 @@
 //! The release as helm sees it: its own test, and the way to another revision and back
 //! while a pod writes.
 
-use rds_csi_tests::cluster::namespace::{Claim, MOUNT, Namespace, pod};
+use rds_csi_tests::cluster::claim::{Claim, MOUNT, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::wait::until;
 use serde_json::Value;

@@ -2,7 +2,8 @@
 
 use anyhow::ensure;
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::json;

@@ -5,7 +5,8 @@
 //! filesystem both are files; a raw device has eight blocks and the last number behind them.
 
 use anyhow::{Context as _, ensure};
-use rds_csi_tests::cluster::namespace::{Claim, DEVICE, MOUNT, Namespace, pod};
+use rds_csi_tests::cluster::claim::{Claim, DEVICE, MOUNT, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 

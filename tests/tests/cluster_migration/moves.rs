@@ -1,6 +1,6 @@
 //! A machine moves from node to node and back, with its disk.
 
-use rds_csi_tests::cluster::namespace::{Claim, DEVICE};
+use rds_csi_tests::cluster::claim::{Claim, DEVICE};
 use rds_csi_tests::wait::until;
 
 use crate::stand::{LONG, Stand};

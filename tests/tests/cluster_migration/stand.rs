@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rds_csi_tests::cluster::Cluster;
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::kubevirt::{install, launcher, machine, migration};
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::namespace::Namespace;
 use serde_json::{Value, json};
 
 /// How long a refusal may take to be told, and what follows a mended cause.

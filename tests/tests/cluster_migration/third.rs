@@ -5,9 +5,9 @@
 //! driver is asked for the third as for any.
 
 use rds_csi_cluster::now;
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::kubevirt::launcher;
 use rds_csi_tests::cluster::mend::{ALONE, PAST};
-use rds_csi_tests::cluster::namespace::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What is refused when it is asked for, by kubectl as by anybody.
 
+use rds_csi_tests::cluster::claim::{Claim, pod};
 use rds_csi_tests::cluster::kubevirt::migration;
-use rds_csi_tests::cluster::namespace::{Claim, pod};
 use serde_json::json;
 
 use crate::stand::{LONG, Stand, attachment};

@@ -2,8 +2,8 @@
 //! and target are two machines and what joins them is the id that their migrations have in
 //! common, and those of volumes, where the target writes to a copy.
 
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::kubevirt::migration;
-use rds_csi_tests::cluster::namespace::Claim;
 use serde_json::{Value, json};
 
 use crate::objects::MACHINE;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use rds_csi_core::names::DriverName;
 use rds_csi_core::volume_id::VolumeId;
+use rds_csi_tests::cluster::claim::{Claim, IMAGE};
 use rds_csi_tests::cluster::kubevirt::{install, machine, migration};
-use rds_csi_tests::cluster::namespace::{Claim, IMAGE, Namespace};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};

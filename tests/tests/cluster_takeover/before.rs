@@ -5,7 +5,8 @@
 //! identity of the node's image.
 
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use serde_json::{Value, json};
 
 /// The Go driver's directory, which is not that of the chart.

@@ -8,7 +8,8 @@
 
 mod before;
 
-use rds_csi_tests::cluster::namespace::{DEVICE, MOUNT, Namespace, pod};
+use rds_csi_tests::cluster::claim::{DEVICE, MOUNT, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::json;

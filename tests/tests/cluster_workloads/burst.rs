@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rds_csi_tests::cluster::DEADLINE;
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! ReadWriteOncePod: one pod, whoever asks.
 
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::json;
 
 use crate::stand::{Stand, pod_with, read_word, write_word};

@@ -1,6 +1,6 @@
 //! ext4, xfs and raw devices: the main job, and growing while in use.
 
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::Value;
 
 use crate::stand::{Stand, pod_with_all};

@@ -1,7 +1,7 @@
 //! What a person is told, by `kubectl describe`, when a volume cannot be had: the cause,
 //! and what to do.
 
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, Volume, pod_at};

@@ -1,6 +1,6 @@
 //! Pods that leave their node: drained, or forgotten by force.
 
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, pod_with_all};

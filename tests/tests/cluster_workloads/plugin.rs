@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace};
+use rds_csi_tests::cluster::claim::Claim;
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{DEADLINE, product};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};

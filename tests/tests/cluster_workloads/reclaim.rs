@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, Volume, pod_with, read_word, write_word};

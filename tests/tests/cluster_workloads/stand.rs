@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use rds_csi_tests::cluster::claim::{Claim, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};

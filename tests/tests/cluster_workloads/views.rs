@@ -3,7 +3,7 @@
 
 use futures::future::join_all;
 use rds_csi_tests::cluster::Cluster;
-use rds_csi_tests::cluster::namespace::Claim;
+use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, mount, pod_at, pod_with, raw, with, write_word};

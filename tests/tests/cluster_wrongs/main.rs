@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rds_csi_core::names::event;
-use rds_csi_tests::cluster::namespace::{Claim, Namespace, pod};
+use rds_csi_tests::cluster::claim::{Claim, pod};
+use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
 use rds_csi_tests::cluster::{Cluster, DEADLINE, cdi, kubevirt};
 use rds_csi_tests::wait::until;
