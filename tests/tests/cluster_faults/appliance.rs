@@ -30,7 +30,7 @@ async fn ten_writing_pods_outlast_a_restart_of_the_appliance_without_an_error() 
         cluster.appliance().power_on().await?;
         for claim in &claims {
             writes(&namespace, claim).await?;
-            verify(&namespace, claim).await?;
+            verify(&namespace, claim, 0).await?;
             let name = &claim.name;
             ensure!(restarts(&namespace, name).await? == 0, "{name} failed");
         }

@@ -162,16 +162,31 @@ async fn kept(cluster: &Cluster, attachment: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Sees in the node that pods which the cluster has forgotten write on.
+/// Sees in the node that pods which the cluster has forgotten write on, each of them.
 async fn forgotten_pods_write(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
-    const JOURNALS: &str = "cat $(sed -n 's|^[^ ]* \\([^ ]*/globalmount\\) .*|\\1/journal|p' /proc/mounts | sort -u) | wc -l";
-    let lines = async || -> anyhow::Result<u64> {
-        let output = cluster.node(node)?.run(&["sh", "-c", JOURNALS]).await?;
-        Ok(output.text().trim().parse()?)
+    // How long each journal is, and the number in each raw device.
+    const WRITTEN: &str = "
+        sed -n 's|^[^ ]* \\([^ ]*/globalmount\\) .*|\\1|p' /proc/mounts | sort -u |
+          while read -r at; do wc -l <$at/journal; done
+        for device in /dev/nvme*n*; do
+          grep -q \"^$device \" /proc/mounts ||
+            dd if=$device bs=4096 skip=256 count=1 iflag=direct 2>/dev/null | tr -d '\\0'
+        done";
+    let written = async || -> anyhow::Result<Vec<u64>> {
+        let output = cluster.node(node)?.run(&["sh", "-c", WRITTEN]).await?;
+        let text = output.text();
+        let numbers = text.split_whitespace().map(str::parse);
+        Ok(numbers
+            .collect::<Result<_, _>>()
+            .with_context(|| text.clone())?)
     };
-    let before = lines().await?;
+    let before = written().await?;
+    ensure!(before.len() == 3, "not every kind is there: {before:?}");
     until("the forgotten pods write on", LONG, async || {
-        Ok((lines().await? > before).then_some(()))
+        let now = written().await?;
+        let more =
+            now.len() == before.len() && now.iter().zip(&before).all(|(now, before)| now > before);
+        Ok(more.then_some(()))
     })
     .await
 }
@@ -179,7 +194,7 @@ async fn forgotten_pods_write(cluster: &Cluster, node: &str) -> anyhow::Result<(
 /// Verifies what the pods wrote: all that was there before, and more.
 async fn grown(namespace: &Namespace, claims: &[Claim], last: &mut [u64]) -> anyhow::Result<()> {
     for (claim, last) in claims.iter().zip(last) {
-        let now = verify(namespace, claim).await?;
+        let now = verify(namespace, claim, *last).await?;
         let name = &claim.name;
         ensure!(
             now > *last,

@@ -36,7 +36,7 @@ async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is
         let mut last = Vec::new();
         for claim in &claims {
             writes(&namespace, claim).await?;
-            last.push(verify(&namespace, claim).await?);
+            last.push(verify(&namespace, claim, 0).await?);
             let name = &claim.name;
             ensure!(
                 restarts(&namespace, name).await? == 0,
@@ -48,7 +48,7 @@ async fn pods_write_on_while_the_chart_is_uninstalled_and_all_is_well_once_it_is
         let others: Vec<&str> = nodes.into_iter().rev().collect();
         start(&namespace, &claims, &others).await?;
         for (claim, last) in claims.iter().zip(last) {
-            let moved = verify(&namespace, claim).await?;
+            let moved = verify(&namespace, claim, last).await?;
             ensure!(moved > last, "{} lost blocks", claim.name);
         }
         namespace.delete().await?;

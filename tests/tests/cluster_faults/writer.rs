@@ -3,6 +3,8 @@
 //! It writes numbered blocks, each synced before its number goes into a journal that is
 //! synced too: every number in the journal stands for a block that must be there. In a
 //! filesystem both are files; a raw device has eight blocks and the last number behind them.
+//! Before it writes, it compares what it finds, and it keeps where it went on from: whatever
+//! was lost before it started could be written over by the time that anybody looks.
 
 use anyhow::{Context as _, ensure};
 use rds_csi_tests::cluster::claim::{Claim, DEVICE, MOUNT, pod};
@@ -20,7 +22,7 @@ last() { tail -n 1 journal 2>/dev/null || true; }
 write() { head -c 65536 >part; sync part; mv part "$1"; }
 read_back() { cat "$1"; }
 keep() { echo "$1" >>journal; sync journal; }
-whole() { [ "$1" = "$(wc -l <journal)" ]; }
+whole() { [ "$1" = "$(cat journal 2>/dev/null | wc -l)" ]; }
 "#;
 const RAW: &str = r#"
 at=/dev/volume
@@ -30,12 +32,27 @@ read_back() { dd if=$at bs=65536 skip="$1" count=1 iflag=direct 2>/dev/null; }
 keep() { echo "$1" | dd of=$at bs=4096 seek=256 conv=fsync,notrunc 2>/dev/null; }
 whole() { true; }
 "#;
-/// Follows one of the two, as do the others.
+/// Follows one of the two, as do the others. Of eight blocks the oldest may be the one after the
+/// journal's end.
+const COMPARE: &str = r#"
+compare() {
+  whole "$1"
+  k=$(($1 > 7 ? $1 - 6 : 1))
+  while [ "$k" -le "$1" ]; do
+    yes "$k" | head -c 65536 >/tmp/expected
+    read_back "$((k % 8))" | cmp - /tmp/expected
+    k=$((k + 1))
+  done
+}
+"#;
+/// Follows that.
 const WRITE: &str = r#"
 trap 'exit 0' TERM
 rm -f /tmp/stop /tmp/stopped
 n=$(last)
 n=${n:-0}
+compare "$n"
+echo "$n" >/tmp/began
 while [ ! -e /tmp/stop ]; do
   n=$((n + 1))
   yes "$n" | write "$((n % 8))"
@@ -45,20 +62,14 @@ done
 touch /tmp/stopped
 while :; do sleep 3600 & wait $!; done
 "#;
-/// Of eight blocks the oldest may be the one after the journal's end.
+/// Follows that too: from where the writer went on, and how far it has come.
 const VERIFY: &str = r#"
 touch /tmp/stop
 tries=0
 until [ -e /tmp/stopped ]; do tries=$((tries + 1)); [ "$tries" -lt 600 ]; sleep 0.2; done
 n=$(last)
-whole "$n"
-k=$((n > 7 ? n - 6 : 1))
-while [ "$k" -le "$n" ]; do
-  yes "$k" | head -c 65536 >/tmp/expected
-  read_back "$((k % 8))" | cmp - /tmp/expected
-  k=$((k + 1))
-done
-echo "$n"
+compare "$n"
+echo "$(cat /tmp/began) $n"
 "#;
 
 /// Makes claims.
@@ -90,7 +101,7 @@ pub(crate) async fn start(
 /// The manifest of such a pod.
 fn writer(claim: &Claim, node: &str) -> Value {
     let mut pod = pod(&claim.name, Some(node), claim);
-    let script = format!("{}{WRITE}", volume(claim));
+    let script = format!("{}{COMPARE}{WRITE}", volume(claim));
     pod["spec"]["containers"][0]["command"] = json!(["sh", "-euc", script]);
     pod
 }
@@ -123,12 +134,24 @@ pub(crate) async fn writes(namespace: &Namespace, claim: &Claim) -> anyhow::Resu
     .await
 }
 
-/// Ends the writing and compares every block that should be there; the last number.
-pub(crate) async fn verify(namespace: &Namespace, claim: &Claim) -> anyhow::Result<u64> {
-    let script = format!("{}{VERIFY}", volume(claim));
-    let last = namespace.sh(&claim.name, &script).await?;
-    last.parse()
-        .with_context(|| format!("{}: {last:?}", claim.name))
+/// Ends the writing and compares every block that should be there: the last number. The writer
+/// must have found what had been synced before it started, up to `known` at least.
+pub(crate) async fn verify(
+    namespace: &Namespace,
+    claim: &Claim,
+    known: u64,
+) -> anyhow::Result<u64> {
+    let script = format!("{}{COMPARE}{VERIFY}", volume(claim));
+    let numbers = namespace.sh(&claim.name, &script).await?;
+    let name = &claim.name;
+    let unread = || format!("{name}: {numbers:?}");
+    let (began, last) = numbers.split_once(' ').with_context(unread)?;
+    let began: u64 = began.parse().with_context(unread)?;
+    ensure!(
+        began >= known,
+        "{name} went on from {began}, and {known} had been synced"
+    );
+    last.parse().with_context(unread)
 }
 
 /// How often the pod's container was started again.
