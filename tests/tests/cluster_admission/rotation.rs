@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
+use k8s_openapi::ByteString;
 use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::namespace::Namespace;
 use rds_csi_tests::cluster::product::NAMESPACE;
@@ -12,7 +13,7 @@ use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::DryRun;
@@ -20,6 +21,8 @@ use crate::certificates::bundle;
 use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, install, open};
 
 const LEAF: Duration = Duration::from_secs(45);
+/// For so long claims are judged by what the new CA has certified.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 /// Claims judged a second, at least.
 const RATE: f64 = 100.0;
 /// Claims asked for a second: somewhat more, as the last ones are judged after the end.
@@ -91,27 +94,45 @@ async fn leaf(product: &Namespace) -> anyhow::Result<String> {
     Ok(secret["data"]["tls.crt"].to_string())
 }
 
-/// Watches until neither a CA nor a certificate of the beginning is in use: how many
-/// different certificates there were.
+/// The CAs of a bundle.
+fn authorities(bundle: &str) -> Vec<String> {
+    let bundle: ByteString = serde_json::from_value(json!(bundle)).unwrap();
+    let bundle = String::from_utf8(bundle.0).unwrap();
+    let parts = bundle.split("-----BEGIN CERTIFICATE-----").skip(1);
+    parts.map(|part| part.trim().to_owned()).collect()
+}
+
+/// Watches until neither a CA nor a certificate of the beginning is in use, and a while longer:
+/// how many different bundles and certificates there were.
+///
+/// Both CAs are trusted for a while, then the new one alone; only then is it the new one that
+/// lets the API server believe a certificate.
 async fn rotated(cluster: &Cluster, product: &Namespace) -> anyhow::Result<(usize, usize)> {
     let first = bundle(cluster).await;
+    let of_first = authorities(&first);
+    ensure!(!of_first.is_empty(), "nothing is trusted at first");
     let (mut bundles, mut leaves) = (vec![first], vec![leaf(product).await?]);
-    until(
+    let counts = until(
         "every CA and certificate was replaced",
         LEAF * 8,
         async || {
             let (now, leaf) = (bundle(cluster).await, leaf(product).await?);
+            let now_trusted = authorities(&now);
             if bundles.last() != Some(&now) {
                 bundles.push(now);
             }
             if leaves.last() != Some(&leaf) {
                 leaves.push(leaf);
             }
-            // Both CAs are trusted for a while, then the new one alone: three bundles.
-            Ok((bundles.len() >= 3 && leaves.len() >= 4).then_some((bundles.len(), leaves.len())))
+            let replaced = !now_trusted.is_empty()
+                && of_first.iter().all(|first| !now_trusted.contains(first))
+                && leaves.len() >= 4;
+            Ok(replaced.then_some((bundles.len(), leaves.len())))
         },
     )
-    .await
+    .await?;
+    sleep(AFTERWARDS).await;
+    Ok(counts)
 }
 
 #[tokio::test]
