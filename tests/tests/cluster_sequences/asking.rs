@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rds_csi_core::attachment::grant::attachment_name;
 use rds_csi_tests::cluster::mend::{ALONE, PAST};
+use rds_csi_tests::metrics;
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -13,6 +14,9 @@ use crate::stand::{DRIVER, Stand};
 
 /// How long an answer may take, with the pauses between attempts that grow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// The API server's count of reviews without whose answer it went on, and whose they were.
+const GONE_ON_WITHOUT: &str = "apiserver_admission_webhook_fail_open_count";
+const OURS: &str = ".webhook.rds.csi.srvlab.io\"";
 /// How the webhook is named in its refusals.
 const WEBHOOK: &str = "admission webhook \"volumeattachments.webhook.rds.csi.srvlab.io\" denied";
 
@@ -93,12 +97,20 @@ impl Stand {
         self.refused_by_driver(disk, node, words).await;
     }
 
-    /// The words by which the webhook refuses. On a machine that has too much to do it may
-    /// answer too late, and what was asked for is there: then it is asked again.
+    /// For how many reviews by our webhook the API server did not wait: on a machine that has too
+    /// much to do it may answer too late, and what it would have refused is there.
+    pub(crate) async fn too_late(&self) -> u64 {
+        let page = self.cluster.api_metrics().await.unwrap();
+        metrics::sum(&page, GONE_ON_WITHOUT, &[OURS]).unwrap()
+    }
+
+    /// The words by which the webhook refuses. It is asked again only where it answered too late.
     pub(crate) async fn refusal(&self, disk: &str, node: &str) -> String {
         until("the webhook refuses", PATIENCE, async || {
+            let before = self.too_late().await;
             let asked = self.ask(disk, node).await;
             if asked.is_ok() {
+                assert!(self.too_late().await > before, "{node} may have {disk}");
                 self.lets_go(disk, node).await;
             }
             Ok(asked.err().filter(|refusal| refusal.contains(WEBHOOK)))
@@ -111,8 +123,10 @@ impl Stand {
     pub(crate) async fn migration_refusal(&self, migration: &Value) -> String {
         let name = migration["metadata"]["name"].as_str().unwrap();
         until("the webhook refuses", PATIENCE, async || {
+            let before = self.too_late().await;
             let asked = self.objects.ask(MIGRATION, migration).await;
             if asked.is_ok() {
+                assert!(self.too_late().await > before, "{name} may be");
                 self.objects.delete(MIGRATION, name, 0).await;
             }
             Ok(asked.err())

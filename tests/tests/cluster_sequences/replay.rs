@@ -124,10 +124,12 @@ impl<'a> Replay<'a> {
     /// webhook, as the recording does.
     async fn migration(&mut self, at: &str, mut asked: Value) -> Value {
         let name = text(&asked, "/metadata/name");
+        let before = self.stand.too_late().await;
         let mut made = self.stand.objects.ask(MIGRATION, &asked).await;
         // A webhook that answers too late lets pass any.
         let root = format!("{}-root", self.name);
         if made.is_ok() && self.stand.nodes_with(&root).await.len() > 1 {
+            assert!(self.stand.too_late().await > before, "{at} {name}");
             self.stand.objects.delete(MIGRATION, &name, 0).await;
             made = Err(self.stand.migration_refusal(&asked).await);
         }
@@ -160,9 +162,11 @@ impl<'a> Replay<'a> {
     }
 
     async fn asks(&mut self, when: &str, disk: &str, node: &str) {
+        let before = self.stand.too_late().await;
         let mut asked = self.stand.ask(disk, node).await;
         // A webhook that answers too late has let pass what only the driver refuses.
         if asked.is_ok() && !self.stand.is_granted(disk, node).await {
+            assert!(self.stand.too_late().await > before, "{when} {disk} {node}");
             self.stand.lets_go(disk, node).await;
             asked = Err(self.stand.refusal(disk, node).await);
         }
