@@ -50,8 +50,11 @@ impl<T> Kept<T> {
         keep: impl Fn(Object<S>) -> Option<T>,
     ) {
         let mut state = self.state();
-        state.is_broken = false;
         let state = &mut *state;
+        // A listing begins before the API server was reached.
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            state.is_broken = false;
+        }
         match event {
             Event::Init => state.listing.clear(),
             Event::InitApply(object) => put(&mut state.listing, object, keep),
@@ -64,7 +67,8 @@ impl<T> Kept<T> {
         }
     }
 
-    /// The watch failed. It goes on by itself, and tells so with its next event.
+    /// The watch failed. It goes on by itself, and tells so with a change, or with a listing
+    /// once that is complete.
     pub(super) fn broke(&self) {
         self.state().is_broken = true;
     }
@@ -187,5 +191,24 @@ mod tests {
         assert_eq!(names(&kept), None);
         take(&kept, Event::Apply(attachment("e", "n5", "ours")));
         assert_eq!(names(&kept).unwrap().len(), 2);
+        kept.broke();
+        take(&kept, Event::Delete(attachment("e", "n5", "ours")));
+        assert_eq!(names(&kept).unwrap().len(), 1);
+    }
+
+    /// It is begun before anybody answers, and again at each attempt.
+    #[test]
+    fn a_listing_mends_a_broken_watch_when_it_is_complete() {
+        let kept = Kept::default();
+        for event in listed() {
+            take(&kept, event);
+        }
+        kept.broke();
+        for event in [Event::Init, Event::InitApply(attachment("d", "n4", "ours"))] {
+            take(&kept, event);
+            assert_eq!(names(&kept), None);
+        }
+        take(&kept, Event::InitDone);
+        assert_eq!(names(&kept), Some(vec!["d n4".to_owned()]));
     }
 }
