@@ -77,7 +77,8 @@ fn disk_denial(decentralised: bool, seen: &Observations) -> Option<Denial> {
             first.attachment.node, second.attachment.node
         ),
         object: way_out.object,
-        next: way_out.next,
+        // An attachment that was refused is asked for again, and a migration is not.
+        next: way_out.once.unwrap_or(way_out.next),
         held: false,
     })
 }
@@ -174,7 +175,7 @@ mod tests {
     #[case::filesystem(MANY, false, &["a"], Some("ReadWriteMany with Filesystem"))]
     #[case::two(MANY, true, &["a", "b"], Some("nodes a and b have its volume already"))]
     #[case::left_over(MANY, true, &["leaves", "b"], Some("VolumeAttachment va-leaves is in the way"))]
-    #[case::left_over(MANY, true, &["a", "leaves"], Some("It is on its way out, and this is asked again"))]
+    #[case::left_over(MANY, true, &["a", "leaves"], Some("It is on its way out. Ask again once it is gone: kubectl wait --for=delete volumeattachment/va-leaves"))]
     fn a_disk_holds_a_migration_up(
         #[case] modes: &[&str],
         #[case] is_block: bool,
@@ -191,6 +192,7 @@ mod tests {
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
         if let (Some(obstacle), Some(part)) = (found.first(), expected) {
             let message = obstacle.to_string();
+            assert!(!message.contains("by itself"), "{message}");
             assert!(
                 message.starts_with("disk disk0: ") && message.contains(part),
                 "{message}"
@@ -236,6 +238,7 @@ mod tests {
     #[case::left_over(&[Change::NoPodOn("a")], "VolumeAttachment va-a")]
     #[case::on_its_way_out(&[Change::NoPodOn("a"), Change::Leaving("b")], "VolumeAttachment va-b")]
     #[case::two_machines(&[], "Pod vms/launcher-b")]
+    #[case::lost(&[Change::NoPodOn("a"), Change::NotReady("a")], "Node a")]
     fn the_machine_that_is_to_move_is_not_in_its_own_way(
         #[case] changes: &[Change],
         #[case] object: &str,
@@ -251,6 +254,8 @@ mod tests {
             let expected = format!("({object} is in the way)");
             assert!(told.contains("nodes a and b have"), "{told}");
             assert!(told.contains(&expected), "{told}");
+            // Nobody asks for it a second time.
+            assert!(!told.contains("It goes on"), "{told}");
             seen.attachments.reverse();
         }
     }

@@ -9,6 +9,9 @@ use crate::names::foreign;
 pub(in crate::attachment) struct WayOut {
     pub(in crate::attachment) object: Object,
     pub(in crate::attachment) next: String,
+    /// What is said in its place to who asks once, where `next` promises that it goes on by
+    /// itself.
+    pub(in crate::attachment) once: Option<String>,
 }
 
 /// A name as it may stand in a command. Kubernetes has no other names than these; whatever
@@ -26,14 +29,19 @@ impl WayOut {
     /// What is to be said of an attachment of which only the object matters.
     pub(in crate::attachment) fn of_attachment(standing: &Standing) -> Self {
         let name = name_in_command(&standing.attachment.name);
-        let next = if standing.attachment.leaving {
-            format!(
+        let (next, once) = if standing.attachment.leaving {
+            let next = format!(
                 "It is on its way out, and this is asked again by itself once it is gone. To see since when, and what holds it: kubectl describe volumeattachment {name}"
-            )
+            );
+            let once = format!(
+                "It is on its way out. Ask again once it is gone: kubectl wait --for=delete volumeattachment/{name}"
+            );
+            (next, Some(once))
         } else {
-            format!(
+            let next = format!(
                 "It goes when no pod uses the volume there. To see it: kubectl describe volumeattachment {name}"
-            )
+            );
+            (next, None)
         };
         Self {
             object: Object {
@@ -42,6 +50,7 @@ impl WayOut {
                 name: name.to_owned(),
             },
             next,
+            once,
         }
     }
 
@@ -56,7 +65,11 @@ impl WayOut {
                 let next = format!(
                     "Once the machine of that node is certainly off: kubectl delete volumeattachment {name}"
                 );
-                Self { next, ..attachment }
+                Self {
+                    next,
+                    once: None,
+                    ..attachment
+                }
             }
             Ok(Some(found)) if !found.ready && !found.out_of_service => Self::of_lost_node(node),
             _ if standing.attachment.leaving => Self::of_attachment(standing),
@@ -88,16 +101,18 @@ impl WayOut {
     /// What is to be said of a node that is not ready and may still write.
     pub(in crate::attachment) fn of_lost_node(node: &str) -> Self {
         let node = name_in_command(node);
+        let lost = format!(
+            "If it is lost, switch its machine off and then say so with: kubectl taint node {node} {}=nodeshutdown:NoExecute",
+            foreign::OUT_OF_SERVICE
+        );
         Self {
             object: Object {
                 kind: "Node",
                 namespace: None,
                 name: node.to_owned(),
             },
-            next: format!(
-                "It goes on once the node is ready again. If it is lost, switch its machine off and then say so with: kubectl taint node {node} {}=nodeshutdown:NoExecute",
-                foreign::OUT_OF_SERVICE
-            ),
+            next: format!("It goes on once the node is ready again. {lost}"),
+            once: Some(format!("Ask again once the node is ready again. {lost}")),
         }
     }
 
@@ -120,6 +135,7 @@ impl WayOut {
                 name: name.to_owned(),
             },
             next: format!("{what}. To see it: kubectl describe pod -n {namespace} {name}"),
+            once: None,
         })
     }
 }
