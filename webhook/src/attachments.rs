@@ -4,12 +4,13 @@
 //! Who gets a volume is judged by the rules that ControllerPublishVolume uses, here early
 //! and to the person who can act on it. What is well by what was watched passes at once;
 //! whatever else is to be said is judged anew by what is read then, so that no refusal is
-//! older than its question. What cannot be read is allowed with a warning: the driver
-//! judges again and has the last word. Nothing here changes anything.
+//! older than its question. What cannot be read, or not in time, is allowed with a warning:
+//! the driver judges again and has the last word. Nothing here changes anything.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use rds_csi_cluster::{ClusterError, Look, MachineDisk, PersistentVolume, Reader, now};
@@ -22,6 +23,7 @@ use rds_csi_core::kind::Chain;
 use rds_csi_core::names::{DriverName, foreign};
 use rds_csi_core::volume_id::VolumeId;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::verdict::{Relaxed, Verdict};
 
@@ -32,6 +34,7 @@ pub struct AttachmentRules {
     live: Arc<dyn Reader>,
     driver: DriverName,
     modes: Modes,
+    limit: Duration,
 }
 
 /// A VirtualMachineInstanceMigration, as far as it is read.
@@ -76,19 +79,21 @@ impl Migration {
 
 impl AttachmentRules {
     /// Judges volumes of `driver`: first by `watched`, which may be a moment behind, and by
-    /// `live` before anybody is refused or warned.
+    /// `live` before anybody is refused or warned. No judgement takes longer than `limit`.
     #[must_use]
     pub fn new(
         watched: Arc<dyn Reader>,
         live: Arc<dyn Reader>,
         driver: DriverName,
         modes: Modes,
+        limit: Duration,
     ) -> Self {
         Self {
             watched,
             live,
             driver,
             modes,
+            limit,
         }
     }
 
@@ -101,12 +106,28 @@ impl AttachmentRules {
         let Some(name) = &spec.source.persistent_volume_name else {
             return Verdict::allow();
         };
-        let early = self.judge(&*self.watched, &spec.node_name, name).await;
-        if early == Ok(Verdict::allow()) {
-            return Verdict::allow();
-        }
-        let judged = self.judge(&*self.live, &spec.node_name, name).await;
-        judged.unwrap_or_else(|why| not_judged(&why))
+        let judged = async {
+            let early = self.judge(&*self.watched, &spec.node_name, name).await;
+            if early == Ok(Verdict::allow()) {
+                return Verdict::allow();
+            }
+            let judged = self.judge(&*self.live, &spec.node_name, name).await;
+            judged.unwrap_or_else(|why| not_judged(&why))
+        };
+        self.in_time(judged).await
+    }
+
+    /// What cannot be read in time is what cannot be read: each request to the API server has
+    /// more time than all of them together have here, and a review that is not answered is
+    /// refused or let pass without a word, as the `failurePolicy` says.
+    async fn in_time(&self, judged: impl Future<Output = Verdict>) -> Verdict {
+        let limit = self.limit;
+        let judged = timeout(limit, judged).await;
+        judged.unwrap_or_else(|_| {
+            not_judged(&format!(
+                "the API server is slow, {limit:?} were not enough"
+            ))
+        })
     }
 
     /// Judges by one reader, or says what it could not read.
@@ -140,14 +161,17 @@ impl AttachmentRules {
 
     /// Judges a migration that is to be made, of a machine in `namespace`.
     pub async fn migration(&self, namespace: &str, asked: &Migration) -> Verdict {
-        let early = self.obstacles(&*self.watched, namespace, asked).await;
-        if early.is_ok_and(|obstacles| obstacles.is_empty()) {
-            return Verdict::allow();
-        }
-        match self.obstacles(&*self.live, namespace, asked).await {
-            Ok(obstacles) => self.told(asked, &obstacles),
-            Err(error) => not_judged(&Chain(&error)),
-        }
+        let judged = async {
+            let early = self.obstacles(&*self.watched, namespace, asked).await;
+            if early.is_ok_and(|obstacles| obstacles.is_empty()) {
+                return Verdict::allow();
+            }
+            match self.obstacles(&*self.live, namespace, asked).await {
+                Ok(obstacles) => self.told(asked, &obstacles),
+                Err(error) => not_judged(&Chain(&error)),
+            }
+        };
+        self.in_time(judged).await
     }
 
     fn told(&self, asked: &Migration, obstacles: &[Obstacle]) -> Verdict {

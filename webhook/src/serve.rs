@@ -228,7 +228,8 @@ impl Webhook {
         let mut reviewer = Reviewer::new(driver.clone(), self.classes, self.metrics.clone());
         if let Some(watched) = self.watched {
             let live = watched.live();
-            let rules = AttachmentRules::new(watched, live, driver, self.config.modes);
+            let (modes, limit) = (self.config.modes, limits.judgement());
+            let rules = AttachmentRules::new(watched, live, driver, modes, limit);
             reviewer = reviewer.with_attachments(rules);
         }
         let reviewer = Arc::new(reviewer);

@@ -81,6 +81,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a judgement may take of a request: the rest is for its arrival and for the answer.
+    #[must_use]
+    pub fn judgement(&self) -> Duration {
+        self.request * 7 / 8
+    }
+
     /// Applies the limits of connections to a server.
     pub fn apply<A: axum_server::Address, B>(&self, server: &mut Server<A, B>) {
         let builder: &mut Builder<TokioExecutor> = server.http_builder();

@@ -26,6 +26,7 @@ use rds_csi_tests::webhook::{Reviews, WebhookProcess};
 use rds_csi_webhook::attachments::AttachmentRules;
 use rds_csi_webhook::metrics::Metrics;
 use rds_csi_webhook::review::Reviewer;
+use rds_csi_webhook::server::Limits;
 use rds_csi_webhook::storage_classes::{StorageClassStore, StorageClasses};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -173,7 +174,8 @@ async fn attaching(api: &FakeApiServer) -> Result<[f64; 3]> {
     })
     .await?;
     let live = watched.live();
-    let rules = AttachmentRules::new(watched, live, driver.clone(), Modes::default());
+    let limit = Limits::default().judgement();
+    let rules = AttachmentRules::new(watched, live, driver.clone(), Modes::default(), limit);
     let store = StorageClassStore::of(StorageClasses::default());
     let reviewer = Reviewer::new(driver, store, Metrics::default()).with_attachments(rules);
     let before = readings(api);

@@ -13,6 +13,8 @@ mod reviewed;
 
 const PV: &str = "pvc-root";
 const ANOTHER: &str = "pvc-data";
+/// Of a judgement.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A cluster in which node `a` has the disk `root` of a running machine.
 fn cluster(mode: &str) -> Arc<FakeCluster> {
@@ -55,7 +57,13 @@ fn rules(cluster: &Arc<FakeCluster>) -> AttachmentRules {
 
 fn asks(watched: &Arc<FakeCluster>, live: &Arc<FakeCluster>) -> AttachmentRules {
     let driver = DriverName::default();
-    AttachmentRules::new(watched.clone(), live.clone(), driver, Modes::default())
+    AttachmentRules::new(
+        watched.clone(),
+        live.clone(),
+        driver,
+        Modes::default(),
+        LIMIT,
+    )
 }
 
 async fn attach(rules: &AttachmentRules, node: &str, volume: &str) -> Verdict {
@@ -176,6 +184,29 @@ async fn what_cannot_be_read_is_left_to_the_driver(#[case] call: usize) {
     cluster.fail(cluster.calls() + call, Fault::Before);
     let again = attach(&rules(&cluster), "b", PV).await;
     assert_eq!(again, Verdict::allow(), "the second reading was complete");
+}
+
+/// One request may take longer than a review has.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_read_in_time_is_left_to_the_driver() {
+    let cluster = cluster("ReadWriteOnce");
+    cluster.machine("vms", "web", &[disk("disk0", "root")]);
+    let rules = rules(&cluster);
+    let judged = async |is_move: bool| match is_move {
+        true => migrate(&rules, moves_web()).await,
+        false => attach(&rules, "b", PV).await,
+    };
+    for is_move in [false, true] {
+        let before = cluster.calls();
+        assert!(!judged(is_move).await.is_allowed(), "all is read");
+        for call in 0..cluster.calls() - before {
+            cluster.fail(cluster.calls() + call, Fault::Hang);
+            let verdict = judged(is_move).await;
+            let said = "rds-csi cannot judge this now, the driver will: the API server is slow, 1s were not enough";
+            assert_eq!(verdict.warnings, [said], "call {call}");
+            assert!(verdict.is_allowed(), "call {call}: {verdict:?}");
+        }
+    }
 }
 
 #[tokio::test]

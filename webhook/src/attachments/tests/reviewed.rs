@@ -39,7 +39,8 @@ impl Log {
 /// A reviewer that holds its rules by these modes, and what it counts.
 fn reviewer(cluster: &Arc<FakeCluster>, modes: Modes) -> (Reviewer, Metrics) {
     let (driver, metrics) = (DriverName::default(), Metrics::default());
-    let rules = AttachmentRules::new(cluster.clone(), cluster.clone(), driver.clone(), modes);
+    let (watched, live) = (cluster.clone(), cluster.clone());
+    let rules = AttachmentRules::new(watched, live, driver.clone(), modes, LIMIT);
     let reviewer = Reviewer::new(driver, StorageClassStore::default(), metrics.clone());
     (reviewer.with_attachments(rules), metrics)
 }
