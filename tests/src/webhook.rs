@@ -1,4 +1,4 @@
-//! `rds-csi-webhook serve` as a running program, asked over TLS.
+//! `rds-csi-webhook serve` as a running program, and reviews over TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::child::ChildProcess;
 use crate::metrics;
 
-const NAME: &str = "rds-csi-webhook.rds-csi.svc";
+/// The name that API servers know it by, which its certificate is for.
+pub const NAME: &str = "rds-csi-webhook.rds-csi.svc";
 const CERTIFICATE: &str = "tls.crt";
 
 /// The webhook on the test's own machine, on loopback, with a certificate made for it.
@@ -135,25 +136,7 @@ impl WebhookProcess {
     /// # Errors
     /// No connection, or a certificate of somebody else.
     pub async fn connect(&self) -> anyhow::Result<Reviews> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone())?;
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tcp = TcpStream::connect(self.address)
-            .await
-            .context("connecting to the webhook")?;
-        let name = ServerName::try_from(NAME)?;
-        tcp.set_nodelay(true)?;
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
-            .await
-            .context("the TLS handshake")?;
-        Ok(Reviews {
-            stream: BufReader::new(stream),
-        })
+        Reviews::open(self.address, self.certificate.clone()).await
     }
 
     /// Ends it in order.
@@ -178,6 +161,35 @@ pub struct Reviews {
 }
 
 impl Reviews {
+    /// Opens one to a webhook with this certificate.
+    ///
+    /// # Errors
+    /// No connection, or a certificate of somebody else.
+    pub async fn open(
+        address: SocketAddr,
+        certificate: CertificateDer<'static>,
+    ) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate)?;
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tcp = TcpStream::connect(address)
+            .await
+            .context("connecting to the webhook")?;
+        let name = ServerName::try_from(NAME)?;
+        tcp.set_nodelay(true)?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+            .context("the TLS handshake")?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
     /// Sends an AdmissionReview and gives the one that comes back.
     ///
     /// # Errors
