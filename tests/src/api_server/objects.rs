@@ -22,7 +22,8 @@ pub fn bind(api: &FakeApiServer, volume: &Volume, claim: &str) {
         "kind": "PersistentVolume",
         "metadata": {"name": volume.claim.name},
         "spec": {
-            "csi": {"driver": "rds.csi.srvlab.io", "volumeHandle": volume.id()},
+            "csi": {"driver": "rds.csi.srvlab.io", "volumeHandle": volume.id(),
+                "volumeAttributes": volume.volume.volume_context},
             "accessModes": [mode], "volumeMode": volume_mode,
             "claimRef": {"namespace": "ns", "name": claim},
         },
