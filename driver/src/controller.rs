@@ -35,11 +35,14 @@ mod probe;
 mod publish;
 mod recall;
 mod reports;
+#[cfg(test)]
+mod stand;
 
 pub(crate) use create::{CreateRequest, Created};
 pub(crate) use list::Token;
 pub(crate) use publish::PublishRequest;
 
+use crate::inflight::VolumeLocks;
 use crate::metrics::Metrics;
 use admit::Admission;
 use attachments::{Attachments, InCluster, InProcess};
@@ -114,7 +117,7 @@ impl Beside {
             reports::post(self.events, &*cluster),
             migrations::follow(&self.cluster),
             leftovers::clear(&self.cluster, self.leftovers),
-            admit::look::follow(&self.admission, &self.cluster),
+            admit::look::follow(&self.admission, &self.cluster, self.leftovers.look),
             recall::follow(&self.admission, &self.cluster, self.leftovers.look),
             probe
         );
@@ -138,6 +141,7 @@ impl Controller {
             rds: rds.clone(),
             known: known.clone(),
             metrics: metrics.clone(),
+            locks: VolumeLocks::default(),
         };
         let beside = cluster.map(|cluster| {
             let probe = known.clone().filter(|_| settings.probe);
@@ -172,6 +176,10 @@ impl Controller {
             removals: Removals::default(),
         };
         (controller, beside)
+    }
+
+    pub(crate) const fn locks(&self) -> &VolumeLocks {
+        &self.admission.locks
     }
 
     /// The id of the volume of a CSI name.

@@ -56,12 +56,13 @@ impl Failure for Busy {
 }
 
 impl VolumeLocks {
-    /// Takes the volume, or says that it is taken. Never waits.
+    /// Takes the volume for a call at once, or says that it is taken.
+    #[cfg(test)]
     pub(crate) fn try_lock(&self, key: &str) -> Result<VolumeGuard, Busy> {
         self.take(key, Holder::Call).map_err(|(busy, _)| busy)
     }
 
-    /// The same for what nobody asked for.
+    /// Takes the volume for what nobody asked for, or says that it is taken. Never waits.
     pub(crate) fn try_lock_unasked(&self, key: &str) -> Result<VolumeGuard, Busy> {
         self.take(key, Holder::Unasked).map_err(|(busy, _)| busy)
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rds_csi_core::attachment::observation::{KubeVirt, Node, NodeIdentity, Pod, VolumeAttachment};
+use rds_csi_core::nqn::Nqn;
 
 use super::{ClusterError, Leadership, MachineDisk, Notice, PersistentVolume, ReadAttachment};
 
@@ -193,6 +194,15 @@ impl FakeCluster {
         for read in all.filter(|read| read.attachment.node == node) {
             read.attachment.attached = true;
             read.resource_version.clone_from(&resource_version);
+        }
+    }
+
+    /// Has the VolumeAttachments of a node say that it was told a name.
+    pub fn tell(&self, node: &str, nqn: &Nqn) {
+        let mut state = self.state();
+        let all = state.attachments.iter_mut();
+        for read in all.filter(|read| read.attachment.node == node) {
+            read.nqn = Some(nqn.clone());
         }
     }
 

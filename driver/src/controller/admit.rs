@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use super::error::ControllerError;
 use super::probe::{Known, Sessions};
 use super::{Controller, ControllerSettings};
+use crate::inflight::VolumeLocks;
 use crate::metrics::Metrics;
 
 pub(super) mod look;
@@ -39,6 +40,8 @@ pub(super) struct Admission {
     /// What the device was seen to do, where there is a cluster to say it in.
     pub(super) known: Option<Known>,
     pub(super) metrics: Metrics,
+    /// Whoever changes something of a volume holds its guard.
+    pub(super) locks: VolumeLocks,
 }
 
 impl Admission {

@@ -11,6 +11,7 @@ use rds_csi_core::volume_id::VolumeId;
 use rds_csi_routeros::error::RdsError;
 
 use super::attachments::AttachmentError;
+use crate::inflight::Busy;
 
 /// A failed operation of the controller.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +225,9 @@ pub(crate) enum ControllerError {
         #[source]
         source: Unread,
     },
+    /// Something else is being done to the volume.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The cluster did not answer.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -278,6 +282,7 @@ impl Failure for ControllerError {
             Self::NotFenceable { .. } | Self::NotHeard { .. } | Self::NotAdmitted { .. } => {
                 Kind::Unreachable
             }
+            Self::Busy(source) => source.kind(),
             Self::Cluster(source) => source.kind(),
             // CSI's ListVolumes asks for ABORTED.
             Self::Token(_) => Kind::Busy,

@@ -96,6 +96,8 @@ impl Recall<'_> {
         let Some(file) = item.backing_file() else {
             return Ok(());
         };
+        // Who is getting the volume is told the name that the device was seen to have.
+        let _guard = self.admission.locks.try_lock_unasked(id.as_str())?;
         let state = self.admission.rds.volume(id, &file).await?;
         let attachments = self.cluster.cluster.read_attachments().await?;
         let mut told_names = Vec::new();
@@ -160,3 +162,6 @@ fn told(read: &ReadAttachment) -> Told<'_> {
         nqn: read.nqn.as_ref(),
     }
 }
+
+#[cfg(test)]
+mod tests;

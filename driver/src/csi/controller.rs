@@ -35,7 +35,6 @@ use tonic::{Request, Response, Status};
 use super::convert::{FieldError, accesses, ordered};
 use crate::controller::{Controller, Created, Token};
 use crate::detach::Tasks;
-use crate::inflight::VolumeLocks;
 use crate::status::status;
 
 mod decode;
@@ -46,7 +45,6 @@ use decode::RequestError;
 #[derive(Debug, Clone)]
 pub(crate) struct ControllerHandler {
     controller: Arc<Controller>,
-    locks: VolumeLocks,
     tasks: Tasks,
 }
 
@@ -54,7 +52,6 @@ impl ControllerHandler {
     pub(crate) fn new(controller: Controller, tasks: Tasks) -> Self {
         Self {
             controller: Arc::new(controller),
-            locks: VolumeLocks::default(),
             tasks,
         }
     }
@@ -72,10 +69,9 @@ impl ControllerHandler {
         T: Send + 'static,
         E: Failure,
     {
-        let guard = self
-            .locks
-            .try_lock(id.as_str())
-            .map_err(|busy| status(&busy))?;
+        let locks = self.controller.locks();
+        let guard = locks.lock(id.as_str()).await;
+        let guard = guard.map_err(|busy| status(&busy))?;
         self.tasks
             .run(name, guard, op(self.controller.clone()))
             .await

@@ -20,58 +20,57 @@ use super::Admission;
 use crate::controller::attachments::InCluster;
 use crate::controller::error::ControllerError;
 
-/// How often it is looked: what waits is closed too late, and keeps nobody from working.
-const LOOK: Duration = Duration::from_secs(60);
 /// How often a volume is put right before its nodes are as they were.
 const ATTEMPTS: u32 = 3;
 
 /// What each volume should be changed to.
 type Due = BTreeMap<VolumeId, Vec<Nqn>>;
 
-/// Looks for ever.
-pub(in crate::controller) async fn follow(admission: &Admission, cluster: &InCluster) {
+/// Looks for ever, so often: what waits is closed too late, and keeps nobody from working.
+pub(in crate::controller) async fn follow(
+    admission: &Admission,
+    cluster: &InCluster,
+    every: Duration,
+) {
     if admission.settings.fencing != Fencing::Enforce {
         return;
     }
     let leadership = cluster.cluster.leadership();
-    let mut ticks = interval(LOOK);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Due::new();
+    let mut due = Due::new();
     loop {
         ticks.tick().await;
         if !leadership.is_held() || !admission.rds.link().connected {
-            before.clear();
+            due.clear();
             continue;
         }
-        match look(admission, cluster, &before).await {
-            Ok(due) => before = due,
-            Err(error) => {
-                before.clear();
-                warn!("looking at whom volumes let in: {}", Chain(&error));
-            }
+        if let Err(error) = look(admission, cluster, &mut due).await {
+            warn!("looking at whom volumes let in: {}", Chain(&error));
         }
     }
 }
 
-/// One look: puts right what was found `before` already, and gives what is found now.
+/// One look: puts right what was found due before already, and leaves in `due` what is found
+/// now; nothing where nobody could look.
 pub(in crate::controller) async fn look(
     admission: &Admission,
     cluster: &InCluster,
-    before: &Due,
-) -> Result<Due, ControllerError> {
+    due: &mut Due,
+) -> Result<(), ControllerError> {
+    let before = std::mem::take(due);
     if admission
         .known
         .as_ref()
         .and_then(super::Known::access)
         .is_none()
     {
-        return Ok(Due::new());
+        return Ok(());
     }
     let term = cluster.cluster.leadership().term();
     let reading = admission.rds.inventory().await?;
     let attachments = cluster.cluster.read_attachments().await?;
     let by_volume = cluster.by_volume(&attachments);
-    let mut due = Due::new();
     for item in &reading.inventory.items {
         let Some((id, _)) = provision::marked(item, &cluster.owner) else {
             continue;
@@ -90,7 +89,7 @@ pub(in crate::controller) async fn look(
         }
         due.insert(id, hosts);
     }
-    Ok(due)
+    Ok(())
 }
 
 /// Until the nodes that have it are those that it was done for: one may come meanwhile. Ends
@@ -101,6 +100,10 @@ async fn put_right(
     id: &VolumeId,
     term: Option<u64>,
 ) -> Result<(), ControllerError> {
+    // Whoever works on the volume lets in whom he must; the next look finds what is left.
+    let Ok(_guard) = admission.locks.try_lock_unasked(id.as_str()) else {
+        return Ok(());
+    };
     let leadership = cluster.cluster.leadership();
     let mut nodes = cluster.holders(id).await?;
     for _ in 0..ATTEMPTS {
