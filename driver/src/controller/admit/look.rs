@@ -71,6 +71,7 @@ pub(in crate::controller) async fn look(
     let reading = admission.rds.inventory().await?;
     let attachments = cluster.cluster.read_attachments().await?;
     let by_volume = cluster.by_volume(&attachments);
+    let mut looked = Ok(());
     for item in &reading.inventory.items {
         let Some((id, _)) = provision::marked(item, &cluster.owner) else {
             continue;
@@ -85,11 +86,14 @@ pub(in crate::controller) async fn look(
             continue;
         };
         if before.get(&id) == Some(&hosts) {
-            put_right(admission, cluster, &id, term).await?;
+            // One that cannot be put right holds up no other.
+            if let Err(error) = put_right(admission, cluster, &id, term).await {
+                looked = looked.and(Err(error));
+            }
         }
         due.insert(id, hosts);
     }
-    Ok(())
+    looked
 }
 
 /// Until the nodes that have it are those that it was done for: one may come meanwhile. Ends

@@ -78,6 +78,22 @@ async fn what_a_call_works_on_is_left_for_the_next_look() {
     assert_eq!(stand.device.allowed(), host("a"));
 }
 
+#[tokio::test]
+async fn a_volume_that_cannot_be_put_right_holds_up_no_other() {
+    let stand = stand(Rule::Exact);
+    let other = stand.another("pvc-2");
+    let mut due = look_at(&stand, &Due::new()).await;
+    *stand.device.broken.lock().unwrap() = Some(id());
+    let looked = look(&stand.admission, &stand.cluster, &mut due).await;
+    assert_eq!(looked.unwrap_err().kind(), Kind::Unreachable);
+    assert_eq!(stand.device.item(&other).allowed_host, Some(host("a")));
+    // And is tried again at the next look.
+    *stand.device.broken.lock().unwrap() = None;
+    assert_eq!(stand.device.allowed(), "");
+    look_at(&stand, &due).await;
+    assert_eq!(stand.device.allowed(), host("a"));
+}
+
 /// Another one may act meanwhile: so may this one, in another term, on what it sees then.
 #[rstest]
 #[case::another_one_leads(false)]
