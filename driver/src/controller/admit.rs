@@ -4,7 +4,8 @@
 //! A node that gets the volume is let in before it is told so, and a failure of that is never
 //! final. A node that has let go is kept out as soon as the device can be reached: detaching
 //! needs no device and does not fail for that. What could not be closed is closed at the next
-//! attachment, or by the next looks.
+//! attachment, or by the next looks. Only while a look changes the volume, and the device hangs,
+//! a detachment must be asked for again, as beside a call that does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,17 +54,18 @@ impl Admission {
     }
 
     /// Has the device let in the hosts of these nodes, and no other where that can be had.
+    /// Gives the volume as it was last read.
     pub(super) async fn admit(
         &self,
         id: &VolumeId,
-        state: &VolumeState,
+        state: VolumeState,
         nodes: &BTreeSet<String>,
-    ) -> Result<(), ControllerError> {
+    ) -> Result<VolumeState, ControllerError> {
         let cluster = &self.settings.cluster;
-        let item = provision::ours(state, id, cluster).map_err(ControllerError::Existing)?;
+        let item = provision::ours(&state, id, cluster).map_err(ControllerError::Existing)?;
         self.record(id, item, nodes);
         let Some(hosts) = self.plan(id, item, nodes) else {
-            return Ok(());
+            return Ok(state);
         };
         let not_admitted = |source| ControllerError::NotAdmitted {
             id: id.clone(),
@@ -89,7 +91,18 @@ impl Admission {
         }
         self.metrics.access("set");
         info!(volume_id = %id, hosts = words, ?nodes, "hosts let in");
-        Ok(())
+        Ok(state)
+    }
+
+    /// Whether a volume is kept to who has it, and has been set for these nodes already.
+    pub(super) fn is_set(
+        &self,
+        id: &VolumeId,
+        state: &VolumeState,
+        nodes: &BTreeSet<String>,
+    ) -> bool {
+        let is_so = |item: &DiskItem| self.plan(id, item, nodes).is_none();
+        self.is_kept(id) && state.item.as_ref().is_some_and(is_so)
     }
 
     /// The hosts that are to be let in now, where the item says otherwise.
@@ -142,7 +155,7 @@ impl Controller {
                 return Ok(());
             }
             let state = self.state(id, None).await?;
-            self.admission.admit(id, &state, &nodes).await
+            self.admission.admit(id, state, &nodes).await.map(drop)
         };
         match timeout(PATIENCE, closed).await {
             Ok(Ok(())) => {}

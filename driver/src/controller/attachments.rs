@@ -56,6 +56,8 @@ pub(crate) struct Granted {
     pub(crate) format_override: Option<String>,
     /// The nodes that have it or were granted it, this one included.
     pub(crate) nodes: BTreeSet<String>,
+    /// Whether that was written down just now: nobody knew of it when the device was read.
+    pub(crate) is_new: bool,
     /// What is to be done before the node may use it: it is to be asked for again then.
     pub(crate) due: Option<Due>,
 }

@@ -48,7 +48,7 @@ impl Controller {
         let directory = context
             .as_ref()
             .map(|context| context.volume_directory.clone());
-        let mut state = self.state(&id, directory).await?;
+        let mut state = self.state(&id, directory.clone()).await?;
         let cluster = &self.settings.cluster;
         // One that is not exported may be one whose renewal was cut short.
         let owner = if state.file_exists && self.attachments.may_renew() {
@@ -75,16 +75,23 @@ impl Controller {
                 .await
                 .map_err(|source| not_final(&id, source))?;
         }
+        // Another controller may have closed it meanwhile to a node that it did not know of yet.
+        // Where hosts are to be set it is read again by that.
+        let nodes = &granted.nodes;
+        if granted.is_new && self.admission.is_set(&id, &state, nodes) {
+            state = self.state(&id, directory).await?;
+        }
         let disk = provision::usable(&state, &id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
         let size = disk.size;
-        self.admission.admit(&id, &state, &granted.nodes).await?;
+        let state = self.admission.admit(&id, state, nodes).await?;
+        let item = state.item.as_ref();
         info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),
             first_used: granted.first_used,
             format_override: granted.format_override,
-            nqn: state.item.and_then(|item| provision::renewed(&item, &id)),
+            nqn: item.and_then(|item| provision::renewed(item, &id)),
         })
     }
 

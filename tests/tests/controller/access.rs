@@ -5,6 +5,7 @@ use std::time::Duration;
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_core::attachment::Fencing;
 use rds_csi_core::nqn::HostIdentity;
+use rds_csi_tests::api_server::Fault as ApiFault;
 use rds_csi_tests::plugin::CLUSTER;
 use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
@@ -20,13 +21,13 @@ use crate::harness::{PATIENCE, World, code};
 use crate::migration::{launch, machine, migration};
 use crate::probe::{Fabric, fabric};
 
-fn host(node: &str) -> String {
+pub(crate) fn host(node: &str) -> String {
     let cluster = CLUSTER.parse().unwrap();
     HostIdentity::of(&cluster, node).nqn.to_string()
 }
 
 /// What the one volume says of who is let in.
-fn allowed(world: &World) -> String {
+pub(crate) fn allowed(world: &World) -> String {
     let items = world.items();
     let file = items[0].file().unwrap();
     assert!(file.export);
@@ -68,8 +69,11 @@ async fn a_volume_is_open_to_the_node_that_has_it(#[case] rule: &str, #[case] cl
     let volume = provision(api, world, Claim::filesystem(NAME, 64, "ext4")).await;
     assert_eq!(allowed(world), "", "nobody has it");
     for node in ["node-a", "node-b", "node-a"] {
+        let first = world.sim.counters().executions;
         attach(api, world, &volume, node).await.unwrap();
         is_for(node);
+        let took = world.sim.counters().executions - first;
+        assert_eq!(took, if closes { 2 } else { 1 });
         let again = world.sim.counters().executions;
         attach(api, world, &volume, node).await.unwrap();
         assert_eq!(world.sim.counters().executions, again + 1, "only looked");
@@ -82,6 +86,39 @@ async fn a_volume_is_open_to_the_node_that_has_it(#[case] rule: &str, #[case] cl
     }
     volume.delete(&world.plugin).await.unwrap();
     world.assert_empty();
+}
+
+/// Another controller looked whom the volume lets in, and did not know of the node yet.
+#[tokio::test]
+async fn a_node_that_was_kept_out_after_the_device_was_read_is_let_in() {
+    let fabric = tried("exact").await;
+    let (api, world) = (&fabric.api, &fabric.world);
+    let volume = provision(api, world, Claim::block(NAME, 64)).await;
+    attach(api, world, &volume, "node-a").await.unwrap();
+    let_go(&fabric, &volume, "node-a").await;
+    assert_eq!(allowed(world), host("node-a"));
+    let slow = ApiFault::Slow(Duration::from_secs(2));
+    api.fail("patch persistentvolumes", slow, 1);
+    let grants = || {
+        let requests = api.requests().into_iter();
+        let patches = requests.filter(|request| request.call == "patch persistentvolumes");
+        patches.count()
+    };
+    let before = grants();
+    let close = async {
+        let granting = async || Ok((grants() > before).then_some(()));
+        until("it is granted", PATIENCE, granting).await.unwrap();
+        let (id, other) = (volume.id(), host("node-b"));
+        world.sim.with_model(|model| {
+            model.exec(&format!(
+                "/disk set [/disk find slot=\"{id}\"] nvme-tcp-server-allow-host-name=\"{other}\""
+            ));
+        });
+        assert_eq!(allowed(world), other);
+    };
+    let (attached, ()) = tokio::join!(attach(api, world, &volume, "node-a"), close);
+    attached.unwrap();
+    assert_eq!(allowed(world), host("node-a"));
 }
 
 /// From node-a to node-b.

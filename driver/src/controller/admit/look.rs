@@ -116,7 +116,7 @@ async fn put_right(
         }
         let file = admission.settings.volume_directory.file(id);
         let state = admission.rds.volume(id, &file).await?;
-        admission.admit(id, &state, &nodes).await?;
+        admission.admit(id, state, &nodes).await?;
         let now = cluster.holders(id).await?;
         if now == nodes {
             break;

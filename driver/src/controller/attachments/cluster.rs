@@ -114,7 +114,8 @@ impl InCluster {
             self.is_needed(wanted, due, &mut look).await?;
             self.can_shut_out(wanted, due)?;
         }
-        if settled != record {
+        let is_new = settled != record;
+        if is_new {
             self.write(&volume, &settled).await?;
             self.reports
                 .granted(first_grants(&record, &granted, wanted.node));
@@ -127,6 +128,7 @@ impl InCluster {
         let nodes = holding.map(|found| found.attachment.node.clone()).collect();
         Ok(Granted {
             nodes,
+            is_new,
             first_used: noted(annotation::FIRST_USED),
             format_override: noted(annotation::FORMAT_OVERRIDE),
             due,

@@ -154,7 +154,7 @@ async fn what_is_seen_after_a_node_was_let_in_is_not_final() {
         device.change(&id(), |item| "a person's".clone_into(&mut item.comment));
     });
     let (state, nodes) = (stand.device.state(&id()), BTreeSet::from(["a".to_owned()]));
-    let seen = stand.admission.admit(&id(), &state, &nodes).await;
+    let seen = stand.admission.admit(&id(), state, &nodes).await;
     assert_eq!(stand.device.allowed(), host("a"));
     assert_eq!(seen.unwrap_err().kind(), Kind::Unreachable);
 }
