@@ -43,8 +43,8 @@ nodes and virtualmachineinstances, and list on virtualmachineinstances and
 virtualmachineinstancemigrations. With --storage-classes they pass. What cannot be read passes with
 a warning: the driver judges again.
 
-With --certificates self the webhook needs create on Secrets of its namespace, get and patch on its
-own, and get and patch on its ValidatingWebhookConfiguration. Replicas share the work without
+With --certificates self the webhook needs get and patch on its Secret, which must be there, empty at
+first, and get and patch on its ValidatingWebhookConfiguration. Replicas share the work without
 further ado. Without the cluster it serves on with what it has.
 
 SIGTERM: not ready, after --shutdown-delay no new connections, after at most --shutdown-grace the
@@ -210,7 +210,7 @@ pub struct TlsArgs {
     /// Namespace of the webhook's service and Secret (self)
     #[arg(long, env = "RDS_CSI_WEBHOOK_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Secret that the webhook makes for its CA and certificate (self)
+    /// Secret for the webhook's CA and certificate, which must be there, empty at first (self)
     #[arg(long, env = "RDS_CSI_WEBHOOK_SECRET_NAME", value_name = "NAME")]
     pub secret_name: Option<String>,
     /// Service under which API servers reach the webhook (self)

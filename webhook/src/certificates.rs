@@ -19,9 +19,13 @@
 //!
 //! API servers follow the configuration by a watch and keep their connections by bundle:
 //! the lead time bounds how far behind one of them may be. A CA that is found in the bundle
-//! and not in the Secret, because somebody deleted the Secret or brought certificates by
+//! and not in the Secret, because somebody emptied the Secret or brought certificates by
 //! other means before, is kept for the life of a leaf, since a replica may still serve
-//! one of its leaves. To distrust a CA at once, delete the Secret and empty `caBundle`.
+//! one of its leaves. To distrust a CA at once, empty the Secret and `caBundle`
+//! while no replica runs.
+//!
+//! The Secret is made by whoever installs the webhook, empty: helm keeps its releases in the
+//! Secrets of the namespace, so whoever may make one there runs hooks as an administrator.
 //!
 //! # Permissions
 //!
@@ -30,7 +34,6 @@
 //! | resource | verbs | names |
 //! |---|---|---|
 //! | secrets, in the webhook's namespace | get, patch | the one Secret |
-//! | secrets, in the webhook's namespace | create | not restricted: when a create is authorised its name is not known yet |
 //! | validatingwebhookconfigurations | get, patch | the one configuration |
 //!
 //! The contents of the Secret never get into a log, an error or a metric.

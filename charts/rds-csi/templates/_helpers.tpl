@@ -210,8 +210,8 @@ true
 {{ include "rds-csi.fullname" . }}-webhook
 {{- end -}}
 
-{{/* The Secret with the webhook's certificate. Each mode has another: who finds somebody else's
-does not touch it, so that a change of the mode would wait for a person to delete it. */}}
+{{/* The Secret with the webhook's certificate. Each mode has another: helm takes that of mode self
+away with it, and touches none that cert-manager or a person made. */}}
 {{- define "rds-csi.webhookSecret" -}}
 {{- if eq .Values.webhook.certificates.mode "provided" -}}
 {{- .Values.webhook.certificates.provided.secretName -}}

@@ -26,13 +26,19 @@ fn certificates(release: &Release) -> Vec<&Value> {
     release.of("Certificate").collect()
 }
 
-/// The webhook makes it and keeps it: a Secret in the manifests would be written over.
+/// What helm does not say it leaves as it is: with contents in the manifest each upgrade would write
+/// over the webhook's. The type for TLS cannot be empty, and no type can be changed later.
 #[test]
-fn a_webhook_that_makes_its_own_is_told_where_and_given_nothing() {
+fn a_webhook_that_makes_its_own_is_told_where_and_given_an_empty_secret() {
     let release = render("minimal");
     assert_eq!(mounted(&release), None);
     assert!(certificates(&release).is_empty());
-    assert!(release.all::<Secret>().is_empty());
+    let secret: Secret = release.one("rds-csi-webhook-tls");
+    assert_eq!(secret.type_.as_deref(), Some("Opaque"));
+    assert_eq!((secret.data, secret.string_data), (None, None));
+    for other in ["provided", "cert-manager", "driver-only"] {
+        assert!(render(other).all::<Secret>().is_empty(), "{other}");
+    }
     let pod = webhook(&release);
     let arguments = pod.containers[0].args.clone().unwrap();
     for expected in [
@@ -68,7 +74,7 @@ fn cert_manager_fills_the_secret_that_is_read_for_the_name_that_is_called() {
             .unwrap();
         let spec = &leaf["spec"];
         assert_eq!(spec["secretName"].as_str(), mounted(&release).as_deref());
-        // The one that the webhook keeps by itself may be left from another mode.
+        // helm takes the one of mode self away when the mode changes.
         assert_ne!(spec["secretName"], "rds-csi-webhook-tls");
         assert_eq!(spec["dnsNames"][0], "rds-csi-webhook.rds-csi.svc");
         assert_eq!(spec["issuerRef"]["name"], issuer);

@@ -198,7 +198,6 @@ const OWN_CERTIFICATE: &[Grant] = &[
         "validatingwebhookconfigurations.admissionregistration.k8s.io=rds-csi-webhook",
         "get patch",
     ),
-    ("webhook", "namespace", "secrets", "create"),
     (
         "webhook",
         "namespace",

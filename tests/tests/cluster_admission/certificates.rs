@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::ground::{await_refusal, await_webhooks, install, open};
 
 const SERVICE: &str = "rds-csi-webhook.rds-csi.svc";
-const OWN_SECRET: &str = "rds-csi-webhook-tls";
+pub(crate) const OWN_SECRET: &str = "rds-csi-webhook-tls";
 const PROVIDED_SECRET: &str = "provided-tls";
 
 /// What API servers trust: the same for every kind.
@@ -29,6 +29,20 @@ pub(crate) async fn bundle(cluster: &Cluster) -> String {
     assert_eq!(bundles.len(), 7);
     assert!(bundles.iter().all(|bundle| **bundle == *bundles[0]));
     bundles[0].as_str().unwrap_or_default().to_owned()
+}
+
+/// Empties the webhook's own Secret: it makes a CA and a certificate anew.
+pub(crate) async fn empty_own_secret(product: &Namespace) {
+    let patch = json!({"data": null}).to_string();
+    let words = [
+        "patch",
+        "secret",
+        OWN_SECRET,
+        "--type=merge",
+        "--patch",
+        &patch,
+    ];
+    product.kubectl(&words).await.unwrap();
 }
 
 /// Makes a CA and the user's Secret of a certificate by it: the CA in PEM.
@@ -84,8 +98,8 @@ async fn a_provided_certificate_is_used_and_an_upgrade_leads_there_and_back() {
     let provided = bundle(&cluster).await;
     let expected = serde_json::to_value(ByteString(authority.into_bytes()));
     assert_eq!(provided, expected.unwrap().as_str().unwrap());
-    let words = ["get", "secret", OWN_SECRET, "--output=name"];
-    assert!(product.kubectl(&words).await.is_ok());
+    // It went with the mode that it was for.
+    assert_eq!(product.find("secret", OWN_SECRET).await.unwrap(), None);
 
     install(&cluster, &json!({})).await;
     await_refusal(&namespace).await;

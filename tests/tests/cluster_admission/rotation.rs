@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::DryRun;
-use crate::certificates::bundle;
+use crate::certificates::{OWN_SECRET, bundle, empty_own_secret};
 use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, install, open};
 
 const LEAF: Duration = Duration::from_secs(45);
@@ -90,7 +90,7 @@ fn is_judged(is_bad: bool, answer: Result<(), String>) -> anyhow::Result<()> {
 
 /// The certificate in use, as the Secret has it.
 async fn leaf(product: &Namespace) -> anyhow::Result<String> {
-    let secret = product.get("secret", "rds-csi-webhook-tls").await?;
+    let secret = product.get("secret", OWN_SECRET).await?;
     Ok(secret["data"]["tls.crt"].to_string())
 }
 
@@ -142,14 +142,10 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
     install(&cluster, &values()).await;
     // The one from before would last for months.
     let old = leaf(&product).await.unwrap();
-    product
-        .remove("secret", "rds-csi-webhook-tls")
-        .await
-        .unwrap();
+    empty_own_secret(&product).await;
     until("there is a short-lived certificate", DEADLINE, async || {
-        let secret = product.find("secret", "rds-csi-webhook-tls").await?;
-        let made = secret.map(|secret| secret["data"]["tls.crt"].to_string());
-        Ok(made.filter(|made| made.len() > 8 && *made != old).map(drop))
+        let made = leaf(&product).await?;
+        Ok((made.len() > 8 && made != old).then_some(()))
     })
     .await
     .unwrap();
@@ -174,10 +170,7 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
 
     // Long lives again.
     install(&cluster, &json!({})).await;
-    product
-        .remove("secret", "rds-csi-webhook-tls")
-        .await
-        .unwrap();
+    empty_own_secret(&product).await;
     await_refusal(&namespace).await;
     namespace.delete().await.unwrap();
 }

@@ -74,7 +74,7 @@ async fn uninstall(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// The webhook's configuration goes before the service that it names: in between, the API
 /// server would ask nobody, and hold up or let pass what it should have asked about. The
-/// webhook's own Secret goes too, though helm did not make it.
+/// webhook's own Secret goes too, with what the webhook wrote into it.
 async fn admission_went_first(cluster: &Cluster, log: &mut AuditLog) -> anyhow::Result<()> {
     for (kind, name) in [
         (CONFIGURATIONS, SERVICE),

@@ -27,6 +27,8 @@ use requests::{Request, Right, is_granted, requests, rights};
 
 /// How long something that nobody waits for may take.
 const LONG: Duration = Duration::from_secs(300);
+/// Where the webhook keeps its certificate.
+const OWN_SECRET: &str = "rds-csi-webhook-tls";
 
 /// Rights that this test does not bring about, nor always another, and why they are granted all
 /// the same.
@@ -158,12 +160,19 @@ async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
 
 async fn a_new_certificate(cluster: &Cluster) {
     let product = Namespace::named(cluster, NAMESPACE);
-    product
-        .remove("secret", "rds-csi-webhook-tls")
-        .await
-        .unwrap();
-    until("the webhook has made its Secret", DEADLINE, async || {
-        product.find("secret", "rds-csi-webhook-tls").await
+    let patch = json!({"data": null}).to_string();
+    let words = [
+        "patch",
+        "secret",
+        OWN_SECRET,
+        "--type=merge",
+        "--patch",
+        &patch,
+    ];
+    product.kubectl(&words).await.unwrap();
+    until("the webhook has filled its Secret", DEADLINE, async || {
+        let secret = product.get("secret", OWN_SECRET).await?;
+        Ok(secret["data"]["tls.crt"].is_string().then_some(()))
     })
     .await
     .unwrap();

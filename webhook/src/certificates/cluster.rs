@@ -14,7 +14,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingWebhook, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use kube::core::params::GetParams;
 use kube::{Api, Client, Resource};
@@ -31,16 +31,15 @@ pub use error::ClusterError;
 
 /// For one request; retries of the client included.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Marks a Secret as the webhook's. One that holds something and lacks it is not touched.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rds-csi-webhook");
-const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "rds-csi");
+/// Marks a Secret as the webhook's. One that holds something and lacks it is not touched. No
+/// label: helm finds its releases by labels, so a policy of the chart keeps those as they are.
+pub const MARK: (&str, &str) = ("rds.csi.srvlab.io/kept-by", "rds-csi-webhook");
 
 /// The Secret as it was seen.
-#[derive(Default)]
 pub struct SeenSecret {
-    /// Empty where there is none.
+    /// What it holds.
     pub data: Data,
-    version: Option<String>,
+    version: String,
 }
 
 impl fmt::Debug for SeenSecret {
@@ -99,56 +98,46 @@ impl Cluster {
     pub async fn secret(&self) -> Result<SeenSecret, ClusterError> {
         const DOING: &str = "reading the webhook's Secret";
         let request = self.secrets().get(&self.secret, &GetParams::default());
-        let text = match self.send(DOING, request).await {
-            Ok(text) => text,
-            Err(ClusterError::Refused { code: 404, .. }) => return Ok(SeenSecret::default()),
-            Err(error) => return Err(error),
-        };
+        let text = self
+            .send(DOING, request)
+            .await
+            .map_err(|error| match error {
+                ClusterError::Refused { code: 404, .. } => {
+                    ClusterError::Absent(self.secret.clone())
+                }
+                error => error,
+            })?;
         // Without its error, which may quote the text.
         let secret: Secret =
             serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { doing: DOING })?;
         let data = secret.data.unwrap_or_default().into_iter();
         let data: Data = data.map(|(key, value)| (key, value.0)).collect();
-        let labels = secret.metadata.labels.unwrap_or_default();
-        let ours = labels
-            .get(MANAGED_BY.0)
-            .is_some_and(|by| by == MANAGED_BY.1);
+        let annotations = secret.metadata.annotations.unwrap_or_default();
+        let ours = annotations.get(MARK.0).is_some_and(|by| by == MARK.1);
         if !ours && !data.is_empty() {
             return Err(ClusterError::Foreign(self.secret.clone()));
         }
-        Ok(SeenSecret {
-            data,
-            version: secret.metadata.resource_version,
-        })
+        let version = secret.metadata.resource_version;
+        let version = version.ok_or(ClusterError::Malformed { doing: DOING })?;
+        Ok(SeenSecret { data, version })
     }
 
     /// Makes the Secret hold `data`, if it is still as it was seen.
     pub async fn write_secret(&self, seen: &SeenSecret, data: &Data) -> Result<(), ClusterError> {
         const DOING: &str = "writing the webhook's Secret";
-        let labels = BTreeMap::from([MANAGED_BY, PART_OF]);
+        let annotations = BTreeMap::from([MARK]);
         let encode = |value: Vec<u8>| json!(ByteString(value));
         let values: BTreeMap<String, Value> = changes(&seen.data, data)
             .into_iter()
             .map(|(key, value)| (key, value.map_or(Value::Null, encode)))
             .collect();
-        let request = match &seen.version {
-            None => {
-                let secret = json!({
-                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-                    "metadata": {"name": self.secret, "labels": labels}, "data": values,
-                });
-                self.secrets()
-                    .create(&PostParams::default(), secret.to_string().into_bytes())
-            }
-            Some(version) => {
-                let patch = json!({
-                    "metadata": {"resourceVersion": version, "labels": labels}, "data": values,
-                });
-                let params = PatchParams::default();
-                self.secrets()
-                    .patch(&self.secret, &params, &Patch::Merge(patch))
-            }
-        };
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": seen.version, "annotations": annotations},
+            "data": values,
+        }));
+        let request = self
+            .secrets()
+            .patch(&self.secret, &PatchParams::default(), &patch);
         self.send(DOING, request).await.map(drop)
     }
 

@@ -116,9 +116,7 @@ impl Keeper {
         }
     }
 
-    /// Looks once, presents what was found, and takes a step. The Secret is read first:
-    /// an uninstallation removes the configuration before it, so whoever finds no Secret
-    /// and then a configuration has found no half of an uninstallation.
+    /// Looks once, presents what was found, and takes a step.
     async fn look(&mut self) -> Result<Step, KeepError> {
         let secret = self.cluster.secret().await?;
         let state = State::read(&secret.data, &self.settings.names);

@@ -25,7 +25,7 @@ const MOST_RETIRED: usize = 16;
 /// What was seen of the cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// The Secret; empty where there is none.
+    /// The Secret; empty at first, and again if somebody has emptied it.
     pub state: &'a State,
     /// The configuration's bundles.
     pub bundles: &'a Bundles,

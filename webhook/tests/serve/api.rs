@@ -143,13 +143,6 @@ async fn answer(State(server): State<ApiServer>, request: Request) -> Response {
                 None => status(StatusCode::NOT_FOUND, "not found"),
             }
         }
-        Method::POST => {
-            let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
-            if store.objects.contains_key(&path) {
-                return status(StatusCode::CONFLICT, "already exists");
-            }
-            store.keep(&path, body)
-        }
         Method::PATCH => store.patch(&path, content, &body),
         _ => status(StatusCode::METHOD_NOT_ALLOWED, "not offered here"),
     }

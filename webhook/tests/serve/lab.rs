@@ -26,7 +26,7 @@ pub(crate) const SECRET: &str = "/api/v1/namespaces/rds-csi/secrets/hook-tls";
 pub(crate) const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/hook";
 
-/// An API server on loopback with a configuration that trusts nobody yet.
+/// An API server on loopback with a configuration that trusts nobody yet and an empty Secret.
 pub(crate) struct Lab {
     pub(crate) api: ApiServer,
     directory: TempDir,
@@ -39,6 +39,7 @@ impl Lab {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (api, address) = (ApiServer::new(), listener.local_addr().unwrap());
         api.put(CONFIGURATION, configuration());
+        api.put(SECRET, empty());
         let mut serving = JoinSet::new();
         serving.spawn(api.clone().serve(listener));
         Self {
@@ -116,6 +117,14 @@ pub(crate) fn names() -> ServiceNames {
 pub(crate) fn bytes(base64: &Value) -> Vec<u8> {
     let bytes: Option<ByteString> = serde_json::from_value(base64.clone()).unwrap();
     bytes.unwrap_or_default().0
+}
+
+/// The Secret as helm makes it.
+pub(crate) fn empty() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "hook-tls", "labels": {"app.kubernetes.io/managed-by": "Helm"}},
+    })
 }
 
 fn configuration() -> Value {

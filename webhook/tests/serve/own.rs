@@ -42,13 +42,11 @@ async fn replicas_that_start_at_once_make_one_authority_with_just_the_documented
     let mut used = lab.api.requests();
     used.sort();
     used.dedup();
-    let secrets = SECRET.strip_suffix("/hook-tls").unwrap();
     let mut documented = [
         format!("GET {CONFIGURATION}"),
         format!("PATCH {CONFIGURATION}"),
         format!("GET {SECRET}"),
         format!("PATCH {SECRET}"),
-        format!("POST {secrets}"),
     ];
     documented.sort();
     assert_eq!(used, documented);
@@ -67,6 +65,7 @@ async fn without_api_server_secret_or_configuration_it_waits_and_says_for_what()
     let lab = Lab::new().await;
     let configuration = lab.api.object(CONFIGURATION).unwrap();
     lab.api.delete(CONFIGURATION);
+    lab.api.delete(SECRET);
     lab.api.set_down(true);
     let replica = lab.replica(LONG).await;
     let waits_for = async |what: &str| {
@@ -79,12 +78,15 @@ async fn without_api_server_secret_or_configuration_it_waits_and_says_for_what()
     waits_for("reading the webhook's Secret: the API server answers 500: etcdserver: no leader")
         .await;
     lab.api.set_down(false);
+    waits_for("there is no Secret \"hook-tls\", and the webhook may not make it: `helm upgrade`")
+        .await;
+    lab.api.put(SECRET, lab::empty());
     waits_for("waiting for the ValidatingWebhookConfiguration \"hook\"").await;
     let mut none = configuration.clone();
     none["webhooks"] = json!([]);
     lab.api.put(CONFIGURATION, none);
     waits_for("waiting for the ValidatingWebhookConfiguration \"hook\"").await;
-    assert_eq!(lab.api.object(SECRET), None, "nobody could trust it");
+    assert!(lab.secret().is_empty(), "nobody could trust it");
     lab.api.put(CONFIGURATION, configuration);
     lab.until_believed(&replica).await;
 }
@@ -121,23 +123,29 @@ async fn a_secret_of_somebody_else_is_left_alone() {
             .admin("/readyz")
             .await
             .1
-            .contains("is not the webhook's")
+            .contains("holds something that is not the webhook's")
     })
     .await;
     assert_eq!(lab.api.object(SECRET), before);
     assert!(lab.trusted().is_empty());
-    lab.api.delete(SECRET);
+    lab.api.put(SECRET, lab::empty());
     lab.until_believed(&replica).await;
 }
 
 #[tokio::test]
-async fn a_deleted_secret_and_an_emptied_bundle_are_made_good() {
+async fn an_emptied_secret_and_an_emptied_bundle_are_made_good() {
     let lab = Lab::new().await;
     let (one, two) = tokio::join!(lab.replica(LONG), lab.replica(LONG));
     lab.until_believed(&one).await;
     lab.until_believed(&two).await;
     let old = lab.trusted()[0].clone();
-    lab.api.delete(SECRET);
+    let mut emptied = lab.api.object(SECRET).unwrap();
+    assert_eq!(
+        emptied["metadata"]["labels"],
+        lab::empty()["metadata"]["labels"]
+    );
+    emptied["data"] = Value::Null;
+    lab.api.put(SECRET, emptied);
     eventually("a new leaf is in the Secret", async || {
         assert!(lab.is_believed(&one).await && lab.is_believed(&two).await);
         lab.secret().contains_key("tls.crt")
@@ -166,6 +174,28 @@ async fn a_deleted_secret_and_an_emptied_bundle_are_made_good() {
         lab.until_believed(&one).await;
         lab.until_believed(&two).await;
     }
+}
+
+/// Nothing is lost with it: an upgrade brings an empty one.
+#[tokio::test]
+async fn without_its_secret_it_serves_on_until_there_is_another() {
+    let lab = Lab::new().await;
+    let replica = lab.replica(LONG).await;
+    lab.until_believed(&replica).await;
+    lab.api.delete(SECRET);
+    let failures = replica.metrics.certificate_failures.get();
+    eventually("it looks in vain", async || {
+        replica.metrics.certificate_failures.get() > failures + 3
+    })
+    .await;
+    assert!(lab.is_believed(&replica).await);
+    assert_eq!(replica.admin("/readyz").await, (200, "ok".to_owned()));
+    lab.api.put(SECRET, lab::empty());
+    eventually("a new leaf is in the Secret", async || {
+        lab.secret().contains_key("tls.crt")
+    })
+    .await;
+    assert!(lab.is_believed(&replica).await);
 }
 
 /// A webhook of its own process, which ends with the test.

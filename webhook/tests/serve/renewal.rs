@@ -2,11 +2,13 @@
 //! connections and on kept ones, with the trust that the configuration then gives.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
 use rds_csi_webhook::certificates::Lifetimes;
 use rds_csi_webhook::certificates::authority::Authority;
+use rds_csi_webhook::certificates::cluster::MARK;
 use rds_csi_webhook::certificates::secret::{Slot, State};
 use rds_csi_webhook::certificates::trust;
 use serde_json::json;
@@ -41,10 +43,10 @@ async fn lab_with_authority_of_age(age: Duration) -> Lab {
         .into_iter()
         .map(|(key, value)| (key, encode(value)))
         .collect();
-    let labels = json!({"app.kubernetes.io/managed-by": "rds-csi-webhook"});
+    let annotations = BTreeMap::from([MARK]);
     lab.api.put(
         SECRET,
-        json!({"metadata": {"name": "hook-tls", "labels": labels}, "data": data}),
+        json!({"metadata": {"name": "hook-tls", "annotations": annotations}, "data": data}),
     );
     let mut configuration = lab.api.object(CONFIGURATION).unwrap();
     for entry in configuration["webhooks"].as_array_mut().unwrap() {

@@ -38,8 +38,15 @@ pub enum ClusterError {
         /// What was tried.
         doing: &'static str,
     },
+    /// There is no Secret of this name.
+    #[error(
+        "there is no Secret {0:?}, and the webhook may not make it: `helm upgrade` and `helm rollback` bring it back, and an empty one will do"
+    )]
+    Absent(String),
     /// A Secret of this name belongs to somebody else.
-    #[error("the Secret {0:?} exists and is not the webhook's: name another, or delete it")]
+    #[error(
+        "the Secret {0:?} holds something that is not the webhook's: name another, or empty it"
+    )]
     Foreign(String),
     /// A configuration of this name has webhooks of somebody else.
     #[error(
@@ -63,6 +70,7 @@ impl Failure for ClusterError {
             Self::Refused { .. } | Self::Unreachable { .. } | Self::Malformed { .. } => {
                 Kind::Unreachable
             }
+            Self::Absent(_) => Kind::NotFound,
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Conflict { .. } => Kind::Busy,
             Self::Foreign(_) | Self::ForeignConfiguration(_) => Kind::Conflict,

@@ -320,7 +320,7 @@ enum Event {
 /// What a person, a restore or a bug may do.
 #[derive(Debug, Clone)]
 enum Break {
-    DeleteSecret,
+    EmptySecret,
     SpoilKey(&'static str, bool),
     EmptyBundle,
     EmptyOneEntry,
@@ -352,7 +352,7 @@ fn a_break() -> impl Strategy<Value = Break> {
         "other",
     ]);
     prop_oneof![
-        Just(Break::DeleteSecret),
+        Just(Break::EmptySecret),
         (key, any::<bool>()).prop_map(|(key, gone)| Break::SpoilKey(key, gone)),
         Just(Break::EmptyBundle),
         Just(Break::EmptyOneEntry),
@@ -377,7 +377,7 @@ impl World {
     fn suffer(&mut self, harm: &Break) {
         let entries = self.bundles.len();
         match harm {
-            Break::DeleteSecret => self.data.clear(),
+            Break::EmptySecret => self.data.clear(),
             Break::SpoilKey(key, true) => drop(self.data.remove(*key)),
             Break::SpoilKey(key, false) => {
                 self.data.insert((*key).to_owned(), b"garbage".to_vec());
@@ -443,7 +443,7 @@ proptest! {
     #[test]
     fn one_break_of_the_secret_never_makes_a_served_leaf_unverifiable(
         age in 0..3000_u64, harm in prop_oneof![
-            Just(Break::DeleteSecret),
+            Just(Break::EmptySecret),
             prop::sample::select(vec!["tls.crt", "tls.key", "ca.crt", "ca.key", "next-ca.crt"])
                 .prop_map(|key| Break::SpoilKey(key, false)),
         ],
