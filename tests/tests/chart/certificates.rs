@@ -1,10 +1,11 @@
 //! Where the webhook's certificate comes from, in each mode.
 
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::arguments::webhook;
 use crate::helm::{Release, name, render};
+use crate::policy::{denied_to, policy};
 
 /// The Secret that the webhook reads its certificate from, as files.
 fn mounted(release: &Release) -> Option<String> {
@@ -106,5 +107,40 @@ fn without_an_issuer_there_is_a_ca_of_its_own_and_with_one_there_is_none() {
     assert_eq!(
         (certificates(&full).len(), full.of("Issuer").count()),
         (1, 0)
+    );
+}
+
+/// helm takes each Secret that has its labels for a release, whatever the name, and runs the hooks
+/// in it with the rights of whoever asks it for anything.
+#[test]
+fn the_webhook_cannot_make_its_secret_a_release_of_helm() {
+    let policy = policy("-webhook-secret");
+    let secret =
+        json!({"metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "rds-csi"}}});
+    let mut filled = secret.clone();
+    filled["data"] = json!({"tls.crt": "YQ=="});
+    filled["metadata"]["annotations"] = json!({"rds.csi.srvlab.io/kept-by": "rds-csi-webhook"});
+    let mut release = filled.clone();
+    release["metadata"]["labels"]["owner"] = json!("helm");
+    let mut bare = filled.clone();
+    bare["metadata"].as_object_mut().unwrap().remove("labels");
+    let webhook = "system:serviceaccount:rds-csi:rds-csi-webhook";
+    for (user, changed, is_denied) in [
+        (webhook, &filled, false),
+        (webhook, &release, true),
+        (webhook, &bare, true),
+        ("admin", &release, false),
+    ] {
+        let denied = denied_to(user, &policy, changed, Some(&secret));
+        assert_eq!(denied, is_denied, "{user} {changed}");
+    }
+    let spec = policy.spec.unwrap();
+    assert_eq!(spec.failure_policy.as_deref(), Some("Fail"));
+    let rules = spec.match_constraints.unwrap().resource_rules.unwrap();
+    assert_eq!(rules[0].resources.as_deref().unwrap(), ["secrets"]);
+    assert_eq!(
+        rules[0].resource_names.as_deref().unwrap(),
+        ["rds-csi-webhook-tls"],
+        "the one that the role names"
     );
 }

@@ -17,8 +17,18 @@ use crate::helm::render;
 
 /// Whether a policy of the chart denies an object, given what it was before.
 fn denied(policy: &ValidatingAdmissionPolicy, object: &Value, old: Option<&Value>) -> bool {
+    denied_to("somebody", policy, object, old)
+}
+
+/// The same for what a user asks.
+pub(crate) fn denied_to(
+    user: &str,
+    policy: &ValidatingAdmissionPolicy,
+    object: &Value,
+    old: Option<&Value>,
+) -> bool {
     let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
-    let request = json!({"operation": operation});
+    let request = json!({"operation": operation, "userInfo": {"username": user}});
     let variables = [
         ("object", object),
         ("oldObject", old.unwrap_or(&Value::Null)),
@@ -35,12 +45,13 @@ fn denied(policy: &ValidatingAdmissionPolicy, object: &Value, old: Option<&Value
         .map(|own| (own.name.clone(), cel::value(&own.expression, &variables)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    let with_own = [("object", object), ("variables", &own)];
+    let with_own = [&variables[..], &[("variables", &own)]].concat();
     let mut validations = spec.validations.iter().flatten();
     validations.any(|validation| !cel::holds(&validation.expression, &with_own))
 }
 
-fn policy(name: &str) -> ValidatingAdmissionPolicy {
+/// The policy of the chart whose name ends so.
+pub(crate) fn policy(name: &str) -> ValidatingAdmissionPolicy {
     render("minimal").one(name)
 }
 
@@ -156,13 +167,22 @@ fn the_policy_for_classes_denies_nothing_that_the_driver_takes() {
 }
 
 #[test]
-fn both_policies_are_bound_and_deny() {
-    let bindings = render("minimal").all::<ValidatingAdmissionPolicyBinding>();
+fn every_policy_is_bound_and_denies() {
+    let release = render("minimal");
+    let policies = release.all::<ValidatingAdmissionPolicy>().into_iter();
+    let policies: Vec<String> = policies.filter_map(|policy| policy.metadata.name).collect();
+    let bindings = release.all::<ValidatingAdmissionPolicyBinding>();
     let bound: Vec<String> = bindings
         .into_iter()
         .map(|binding| binding.spec.unwrap())
         .inspect(|spec| assert_eq!(spec.validation_actions.as_deref().unwrap(), ["Deny"]))
         .map(|spec| spec.policy_name.unwrap())
         .collect();
-    assert_eq!(bound, ["rds-csi-claims", "rds-csi-classes"]);
+    assert_eq!(bound, policies);
+    assert_eq!(bound.len(), 3);
+    let without = ["provided", "cert-manager", "driver-only"].map(|set| {
+        let policies = render(set).all::<ValidatingAdmissionPolicy>();
+        policies.len()
+    });
+    assert_eq!(without, [2, 2, 0], "no Secret that the webhook writes");
 }
