@@ -1,6 +1,11 @@
-//! The end of a release: the webhook's configuration goes before its service.
+//! The end of a release and of its webhook: the configuration goes before the service.
 
 use crate::helm::{Release, hook, name, render, render_with};
+
+/// The events in which a release comes to be without a webhook.
+const OFF: &str = "pre-upgrade,pre-rollback";
+const ALWAYS: &[&str] = &["--set", "webhook.uninstallHook=always"];
+const CONFIGURATION: (i64, &str, &str) = (0, "ValidatingWebhookConfiguration", "rds-csi-webhook");
 
 /// What the hooks of an event are, in the order in which helm runs them.
 fn hooks<'a>(release: &'a Release, event: &str) -> Vec<(i64, &'a str, &'a str)> {
@@ -24,11 +29,12 @@ fn hooks<'a>(release: &'a Release, event: &str) -> Vec<(i64, &'a str, &'a str)> 
 /// helm deletes what has a hook's name before it makes the hook, and the hook after it.
 #[test]
 fn a_hook_of_the_same_name_takes_the_configuration_away() {
-    let release = render_with("minimal", &["--set", "webhook.uninstallHook=always"]);
-    assert_eq!(
-        hooks(&release, "pre-delete"),
-        [(0, "ValidatingWebhookConfiguration", "rds-csi-webhook")]
-    );
+    for set in ["minimal", "cert-manager", "provided"] {
+        let release = render_with(set, ALWAYS);
+        assert_eq!(hooks(&release, "pre-delete"), [CONFIGURATION], "{set}");
+        assert_eq!(hooks(&release, OFF), [], "{set}");
+    }
+    let release = render_with("minimal", ALWAYS);
     let configurations: Vec<_> = release.of("ValidatingWebhookConfiguration").collect();
     let (live, empty) = (configurations[0], configurations[1]);
     assert_eq!(name(live), name(empty));
@@ -36,23 +42,27 @@ fn a_hook_of_the_same_name_takes_the_configuration_away() {
     assert_eq!(empty["webhooks"].as_array().unwrap().len(), 0);
 }
 
+/// helm deletes it after the service too where an upgrade, or the way back, switches the webhook off.
 #[test]
-fn a_secret_that_is_not_the_webhooks_own_stays() {
-    for set in ["cert-manager", "provided"] {
-        let release = render_with(set, &["--set", "webhook.uninstallHook=always"]);
-        let kinds: Vec<_> = hooks(&release, "pre-delete")
-            .into_iter()
-            .map(|h| h.1)
-            .collect();
-        assert_eq!(kinds, ["ValidatingWebhookConfiguration"], "{set}");
-    }
+fn the_configuration_goes_first_where_the_webhook_is_switched_off() {
+    let release = render_with("driver-only", ALWAYS);
+    assert_eq!(hooks(&release, OFF), [CONFIGURATION]);
+    assert_eq!(hooks(&release, "pre-delete"), []);
+    let configurations: Vec<_> = release.of("ValidatingWebhookConfiguration").collect();
+    assert_eq!(configurations[0]["webhooks"], serde_json::json!([]));
+    let with = render_with("minimal", ALWAYS);
+    let live = with.of("ValidatingWebhookConfiguration").next().unwrap();
+    assert_eq!(name(live), CONFIGURATION.2);
 }
 
 /// Whoever applies rendered manifests would apply the empty configuration too.
 #[test]
 fn manifests_for_no_cluster_have_no_such_hook() {
-    assert_eq!(hooks(&render("minimal"), "pre-delete"), []);
-    assert_eq!(hooks(&render("driver-only"), "pre-delete"), []);
+    for set in ["minimal", "driver-only"] {
+        for event in ["pre-delete", OFF] {
+            assert_eq!(hooks(&render(set), event), [], "{set} {event}");
+        }
+    }
 }
 
 /// A claim of its own would be kept by the pod of a test that failed, and helm waits for its end.
