@@ -227,7 +227,8 @@ pub struct TlsArgs {
         default_value = "8760h"
     )]
     pub ca_lifetime: String,
-    /// Life of a certificate, 3s to 8760h; renewed after two thirds (self)
+    /// Life of a certificate, 3s and 4.5 of --tls-reload-interval at least, to 8760h; renewed
+    /// after two thirds (self)
     #[arg(
         long,
         env = "RDS_CSI_WEBHOOK_LEAF_LIFETIME",

@@ -96,12 +96,13 @@ impl TryFrom<&ServeArgs> for ServeConfig {
             ..Limits::default()
         };
         let interval = &args.tls.tls_reload_interval;
-        let certificate = CertificateConfig::try_from(&args.tls)?;
+        let interval = duration("--tls-reload-interval", interval, ms(10), s(3600))?;
+        let certificate = CertificateConfig::read(&args.tls, interval)?;
         Ok(Self {
             driver: driver(&args.rules)?,
             listen: address("--listen", &args.listen)?,
             admin_listen: address("--admin-listen", &args.admin_listen)?,
-            tls_reload_interval: duration("--tls-reload-interval", interval, ms(10), s(3600))?,
+            tls_reload_interval: interval,
             classes: class_source(args, &certificate)?,
             certificate,
             kubeconfig: args.kubeconfig.clone(),

@@ -62,8 +62,8 @@ class may be strings too, as they are in the class. */}}
 {{- $managed := $certificates.certManager -}}
 {{- if eq $certificates.mode "self" -}}
 {{- $ranges = concat $ranges (list
-  (list "webhook.certificates.self.leafLifetime" $self.leafLifetime "3s" "8760h")
-  (list "webhook.certificates.self.caLifetime" $self.caLifetime "9s" "87600h")
+  (list "webhook.certificates.self.leafLifetime" $self.leafLifetime "45s" "8760h")
+  (list "webhook.certificates.self.caLifetime" $self.caLifetime "135s" "87600h")
   (list "webhook.certificates.self.caLeadTime" $self.caLeadTime "1s" "24h")
 ) -}}
 {{- else if eq $certificates.mode "certManager" -}}

@@ -79,7 +79,7 @@ fn set(line: &mut [String], flag: &str, value: &str) {
 #[rstest]
 #[case("--rds-command-timeout", ["1s", "5m"], ["0s", "5m1s"])]
 #[case("--connect-timeout", ["1s", "5m"], ["0s", "5m1s"])]
-#[case("--leaf-lifetime", ["3s", "8760h"], ["2s", "8760h1s"])]
+#[case("--leaf-lifetime", ["45s", "8760h"], ["44s", "8760h1s"])]
 #[case("--ca-lifetime", ["6480h", "87600h"], ["6479h", "87600h1s"])]
 #[case("--ca-lead-time", ["1s", "24h"], ["0s", "24h1s"])]
 fn the_ranges_of_durations_are_those_of_the_programs(

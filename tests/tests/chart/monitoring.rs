@@ -123,26 +123,36 @@ fn alerts_ask_for_metrics_that_exist() {
     }
 }
 
-/// A healthy certificate is renewed before its alert, however long it lasts.
+/// A healthy certificate is renewed before its alert, however long it lasts, and one that is not
+/// raises it long enough before its end.
 #[rstest]
 #[case(&[], 2160 * 3600 / 3)]
 #[case(&["--set", "webhook.certificates.self.leafLifetime=36h"], 12 * 3600)]
+#[case(&["--set", "webhook.certificates.self.leafLifetime=6h"], 2 * 3600)]
+#[case(&["--set", "webhook.certificates.self.leafLifetime=48s,webhook.certificates.self.caLeadTime=1s"], 16)]
 #[case(&["--set", "webhook.certificates.mode=certManager"], 720 * 3600)]
-fn the_alert_of_a_certificate_comes_after_its_renewal(#[case] more: &[&str], #[case] left: u64) {
+#[case(&["--set", "webhook.certificates.mode=certManager,webhook.certificates.certManager.renewBefore=10m"], 600)]
+fn the_alert_of_a_certificate_comes_after_its_renewal_and_before_its_end(
+    #[case] more: &[&str],
+    #[case] left: u64,
+) {
     let always = ["--set", "monitoring.prometheusRule=always"];
     let release = render_with("minimal", &[&always, more].concat());
-    let mut expressions = Vec::new();
-    all(
-        release.of("PrometheusRule").next().unwrap(),
-        "expr",
-        &mut expressions,
-    );
-    let expression = expressions
-        .iter()
-        .find(|e| e.contains("- time() <"))
+    let rules = &release.of("PrometheusRule").next().unwrap()["spec"]["groups"][0]["rules"];
+    let mut rules = rules.as_array().unwrap().iter();
+    let alert = rules
+        .find(|rule| rule["alert"] == "RdsCsiWebhookCertificateEnds")
         .unwrap();
-    let (_, threshold) = expression.split_once("- time() < ").unwrap();
-    assert_eq!(threshold.parse::<u64>().unwrap() * 2, left);
+    let (_, threshold) = alert["expr"]
+        .as_str()
+        .unwrap()
+        .split_once("- time() < ")
+        .unwrap();
+    let threshold = threshold.parse::<u64>().unwrap();
+    assert_eq!(threshold * 2, left);
+    let lasting = alert["for"].as_str().unwrap().strip_suffix('s').unwrap();
+    let lasting = lasting.parse::<u64>().unwrap();
+    assert_eq!(lasting, (threshold / 2).min(3600));
 }
 
 fn dashboard(release: &Release) -> Value {

@@ -139,7 +139,8 @@ fn a_value_that_cannot_be_is_refused_by_its_name(#[case] setting: &str, #[case] 
 #[case(
     "webhook.certificates.self.leafLifetime",
     "8761h",
-    "it takes 3s to 8760h"
+#[case("webhook.certificates.self.leafLifetime", "44s", "it takes 45s to")]
+    "it takes 45s to 8760h"
 )]
 #[case(
     "webhook.certificates.self.caLifetime",

@@ -22,16 +22,15 @@ pub enum CertificateConfig {
     Own(Settings),
 }
 
-impl TryFrom<&TlsArgs> for CertificateConfig {
-    type Error = ConfigError;
-
-    fn try_from(args: &TlsArgs) -> Result<Self, ConfigError> {
+impl CertificateConfig {
+    /// What the flags say, for a certificate that is looked after once in every `interval`.
+    pub(super) fn read(args: &TlsArgs, interval: Duration) -> Result<Self, ConfigError> {
         match args.certificates {
             CertificateSource::Files => Ok(Self::Files(CertificateFiles {
                 certificate: file("--tls-cert", args.tls_cert.as_ref())?,
                 key: file("--tls-key", args.tls_key.as_ref())?,
             })),
-            CertificateSource::Own => settings(args).map(Self::Own),
+            CertificateSource::Own => settings(args, interval).map(Self::Own),
         }
     }
 }
@@ -41,7 +40,7 @@ fn file(flag: &'static str, path: Option<&PathBuf>) -> Result<PathBuf, ConfigErr
     path.cloned().ok_or_else(|| refuse(flag, "", allowed))
 }
 
-fn settings(args: &TlsArgs) -> Result<Settings, ConfigError> {
+fn settings(args: &TlsArgs, interval: Duration) -> Result<Settings, ConfigError> {
     let namespace = label("--namespace", args.namespace.as_deref())?;
     let service = label("--service-name", args.service_name.as_deref())?;
     Ok(Settings {
@@ -50,14 +49,16 @@ fn settings(args: &TlsArgs) -> Result<Settings, ConfigError> {
         names: ServiceNames::new(&service, &namespace)
             .ok_or_else(|| refuse("--service-name", &service, LABEL))?,
         namespace,
-        lifetimes: lifetimes(args)?,
+        lifetimes: lifetimes(args, interval)?,
     })
 }
 
-fn lifetimes(args: &TlsArgs) -> Result<Lifetimes, ConfigError> {
+fn lifetimes(args: &TlsArgs, interval: Duration) -> Result<Lifetimes, ConfigError> {
     let (ms, hours) = (Duration::from_millis, Duration::from_hours);
-    let text = &args.leaf_lifetime;
-    let leaf = duration("--leaf-lifetime", text, ms(3000), hours(8760))?;
+    // The third of it that is left when it is due is longer than the time until the next
+    // look, which may be a fifth more than the interval.
+    let least = ms(3000).max(interval * 9 / 2);
+    let leaf = duration("--leaf-lifetime", &args.leaf_lifetime, least, hours(8760))?;
     let ca = duration("--ca-lifetime", &args.ca_lifetime, leaf * 3, hours(87_600))?;
     // Within the third of its life that a certificate has left when it is renewed.
     let longest = hours(24).min(leaf / 6);

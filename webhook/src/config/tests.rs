@@ -93,7 +93,7 @@ fn the_webhook_makes_its_own_certificate_where_it_is_told_the_names() {
 #[case("--secret-name", "A", "lower-case letters")]
 #[case("--secret-name", "a..b", "lower-case letters")]
 #[case("--configuration-name", "a/b", "lower-case letters")]
-#[case("--leaf-lifetime", "1s", "from 3s to")]
+#[case("--leaf-lifetime", "44s", "from 45s to")]
 #[case("--ca-lifetime", "2160h", "from 23328000s to")]
 #[case("--ca-lead-time", "25h", "from 10ms to 86400s")]
 fn a_bad_name_or_life_is_named_with_what_is_allowed(
@@ -119,6 +119,27 @@ fn a_bad_name_or_life_is_named_with_what_is_allowed(
         error.starts_with(flag) && error.contains(allowed),
         "{error}"
     );
+}
+
+/// One that is due has the time of the longest pause left, and some more.
+#[rstest]
+#[case("10s", "45s", true)]
+#[case("1m", "45s", false)]
+#[case("1m", "4m30s", true)]
+#[case("10ms", "3s", true)]
+#[case("10ms", "2s", false)]
+fn a_certificate_lasts_long_enough_to_be_looked_after(
+    #[case] interval: &str,
+    #[case] life: &str,
+    #[case] is_taken: bool,
+) {
+    let flags = [
+        format!("--tls-reload-interval={interval}"),
+        format!("--leaf-lifetime={life}"),
+        "--ca-lead-time=10ms".to_owned(),
+    ];
+    let flags = flags.each_ref().map(String::as_str);
+    assert_eq!(own(&flags).is_ok(), is_taken);
 }
 
 #[test]
