@@ -17,12 +17,17 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{- define "rds-csi.labels" -}}
+{{- define "rds-csi.ownLabels" -}}
 {{ include "rds-csi.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.labels }}
+{{- end -}}
+
+{{/* Takes root, component, and more where an object has labels that others have not. */}}
+{{- define "rds-csi.labels" -}}
+{{ include "rds-csi.ownLabels" . }}
+{{- with merge (dict) (.more | default dict) .root.Values.labels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

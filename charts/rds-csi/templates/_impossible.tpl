@@ -13,8 +13,23 @@ class may be strings too, as they are in the class. */}}
 {{- $said = append $said (printf "controller.adminPort is %d, where %s of the same pod listens: it takes another port, such as --set controller.adminPort=9808" $port $name) -}}
 {{- end -}}
 {{- end -}}
+{{- /* A key that is given twice makes no object. */}}
+{{- $own := include "rds-csi.ownLabels" (dict "root" . "component" "any") | fromYaml -}}
+{{- $labels := dict "labels" .Values.labels "monitoring.labels" .Values.monitoring.labels "monitoring.dashboard.labels" .Values.monitoring.dashboard.labels -}}
+{{- range $value, $given := $labels -}}
+{{- range $key, $_ := $given -}}
+{{- if hasKey $own $key -}}
+{{- $said = append $said (printf "%s has %s: it takes labels of other names, since the chart gives that one itself" $value $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $known := .Files.Get "files/parameters.yaml" | fromYaml -}}
+{{- $seen := list -}}
 {{- range $class := .Values.storageClasses -}}
+{{- if has $class.name $seen -}}
+{{- $said = append $said (printf "storageClasses has the class %s more than once: each takes a name of its own" $class.name) -}}
+{{- end -}}
+{{- $seen = append $seen $class.name -}}
 {{- $numbers := dict -}}
 {{- range $key, $value := $class.parameters -}}
 {{- with get $known.numbers $key -}}

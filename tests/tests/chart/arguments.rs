@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use rds_csi_core::attachment::{Mode, Rule, Seat};
 use rds_csi_driver::config::{Config, Role};
 use rds_csi_tests::tool::{self, Ended};
-use rds_csi_webhook::config::ServeConfig;
+use rds_csi_webhook::config::{LogConfig, ServeConfig};
 use rstest::rstest;
 
 use crate::helm::{Release, render, sets};
@@ -61,6 +61,7 @@ fn webhook_reads(line: Vec<String>) -> Result<ServeConfig, String> {
     let rds_csi_webhook::args::Command::Serve(arguments) = cli.command else {
         return Err("not serve".to_owned());
     };
+    LogConfig::try_from(&*arguments).map_err(|error| error.to_string())?;
     ServeConfig::try_from(&*arguments).map_err(|error| error.to_string())
 }
 
@@ -72,6 +73,21 @@ fn is_of(flag: &str, argument: &str) -> bool {
 fn set(line: &mut [String], flag: &str, value: &str) {
     let argument = line.iter_mut().find(|argument| is_of(flag, argument));
     *argument.unwrap() = format!("{flag}={value}");
+}
+
+/// Whether all programs start with a log level, or why one does not.
+pub(crate) fn starts_with_log_level(level: &str) -> Result<(), String> {
+    let release = render("minimal");
+    for pod in [controller(&release), node(&release), webhook(&release)] {
+        let mut line = command_line(&pod.containers[0]);
+        set(&mut line, "--log-level", level);
+        if line[0] == "webhook" {
+            webhook_reads(line)?;
+        } else {
+            driver_reads(line)?;
+        }
+    }
+    Ok(())
 }
 
 /// The chart refuses durations in sentences of its own: by the ranges of the programs, each of

@@ -13,6 +13,7 @@ mod cel;
 mod certificates;
 mod classes;
 mod helm;
+mod impossible;
 mod monitoring;
 mod names;
 mod network;
