@@ -4,10 +4,10 @@
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use rds_csi_core::names::DriverName;
-use rds_csi_webhook::rules::{RuleContext, claim, storage_class};
+use rds_csi_webhook::rules::{RuleContext, claim, persistent_volume, storage_class};
 use rds_csi_webhook::storage_classes::StorageClasses;
 use serde_json::{Value, json};
 
@@ -72,15 +72,9 @@ fn the_policy_for_claims_denies_the_modes_that_the_webhook_denies() {
         driver: &driver,
         classes: Some(&classes),
     };
-    let words = [
-        "ReadWriteOnce",
-        "ReadWriteOncePod",
-        "ReadWriteMany",
-        "ReadOnlyMany",
-    ];
     for mode in [None, Some("Filesystem"), Some("Block")] {
-        for first in words {
-            for second in words {
+        for first in MODES {
+            for second in MODES {
                 let mut claim = claim_of(Some("rds-csi"));
                 claim["spec"]["accessModes"] = json!([first, second]);
                 if let Some(mode) = mode {
@@ -113,6 +107,90 @@ fn a_bad_claim_that_exists_can_still_change_and_go() {
     );
     claim["spec"]["storageClassName"] = json!("another");
     assert!(!denied(&policy, &claim, None));
+}
+
+const MODES: [&str; 4] = [
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+    "ReadWriteMany",
+    "ReadOnlyMany",
+];
+
+/// A volume of this driver that is well.
+fn volume() -> Value {
+    json!({
+        "metadata": {"name": "pv-1"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "csi": {
+                "driver": "rds.csi.srvlab.io",
+                "volumeHandle": "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy",
+                "volumeAttributes": {
+                    "nvmeAddress": "10.0.0.1",
+                    "nqn": "nqn.2000-02.com.mikrotik:pvc-bvhguhbpbnhx5gsxb5fgwhjmhy",
+                    "volumePath": "/storage-pool/rds-csi",
+                },
+            },
+        },
+    })
+}
+
+/// Whether the webhook admits a volume.
+fn is_admitted(volume: &Value, old: Option<&Value>) -> bool {
+    let read = |value: &Value| serde_json::from_value::<PersistentVolume>(value.clone()).unwrap();
+    let context = RuleContext {
+        driver: &DriverName::default(),
+        classes: None,
+    };
+    let old = old.map(read);
+    persistent_volume::review(&read(volume), old.as_ref(), &context).is_allowed()
+}
+
+#[test]
+fn the_policy_for_volumes_denies_the_modes_and_filesystems_that_the_webhook_denies() {
+    let policy = policy("-volumes");
+    let (mut denials, mut judged) = (0, 0);
+    let mut same = |volume: &Value, old: Option<&Value>| {
+        let denied = denied(&policy, volume, old);
+        assert_eq!(denied, !is_admitted(volume, old), "{volume} after {old:?}");
+        denials += usize::from(denied);
+        judged += 1;
+    };
+    let old = volume();
+    for mode in [None, Some("Filesystem"), Some("Block")] {
+        for fs in [None, Some(""), Some("ext4"), Some("xfs"), Some("btrfs")] {
+            for first in MODES {
+                for second in MODES {
+                    let mut volume = volume();
+                    volume["spec"]["accessModes"] = json!([first, second]);
+                    if let Some(mode) = mode {
+                        volume["spec"]["volumeMode"] = json!(mode);
+                    }
+                    if let Some(fs) = fs {
+                        volume["spec"]["csi"]["fsType"] = json!(fs);
+                    }
+                    same(&volume, None);
+                    // What it is made of is never another.
+                    let mut before = old.clone();
+                    before["spec"]["csi"] = volume["spec"]["csi"].clone();
+                    same(&volume, Some(&before));
+                    same(&volume, Some(&volume));
+                    let mut going = volume.clone();
+                    going["metadata"]["deletionTimestamp"] = json!("2026-11-22T11:04:59Z");
+                    same(&going, Some(&before));
+                    let mut theirs = volume;
+                    theirs["spec"]["csi"]["driver"] = json!("ebs.csi.aws.com");
+                    same(&theirs, None);
+                }
+            }
+        }
+    }
+    let nfs = json!({
+        "metadata": {"name": "a"},
+        "spec": {"nfs": {"server": "a", "path": "/"}, "accessModes": ["ReadWriteMany"]},
+    });
+    same(&nfs, None);
+    assert!(denials > 200, "{denials} of {judged}");
 }
 
 /// The policy may let pass what the webhook denies, never the other way round.
@@ -179,10 +257,10 @@ fn every_policy_is_bound_and_denies() {
         .map(|spec| spec.policy_name.unwrap())
         .collect();
     assert_eq!(bound, policies);
-    assert_eq!(bound.len(), 3);
+    assert_eq!(bound.len(), 4);
     let without = ["provided", "cert-manager", "driver-only"].map(|set| {
         let policies = render(set).all::<ValidatingAdmissionPolicy>();
         policies.len()
     });
-    assert_eq!(without, [2, 2, 0], "no Secret that the webhook writes");
+    assert_eq!(without, [3, 3, 0], "no Secret that the webhook writes");
 }

@@ -90,6 +90,14 @@ async fn classes_and_volumes_that_cannot_work_are_refused_too() {
     });
     let said = refusal(&namespace, &volume).await;
     assert!(said.contains("spec.csi.volumeHandle"), "{said}");
+
+    let mut shared = volume;
+    shared["spec"]["accessModes"] = json!(["ReadWriteMany"]);
+    let said = refusal(&namespace, &shared).await;
+    assert!(
+        said.contains("ValidatingAdmissionPolicy 'rds-csi-volumes'") && said.contains(DESTROYED),
+        "{said}"
+    );
     namespace.delete().await.unwrap();
 }
 
