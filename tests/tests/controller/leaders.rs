@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rds_csi_core::attachment::leftovers::Pace;
 use rds_csi_tests::api_server::FakeApiServer;
-use rds_csi_tests::volume::Claim;
+use rds_csi_tests::volume::{Claim, Volume};
 use rds_csi_tests::wait::until;
+use rds_sim::Sim;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -92,6 +93,12 @@ fn written(world: &World, since: usize, property: &str) -> usize {
     since.filter(|run| run.script.contains(&text)).count()
 }
 
+/// A person changes the volume on the device.
+fn set(sim: &Sim, volume: &Volume, property: &str, value: &str) {
+    let item = format!("[/disk find slot=\"{}\"]", volume.id());
+    sim.with_model(|model| model.exec(&format!("/disk set {item} {property}={value}")));
+}
+
 /// The one that leads looks seldom here, so whatever is done meanwhile the other has done.
 #[tokio::test]
 async fn what_the_device_has_wrong_is_put_right_once_and_by_the_one_that_leads() {
@@ -120,13 +127,8 @@ async fn what_the_device_has_wrong_is_put_right_once_and_by_the_one_that_leads()
         &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-node-b"},
         "status": {"attached": true, "attachmentMetadata": {"nqn": told}}}),
     );
-    let (item, sim) = (
-        format!("[/disk find slot=\"{}\"]", volume.id()),
-        leader.sim.clone(),
-    );
-    let set = |property: &str, value: &str| {
-        sim.with_model(|model| model.exec(&format!("/disk set {item} {property}={value}")));
-    };
+    let sim = leader.sim.clone();
+    let set = |property: &str, value: &str| set(&sim, &volume, property, value);
     set("nvme-tcp-export", "no");
     set("nvme-tcp-server-nqn", &format!("\"{made}\""));
     set("nvme-tcp-server-allow-host-name", "\"\"");
@@ -135,7 +137,6 @@ async fn what_the_device_has_wrong_is_put_right_once_and_by_the_one_that_leads()
         (offered(&other), allowed(&other)),
         (Some(made), String::new())
     );
-    let since = sim.executed().len();
     let (since, before) = (sim.executed().len(), sim.counters().executions);
     // Many looks.
     sleep(20 * pace().look).await;
