@@ -176,9 +176,9 @@ async fn forgotten_pods_write(cluster: &Cluster, node: &str) -> anyhow::Result<(
         let output = cluster.node(node)?.run(&["sh", "-c", WRITTEN]).await?;
         let text = output.text();
         let numbers = text.split_whitespace().map(str::parse);
-        Ok(numbers
+        numbers
             .collect::<Result<_, _>>()
-            .with_context(|| text.clone())?)
+            .with_context(|| text.clone())
     };
     let before = written().await?;
     ensure!(before.len() == 3, "not every kind is there: {before:?}");
