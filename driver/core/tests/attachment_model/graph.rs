@@ -7,15 +7,41 @@
 use std::collections::hash_map::Entry;
 
 use super::bounds::Rules;
+use super::known::Known;
 use super::steps::{Answers, By, steps};
-use super::world::{Known, World};
+use super::world::World;
 
 pub(crate) struct Graph {
     pub(crate) worlds: Vec<World>,
-    /// By whom, from where and to where.
-    edges: Vec<(By, u32, u32)>,
+    /// The steps, in the order of the worlds that they lead from.
+    edges: Vec<Edge>,
+    /// Where those end that lead from each world.
+    ends: Vec<usize>,
     /// From where each world was first reached.
     before: Vec<u32>,
+}
+
+/// A step: by whom, and to where. There are tens of millions of them.
+#[derive(Clone, Copy)]
+struct Edge(u32);
+
+impl Edge {
+    /// As many bits are for who takes it.
+    const BY: u32 = 3;
+
+    fn new(by: By, to: u32) -> Self {
+        assert!(to.leading_zeros() >= Self::BY, "too many worlds");
+        Self(to << Self::BY | by as u32)
+    }
+
+    fn is_by(self, allowed: &[By]) -> bool {
+        let by = self.0 & ((1 << Self::BY) - 1);
+        allowed.iter().any(|allowed| *allowed as u32 == by)
+    }
+
+    fn to(self) -> usize {
+        (self.0 >> Self::BY) as usize
+    }
 }
 
 /// Numbers are kept short, since there are millions of them.
@@ -32,15 +58,17 @@ impl Graph {
     ) -> (Self, Option<&'static str>) {
         let start = rules.start();
         let mut answers = Answers::default();
-        let mut numbers: Known<u128, u32> = Known::from_iter([(start.number(), 0)]);
+        let mut numbers: Known<u32> = Known::from_iter([(start.number(), 0)]);
         let mut graph = Self {
             worlds: vec![start],
             edges: Vec::new(),
+            ends: Vec::new(),
             before: vec![0],
         };
-        let mut next = 0;
+        let (mut next, mut found) = (0, Vec::new());
         while let Some(world) = graph.worlds.get(next as usize).copied() {
-            for step in steps(rules, &mut answers, &world) {
+            steps(rules, &mut answers, &world, &mut found);
+            for step in &found {
                 let new = number(graph.worlds.len());
                 let to = match numbers.entry(step.to.number()) {
                     Entry::Occupied(known) => *known.get(),
@@ -50,11 +78,12 @@ impl Graph {
                         *unknown.insert(new)
                     }
                 };
-                graph.edges.push((step.by, next, to));
+                graph.edges.push(Edge::new(step.by, to));
                 if let Some(broken) = broken(&step.to).filter(|_| to == new) {
                     return (graph, Some(broken));
                 }
             }
+            graph.ends.push(graph.edges.len());
             next += 1;
         }
         (graph, None)
@@ -63,10 +92,11 @@ impl Graph {
     /// The steps that lead to a world, in words.
     pub(crate) fn way(&self, rules: &Rules, world: &World) -> String {
         let mut at = self.worlds.iter().position(|found| found == world);
-        let mut way = Vec::new();
+        let (mut way, mut all) = (Vec::new(), Vec::new());
         while let Some(to) = at.filter(|at| *at > 0) {
             let from = self.before[to] as usize;
-            let all = steps(rules, &mut Answers::default(), &self.worlds[from]);
+            let answers = &mut Answers::default();
+            steps(rules, answers, &self.worlds[from], &mut all);
             let step = all.iter().find(|step| step.to == self.worlds[to]);
             way.extend(step.map(|step| format!("{step:?}")));
             at = Some(from);
@@ -75,15 +105,14 @@ impl Graph {
         way.join(", ")
     }
 
-    /// Worlds among `from` from which no steps of these lead to `goal`: the first of them,
-    /// and how many.
+    /// Worlds among `from` from which no steps of those that lead `backwards` lead to `goal`:
+    /// the first of them, and how many.
     pub(crate) fn stuck(
         &self,
         from: impl Fn(&World) -> bool,
-        allowed: &[By],
+        backwards: &Backwards,
         goal: impl Fn(&World) -> bool,
     ) -> Option<(World, usize)> {
-        let backwards = self.backwards(allowed);
         let mut arrives: Vec<bool> = self.worlds.iter().map(goal).collect();
         let mut queue: Vec<usize> = (0..arrives.len()).filter(|at| arrives[*at]).collect();
         while let Some(at) = queue.pop() {
@@ -100,23 +129,31 @@ impl Graph {
     }
 
     /// The steps backwards that somebody of these takes.
-    fn backwards(&self, allowed: &[By]) -> Backwards {
-        let edges = || self.edges.iter().filter(|(by, ..)| allowed.contains(by));
+    pub(crate) fn backwards(&self, allowed: &[By]) -> Backwards {
         let mut begins = vec![0_u32; self.worlds.len() + 1];
-        for (_, _, to) in edges() {
-            begins[*to as usize + 1] += 1;
-        }
+        self.each(allowed, |_, to| begins[to + 1] += 1);
         for at in 1..begins.len() {
             begins[at] += begins[at - 1];
         }
         let mut free = begins.clone();
         let mut from = vec![0; begins[self.worlds.len()] as usize];
-        for (_, source, to) in edges() {
-            let free = &mut free[*to as usize];
-            from[*free as usize] = *source;
-            *free += 1;
-        }
+        self.each(allowed, |source, to| {
+            from[free[to] as usize] = source;
+            free[to] += 1;
+        });
         Backwards { begins, from }
+    }
+
+    /// Each step that somebody of these takes, from where and to where.
+    fn each(&self, allowed: &[By], mut visit: impl FnMut(u32, usize)) {
+        let mut begin = 0;
+        for (from, end) in self.ends.iter().enumerate() {
+            let edges = self.edges[begin..*end].iter();
+            for edge in edges.filter(|edge| edge.is_by(allowed)) {
+                visit(number(from), edge.to());
+            }
+            begin = *end;
+        }
     }
 
     pub(crate) fn some(&self, is: impl Fn(&World) -> bool) -> bool {
@@ -125,7 +162,7 @@ impl Graph {
 }
 
 /// Steps by where they lead to.
-struct Backwards {
+pub(crate) struct Backwards {
     /// Where those to each world begin, and the end of all.
     begins: Vec<u32>,
     /// Where they come from.

@@ -40,6 +40,7 @@
 
 mod bounds;
 mod graph;
+mod known;
 mod progress;
 mod seen;
 mod steps;

@@ -31,16 +31,14 @@ pub(crate) fn goes_on(name: &str, rules: &Rules, graph: &Graph) {
         let way = found.map(|(world, more)| (graph.way(rules, &world), world, more));
         assert_eq!(way, None, "{name}: {what}");
     };
-    never(
-        "the machine never runs again",
-        graph.stuck(|_| true, &ON, runs),
-    );
-    let alone = graph.stuck(works, &[By::System, By::GivingUp], |world| {
-        runs(world) || waits(world)
-    });
-    never("a machine on nodes that work never runs again", alone);
-    let one = graph.stuck(idle, &ON, |world| idle(world) && world.holders() <= 1);
+    let on = graph.backwards(&ON);
+    let again = graph.stuck(|_| true, &on, runs);
+    never("the machine never runs again", again);
+    let one = graph.stuck(idle, &on, |world| idle(world) && world.holders() <= 1);
     never("two attachments stay after a migration", one);
+    let alone = graph.backwards(&[By::System, By::GivingUp]);
+    let alone = graph.stuck(works, &alone, |world| runs(world) || waits(world));
+    never("a machine on nodes that work never runs again", alone);
 }
 
 /// A reader on a node that works comes to read: a clone of a disk waits for no machine for ever.
@@ -49,7 +47,7 @@ pub(crate) fn reads(graph: &Graph) {
     let runs = |site: &Site| site.reader == Reader::Runs;
     let found = graph.stuck(
         |world| world.sites.iter().any(waits),
-        &ON,
+        &graph.backwards(&ON),
         |world| world.sites.iter().any(runs),
     );
     assert_eq!(found, None, "a reader is refused for good");
@@ -72,6 +70,6 @@ pub(crate) fn arrives(name: &str, graph: &Graph) {
         ready && goes_on(world) && world.sites.iter().any(source)
     };
     let arrived = |world: &World| world.migration == Migrating::HandOver;
-    let found = graph.stuck(healthy, &[By::System], arrived);
+    let found = graph.stuck(healthy, &graph.backwards(&[By::System]), arrived);
     assert_eq!(found, None, "{name}: a migration is refused for good");
 }

@@ -44,9 +44,36 @@ impl World {
         }
     }
 
-    /// What of this world can be seen. The rest is as in a world where nothing of it is, so
-    /// that worlds that look alike are one.
+    /// What of this world can be seen, the record beside. The rest is as in a world where nothing
+    /// of it is, so that worlds that look alike are one.
     pub(crate) fn visible(&self) -> Self {
+        let mut visible = self.visible_with_record();
+        for site in &mut visible.sites {
+            (site.lost, site.former) = (false, false);
+            if let Some(attachment) = &mut site.attachment {
+                attachment.before = false;
+            }
+        }
+        visible
+    }
+
+    /// What the record of this world and its attachments say.
+    pub(crate) fn recorded(&self) -> Self {
+        let mut recorded = self.visible_with_record();
+        recorded.migration = Migrating::None;
+        for site in &mut recorded.sites {
+            *site = Site {
+                attachment: site.attachment,
+                lost: site.lost,
+                former: site.former,
+                ..Site::FRESH
+            };
+        }
+        recorded
+    }
+
+    /// What of this world can be seen.
+    pub(crate) fn visible_with_record(&self) -> Self {
         let mut visible = Self {
             migrations_left: 0,
             losses_left: 0,

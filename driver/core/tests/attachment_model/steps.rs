@@ -49,16 +49,17 @@ struct Steps<'a> {
     rules: &'a Rules,
     answers: &'a mut Answers,
     from: World,
-    found: Vec<Step>,
+    found: &'a mut Vec<Step>,
 }
 
-/// All that may happen next. `answers` are of the same rules.
-pub(crate) fn steps(rules: &Rules, answers: &mut Answers, from: &World) -> Vec<Step> {
+/// All that may happen next, in place of what was `found` before. `answers` are of the same rules.
+pub(crate) fn steps(rules: &Rules, answers: &mut Answers, from: &World, found: &mut Vec<Step>) {
+    found.clear();
     let mut steps = Steps {
         rules,
         answers,
         from: *from,
-        found: Vec::new(),
+        found,
     };
     for site in 0..3 {
         steps.attach_detach_controller(site);
@@ -68,7 +69,6 @@ pub(crate) fn steps(rules: &Rules, answers: &mut Answers, from: &World) -> Vec<S
         steps.faults_and_people(site);
     }
     steps.virt_controller();
-    steps.found
 }
 
 impl Steps<'_> {

@@ -4,8 +4,7 @@
 //! sorted, and what belongs to a node (its attachment, its pod, the call about it) lies in
 //! its site.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use super::known::Number;
 
 /// How a node is, and what the cluster knows of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -245,7 +244,7 @@ pub(crate) struct World {
 impl World {
     /// Another number for every other world. A search looks every world up that it comes to, and
     /// field by field that would be most of its time.
-    pub(crate) fn number(&self) -> u128 {
+    pub(crate) fn number(&self) -> Number {
         let left = [
             self.migrations_left,
             self.losses_left,
@@ -257,50 +256,8 @@ impl World {
             sum << 2 | u64::from(left)
         });
         let sites = self.sites.iter().map(Site::number);
-        sites.fold(u128::from(rest), |sum, site| sum << 30 | u128::from(site))
-    }
-}
-
-/// What is known of worlds, by their numbers.
-pub(crate) type Known<Key, Value> = HashMap<Key, Value, BuildHasherDefault<Mix>>;
-
-/// Mixes the numbers of worlds. Nobody chooses them so that they meet, and a hash that is safe
-/// from that takes a tenth of a search.
-#[derive(Default)]
-pub(crate) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // By the golden ratio, as Knuth has it; the product's high half has all of its bits.
-        let product = u128::from(self.0.rotate_left(23) ^ number) * 0x9E37_79B9_7F4A_7C15;
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-        let (high, low) = ((product >> 64) as u64, product as u64);
-        self.0 = high ^ low;
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u128(&mut self, number: u128) {
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-        let (high, low) = ((number >> 64) as u64, number as u64);
-        self.write_u64(high);
-        self.write_u64(low);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        let number = sites.fold(u128::from(rest), |sum, site| sum << 30 | u128::from(site));
+        Number::new(number)
     }
 }
 

@@ -8,28 +8,45 @@ use rds_csi_core::attachment::{
 
 use super::{By, NAMES, Steps};
 use crate::bounds::{Broken, Rules};
-use crate::world::{Attachment, Call, Guest, Health, Known, Next, Reader, Whose, World};
+use crate::known::Known;
+use crate::world::{Attachment, Call, Guest, Health, Next, Reader, Whose, World};
 
 /// What the rules have said: many worlds look alike, and to ask is most of a search.
 #[derive(Default)]
 pub(crate) struct Answers {
     /// Whether a node may have the volume, asked by the driver or else by the webhook.
-    judged: Known<(u128, usize, bool), bool>,
+    judged: Known<bool>,
     /// Whether a node is taken to have let go, and whether it is known to have.
-    released: Known<(u128, usize), Option<bool>>,
+    released: Known<Option<bool>>,
+    /// What is to be done before a node uses the volume.
+    fences: Known<Option<Next>>,
 }
 
 impl Answers {
     fn judge(&mut self, rules: &Rules, world: &World, n: usize, seat: Seat) -> bool {
         let looks = world.visible();
-        let said = self.judged.entry((looks.number(), n, seat == Seat::Driver));
+        let question = n * 2 + usize::from(seat == Seat::Driver);
+        let said = self.judged.entry(looks.number().question(question));
         *said.or_insert_with(|| rules.judge(&looks, n, seat))
     }
 
     fn lets_go(&mut self, rules: &Rules, world: &World, n: usize) -> Option<bool> {
-        let looks = world.visible();
-        let said = self.released.entry((looks.number(), n));
+        let looks = world.visible_with_record();
+        let said = self.released.entry(looks.number().question(n));
         *said.or_insert_with(|| rules.lets_go(&looks, n))
+    }
+
+    /// What follows once the record is written; `None` where another node is to use the volume
+    /// first.
+    fn next(&mut self, world: &World, n: usize) -> Option<Next> {
+        let recorded = world.recorded();
+        let said = self.fences.entry(recorded.number().question(n));
+        *said.or_insert_with(|| match recorded.fence(n) {
+            Fence::Clear | Fence::InUse { .. } => Some(Next::Attach),
+            Fence::Clean(_) => Some(Next::Clean),
+            Fence::Due { .. } => Some(Next::Fence),
+            Fence::Underway { .. } => None,
+        })
     }
 }
 
@@ -216,18 +233,13 @@ impl Steps<'_> {
 
     /// What follows once the record is written; `None` where another node is to use the volume
     /// first, or no pod is there for which others would be shut out.
-    fn next(&self, n: usize, seen: &World) -> Option<Next> {
+    fn next(&mut self, n: usize, seen: &World) -> Option<Next> {
         let lost = seen.sites.iter().any(|site| site.lost);
         if !self.rules.fencing || !lost {
             return Some(Next::Attach);
         }
-        match seen.fence(n) {
-            Fence::Clear | Fence::InUse { .. } => Some(Next::Attach),
-            Fence::Clean(_) => Some(Next::Clean),
-            Fence::Due { .. } if !self.is_wanted(n, seen) => None,
-            Fence::Due { .. } => Some(Next::Fence),
-            Fence::Underway { .. } => None,
-        }
+        let next = self.answers.next(seen, n)?;
+        (next != Next::Fence || self.is_wanted(n, seen)).then_some(next)
     }
 
     fn is_wanted(&self, n: usize, seen: &World) -> bool {
