@@ -14,8 +14,8 @@
 //! - two migrations, which fail or are aborted anywhere, and no lost node;
 //! - one migration and a call that reads the attachments at one moment and pods, nodes and
 //!   migrations at a later one;
-//! - one migration and one lost node, with one call at a time: it comes back, or its machine
-//!   is switched off and a person says so or removes the node;
+//! - one migration and one lost node, with one call at a time, with fencing and without: it
+//!   comes back, or its machine is switched off and a person says so or removes the node;
 //! - one lost node of which the pod is deleted by force while its machine runs on, also of a
 //!   volume for one node, with one call at a time;
 //! - the same, and a person says that it is off or removes it while it runs on, and the array
@@ -106,6 +106,17 @@ fn a_call_that_reads_at_two_moments() {
 fn a_migration_and_a_lost_node() {
     let graph = check("a migration and a lost node", LOSS);
     arrives("a migration and a lost node", &graph);
+}
+
+/// The same, as it is by default.
+#[test]
+fn a_migration_and_a_lost_node_fenced() {
+    let name = "a migration and a lost node, fenced";
+    let rules = Rules {
+        fencing: true,
+        ..LOSS
+    };
+    arrives(name, &check(name, rules));
 }
 
 #[test]
