@@ -135,7 +135,7 @@ impl Replay {
         let id = volume.handle.parse().unwrap();
         let attachments = attachments_of(&self.driver, &id, &volume, &all);
         let Grant::Write(record) =
-            observed(&self.driver, &volume, &attachments).grant(&wish.node, None)
+            observed(&self.driver, &volume, &attachments).grant(&wish.node, None, false)
         else {
             panic!("{} was granted before", wish.name);
         };

@@ -187,6 +187,9 @@ pub struct PublishContext {
     /// The subsystem, where the volume was offered anew since it was made: see
     /// [`Epoch`](crate::nqn::Epoch).
     pub nqn: Option<Nqn>,
+    /// Whether the node has the volume only to be read, beside another one that may write: then
+    /// no pod there may write, whatever it asks for.
+    pub reader: bool,
 }
 
 impl PublishContext {
@@ -202,6 +205,10 @@ impl PublishContext {
             nqn: get(publish::NQN)
                 .map(|nqn| read(PUBLISH, publish::NQN, nqn))
                 .transpose()?,
+            reader: get(publish::READER)
+                .map(|reader| read(PUBLISH, publish::READER, reader))
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 
@@ -223,7 +230,10 @@ impl PublishContext {
             .nqn
             .as_ref()
             .map(|nqn| (publish::NQN.to_owned(), nqn.to_string()));
-        [size, first_used, format_override, nqn]
+        let reader = self
+            .reader
+            .then(|| (publish::READER.to_owned(), true.to_string()));
+        [size, first_used, format_override, nqn, reader]
             .into_iter()
             .flatten()
             .collect()

@@ -55,6 +55,8 @@ pub mod publish {
     pub const NQN: &str = "nqn";
     /// The reason a person gave for formatting a volume that was used before.
     pub const FORMAT_OVERRIDE: &str = "formatOverride";
+    /// Whether the node has the volume only to be read: `true`, or absent.
+    pub const READER: &str = "reader";
 }
 
 /// Annotations of a PersistentVolume, each behind the driver's name and a slash: see
@@ -116,6 +118,8 @@ pub mod event {
     /// A node that was never known to let go was shut out before another one got the volume,
     /// or would have been.
     pub const ATTACHMENT_FENCED: &str = "AttachmentFenced";
+    /// A node has the volume beside another one, only to be read.
+    pub const ATTACHED_READ_ONLY: &str = "AttachedReadOnly";
     /// Two nodes have the volume while a machine moves between them.
     pub const MIGRATION_STARTED: &str = "MigrationStarted";
     /// The machine has arrived.
@@ -137,9 +141,10 @@ pub mod event {
         RECOVERY_FAILED,
     ];
     /// All that the controller posts.
-    pub const OF_CONTROLLER: [&str; 8] = [
+    pub const OF_CONTROLLER: [&str; 9] = [
         ATTACHMENT_CONFLICT,
         ATTACHMENT_FENCED,
+        ATTACHED_READ_ONLY,
         MIGRATION_STARTED,
         MIGRATION_COMPLETED,
         MIGRATION_FAILED,

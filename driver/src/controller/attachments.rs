@@ -58,6 +58,8 @@ pub(crate) struct Granted {
     pub(crate) nodes: BTreeSet<String>,
     /// Whether that was written down just now: nobody knew of it when the device was read.
     pub(crate) is_new: bool,
+    /// Whether this one has it only to be read.
+    pub(crate) reader: bool,
     /// What is to be done before the node may use it: it is to be asked for again then.
     pub(crate) due: Option<Due>,
 }

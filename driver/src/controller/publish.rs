@@ -92,6 +92,7 @@ impl Controller {
             first_used: granted.first_used,
             format_override: granted.format_override,
             nqn: item.and_then(|item| provision::renewed(item, &id)),
+            reader: granted.reader,
         })
     }
 

@@ -106,6 +106,12 @@ impl Reports {
                 metrics.attachment_exception();
                 warn!(volume, node, reason, %until, "attached by an exception");
             }
+            Verdict::Allow(Reason::Reader { pod }) => {
+                let message = format!(
+                    "node {node} has the volume beside another one, for pod {pod} that reads it: until this attachment is gone every pod there is refused writes. One that writes is to be deleted, and made anew once that is so"
+                );
+                self.post(volume, Severity::Normal, event::ATTACHED_READ_ONLY, message);
+            }
             Verdict::Allow(_) | Verdict::AllowAsMigration(_) | Verdict::Unknown(_) => {}
         }
         for Noted { mode, finding } in noted {

@@ -35,7 +35,7 @@ pub(crate) struct PublishRequest {
     pub(crate) target: PathBuf,
     /// Who uses it, and how.
     pub(crate) access: Access,
-    /// Whether this target alone is read-only.
+    /// Whether this target is read-only, though the access is not.
     pub(crate) read_only: bool,
     /// The volume's NQN, where a context says it.
     pub(crate) nqn: Option<Nqn>,

@@ -147,6 +147,7 @@ impl Lab {
                 first_used: None,
                 format_override: None,
                 nqn: None,
+                reader: false,
             },
             again: false,
         }

@@ -142,6 +142,28 @@ async fn a_claim_hears_of_a_migration_that_takes_longer_than_its_class_says() {
     shows(&world, "/metrics", counted).await;
 }
 
+/// The disk of a machine that runs is copied: the node of the copy is told to only read it.
+#[tokio::test]
+async fn the_node_of_a_copy_is_told_to_only_read() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    let writes = volume.attach(&world.plugin, "node-a").await.unwrap();
+    assert_eq!(writes.get("reader"), None);
+    wish(&api, NAME, "va-b", "node-b");
+    api.put(&json!({
+        "kind": "Pod",
+        "metadata": {"name": "clone", "namespace": "ns", "labels":
+            {"app": "containerized-data-importer", "cdi.kubevirt.io": "cdi-clone-source"}},
+        "spec": {"nodeName": "node-b", "containers": [{"name": "source"}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]},
+        "status": {"phase": "Pending"},
+    }));
+    for _ in 0..2 {
+        let reads = volume.attach(&world.plugin, "node-b").await.unwrap();
+        assert_eq!(reads.get("reader").map(String::as_str), Some("true"));
+    }
+}
+
 /// An older KubeVirt serves its kinds in another version, and one that is updated in two.
 #[rstest]
 #[case::older(&[("v1alpha3", KINDS)])]

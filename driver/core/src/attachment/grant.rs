@@ -130,14 +130,16 @@ impl Observed<'_> {
     /// that stay, beside everything that was granted before, and what is attached without a
     /// word of this driver or by an earlier release, of which the node would be forgotten.
     /// `identity` is who the node is now. Was it another machine when it was granted, that one
-    /// is kept beside it, as one whose attachment is gone.
+    /// is kept beside it, as one whose attachment is gone. `reader` is whether the yes was said
+    /// because only pods that read ask for it.
     #[must_use]
-    pub fn grant(&self, node: &str, identity: Option<NodeIdentity>) -> Grant {
+    pub fn grant(&self, node: &str, identity: Option<NodeIdentity>, reader: bool) -> Grant {
         let mut record = self.record.clone();
+        let reader = reader || self.only_reads(node);
         for own in self.attachments_of(node) {
             let is_another = record.set_aside(own, identity);
             if is_another || !record.stands(own) {
-                record.grant(own, identity);
+                record.grant(own, identity, reader);
             }
         }
         for found in self.attachments {
@@ -148,6 +150,19 @@ impl Observed<'_> {
         } else {
             Grant::Write(record)
         }
+    }
+
+    /// Whether a node was granted the volume only to read it. That it stays while it has an
+    /// attachment, whoever has the volume meanwhile: a node was told with its attachment, and
+    /// nobody tells it anything else.
+    #[must_use]
+    pub fn only_reads(&self, node: &str) -> bool {
+        let mut own = self.attachments.iter().filter(|found| found.node == node);
+        own.any(|own| {
+            self.record
+                .entry(&own.uid)
+                .is_some_and(|entry| entry.reader)
+        })
     }
 
     /// The attachments of a node that stay.

@@ -80,6 +80,14 @@ pub enum Verdict {
     Unknown(Unread),
 }
 
+impl Verdict {
+    /// Whether the node may have it only because nobody asks there who writes.
+    #[must_use]
+    pub const fn is_for_readers(&self) -> bool {
+        matches!(self, Self::Allow(Reason::Reader { .. }))
+    }
+}
+
 /// Why a node may have a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {

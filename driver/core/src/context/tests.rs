@@ -90,8 +90,8 @@ proptest! {
     }
 
     #[test]
-    fn a_publish_context_reads_back(size in proptest::option::of(any::<u64>()), used in proptest::option::of("[0-9TZ:-]{1,20}"), why in proptest::option::of("\\PC{1,20}"), is_renewed in any::<bool>()) {
-        let context = PublishContext { size: size.map(Bytes::new), first_used: used, format_override: why, nqn: is_renewed.then(|| "nqn.2000-02.com.mikrotik:epoch-0123456789ab:pvc-x".parse().unwrap()) };
+    fn a_publish_context_reads_back(size in proptest::option::of(any::<u64>()), used in proptest::option::of("[0-9TZ:-]{1,20}"), why in proptest::option::of("\\PC{1,20}"), is_renewed in any::<bool>(), reader in any::<bool>()) {
+        let context = PublishContext { size: size.map(Bytes::new), first_used: used, format_override: why, nqn: is_renewed.then(|| "nqn.2000-02.com.mikrotik:epoch-0123456789ab:pvc-x".parse().unwrap()), reader };
         prop_assert_eq!(PublishContext::parse(&context.to_map()).unwrap(), context);
     }
 }

@@ -16,12 +16,16 @@ pub(crate) enum Broken {
     InUseIsGone,
     /// A second node is for anybody.
     AnyMachine,
+    /// A node that has the volume for pods that read is not told so.
+    ReadersMayWrite,
 }
 
 /// The rules, as they are held, and the bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) for_many: bool,
+    /// How many of the nodes have anything to do with the volume at a time.
+    pub(crate) nodes: usize,
     /// Whether wishes are judged, too, by a webhook that is never behind.
     pub(crate) webhook: bool,
     pub(crate) migrations: u8,
@@ -52,6 +56,7 @@ pub(crate) struct Rules {
 
 pub(crate) const MIGRATIONS: Rules = Rules {
     for_many: true,
+    nodes: 3,
     webhook: false,
     migrations: 2,
     replicas: 2,
@@ -118,6 +123,16 @@ pub(crate) const READER_STAYS: Rules = Rules {
     readers: 1,
     readers_join: true,
     ..FORCED
+};
+pub(crate) const READER_FORCED: Rules = Rules {
+    nodes: 2,
+    readers: 1,
+    ..FORCED
+};
+pub(crate) const READER_AND_STRANGER: Rules = Rules {
+    readers: 1,
+    replicas: 1,
+    ..STRANGER
 };
 pub(crate) const REPLACED: Rules = Rules {
     replacements: 1,

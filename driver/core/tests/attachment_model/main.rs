@@ -22,7 +22,8 @@
 //!   shuts it out, with one call at a time and, of a volume for many, with two;
 //! - the same, and another machine registers under the name of the one that was removed;
 //! - a pod that only reads, with one call at a time: on any node and one migration, or beside
-//!   the machine and one lost node, the pod of which is deleted by force;
+//!   the machine and one lost node, the pod of which is deleted by force; or on any
+//!   of two nodes and that lost one, or one that writes if it can, on any node, and a stranger;
 //! - a stranger that names the claim, also of a volume for one node.
 //!
 //! Not searched are hot-plugged disks, the halves of decentralised migrations, exceptions and
@@ -33,7 +34,8 @@
 //!
 //! Taken for granted: a person says that a machine is off only when it is, but where that
 //! mistake is what is searched; libvirt lets one
-//! side write during a hand-over; kubelet reports a volume in use before it connects, and
+//! side write during a hand-over; a node that was told to only read a volume writes nothing to
+//! it; kubelet reports a volume in use before it connects, and
 //! connects only what is attached and not on its way out; and a node that comes back gets no
 //! new pod before its kubelet has ended what the cluster had forgotten there, but in a test of
 //! its own. What is beyond rules over attachments is in `what_the_rules_cannot_see`.
@@ -51,7 +53,7 @@ use std::io::Write as _;
 use bounds::*;
 use graph::Graph;
 use progress::{arrives, goes_on, is_running, reads};
-use world::{Call, Guest, Migrating, Next, Reader, Site, Whose, World};
+use world::{Call, Decision, Guest, Migrating, Next, Reader, Site, Whose, World};
 
 /// What a test says beside its verdict, whether it passes or not: what is printed by macros is
 /// kept back if it passes.
@@ -146,7 +148,12 @@ fn a_fence_beside_another_call() {
         let calls = world.sites.iter().filter(|site| site.call != Call::None);
         calls.count()
     };
-    let fences = |site: &Site| site.call == Call::Decided(Next::Fence);
+    let next = Next::Fence;
+    let fence = Decision {
+        next,
+        reader: false,
+    };
+    let fences = |site: &Site| site.call == Call::Decided(fence);
     assert!(graph.some(|world| calls(world) == 2 && world.sites.iter().any(fences)));
 }
 
@@ -193,6 +200,23 @@ fn a_reader() {
 #[test]
 fn a_reader_that_stays() {
     reads(&check("a reader that stays", READER_STAYS));
+}
+
+/// Who reads a volume beside the machine keeps its node for nobody who writes: not for the
+/// machine itself once its own node is lost, nor for a stranger, nor for itself.
+#[test]
+fn a_reader_beside_others() {
+    let writes = Rules {
+        readers_write: true,
+        ..READER_AND_STRANGER
+    };
+    for (name, rules) in [
+        ("a pod deleted by force beside a reader", READER_FORCED),
+        ("a stranger and a reader that writes", writes),
+    ] {
+        let graph = check(name, rules);
+        assert!(graph.some(|world| world.sites.iter().any(Site::is_kept_out)));
+    }
 }
 
 /// Another machine takes the name of one that was removed while it writes.
@@ -259,6 +283,8 @@ fn with_the_webhook_and_a_wish_that_it_has_not_seen() {
 #[case(Broken::UnreadyIsGone, FORCED, &[COVERED, ONE_WRITER])]
 #[case(Broken::InUseIsGone, FORCED, &[COVERED, ONE_WRITER])]
 #[case(Broken::AnyMachine, STRANGER, &[ONE_WRITER])]
+#[case(Broken::ReadersMayWrite, READER_AND_STRANGER, &[ONE_WRITER])]
+#[case(Broken::ReadersMayWrite, READER_FORCED, &[ONE_WRITER])]
 fn a_broken_rule_is_found(#[case] broken: Broken, #[case] rules: Rules, #[case] fails: &[&str]) {
     let (_, found) = search(&format!("{broken:?}"), rules.broken(broken));
     let Some((property, steps)) = found else {
@@ -276,9 +302,8 @@ fn a_broken_rule_is_found(#[case] broken: Broken, #[case] rules: Rules, #[case] 
 #[case::a_mistake_without_fencing(Rules { fencing: false, ..MISTAKEN })]
 #[case::a_mistake_without_fencing_one_node(Rules { fencing: false, ..ONE_NODE_MISTAKEN })]
 #[case::a_mistake_during_a_migration(Rules { migrations: 1, ..MISTAKEN })]
-#[case::a_pod_deleted_by_force_beside_a_reader(Rules { readers: 1, ..FORCED })]
 #[case::a_machine_on_a_node_that_was_replaced(Rules { returns_dirty: true, ..REPLACED })]
-#[case::a_reader_that_writes(Rules { readers_write: true, ..READER })]
+#[case::a_reader_that_writes_where_a_machine_was(Rules { readers_write: true, ..READER })]
 #[case::a_stranger_on_the_target_of_a_migration(Rules { migrations: 1, ..STRANGER })]
 fn what_the_rules_cannot_see(#[case] rules: Rules) {
     let (_, found) = search("what the rules cannot see", rules);

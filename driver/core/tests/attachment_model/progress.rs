@@ -16,15 +16,19 @@ pub(crate) fn is_running(site: &Site) -> bool {
 /// From every world, the machine comes to run on a node that works, and where all nodes work
 /// nobody has to mend anything for it; and once no migration goes on, one attachment is left.
 /// Where a stranger has the volume, it may be the stranger that runs; and where a node gets
-/// pods before it is clean, it may take a person who starts the machine anew.
+/// pods before it is clean, or has the volume only to be read, it may take a person who starts
+/// the machine anew.
 pub(crate) fn goes_on(name: &str, rules: &Rules, graph: &Graph) {
     let stranger = |site: &Site| site.is_ready() && site.guest == Guest::Writes(Whose::Stranger);
     let runs = |world: &World| {
         let strangers = rules.strangers > 0 && world.sites.iter().any(stranger);
         strangers || world.sites.iter().any(is_running)
     };
-    let waits =
-        |world: &World| rules.returns_dirty && world.sites.iter().any(Site::has_lost_its_disk);
+    let waits = |world: &World| {
+        let anew =
+            |site: &Site| site.is_kept_out() || (rules.returns_dirty && site.has_lost_its_disk());
+        world.sites.iter().any(anew)
+    };
     let idle = |world: &World| world.migration == Migrating::None;
     let works = |world: &World| world.sites.iter().all(Site::is_ready);
     let never = |what, found: Option<(World, usize)>| {

@@ -93,6 +93,10 @@ impl World {
             };
             (site.session, site.guest) = (false, Guest::None);
             (site.call, site.listed) = (Call::None, None);
+            // It stands in the record, and no rule asks for it.
+            if let Some(attachment) = &mut site.attachment {
+                attachment.reader = false;
+            }
         }
         visible
     }

@@ -32,6 +32,8 @@ pub(crate) struct Attachment {
     pub(crate) granted: bool,
     /// Whether it was made for a Node object, if not a machine, that had the name before.
     pub(crate) before: bool,
+    /// Whether it was granted to pods that only read, and its node was told so.
+    pub(crate) reader: bool,
 }
 
 impl Attachment {
@@ -90,7 +92,15 @@ pub(crate) enum Call {
     /// It has read the attachments, too: see [`Site::listed`].
     Listed,
     /// It has read the rest and will write the record over the version that it read.
-    Decided(Next),
+    Decided(Decision),
+}
+
+/// What a call has decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Decision {
+    pub(crate) next: Next,
+    /// Whether the node gets the volume only to read it.
+    pub(crate) reader: bool,
 }
 
 /// What follows once the record is written.
@@ -150,7 +160,14 @@ impl Site {
         };
         let of = |found: Option<Attachment>| {
             found.map_or(0, |found| {
-                1 + bits(&[found.leaving, found.attached, found.granted, found.before])
+                let Attachment {
+                    leaving,
+                    attached,
+                    granted,
+                    before,
+                    reader,
+                } = found;
+                1 + bits(&[leaving, attached, granted, before, reader])
             })
         };
         let pod = self.pod.map_or(0, |pod| {
@@ -165,16 +182,16 @@ impl Site {
             Call::None => 0,
             Call::Read => 1,
             Call::Listed => 2,
-            Call::Decided(next) => 3 + next as u64,
+            Call::Decided(decision) => 3 + decision.next as u64 * 2 + u64::from(decision.reader),
         };
         let parts = [
             (self.health as u64, 3),
-            (of(self.attachment), 5),
-            (of(self.listed), 5),
+            (of(self.attachment), 6),
+            (of(self.listed), 6),
             (pod, 5),
             (self.reader as u64, 2),
             (guest, 3),
-            (call, 3),
+            (call, 4),
             (
                 bits(&[self.in_use, self.session, self.lost, self.former]),
                 4,
@@ -204,6 +221,16 @@ impl Site {
 
     pub(crate) fn holds(&self) -> bool {
         self.attachment.is_some_and(Attachment::holds)
+    }
+
+    /// Whether its node has the volume only to be read: the kernel there refuses writes.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.attachment.is_some_and(|own| own.reader)
+    }
+
+    /// Whether a machine was to run here, and cannot write.
+    pub(crate) fn is_kept_out(&self) -> bool {
+        self.only_reads() && self.pod.is_some_and(|pod| !pod.runs && !pod.ends)
     }
 
     /// Whether the export ended under the machine: its pod runs on, and the guest has failed.
@@ -256,7 +283,7 @@ impl World {
             sum << 2 | u64::from(left)
         });
         let sites = self.sites.iter().map(Site::number);
-        let number = sites.fold(u128::from(rest), |sum, site| sum << 30 | u128::from(site));
+        let number = sites.fold(u128::from(rest), |sum, site| sum << 33 | u128::from(site));
         Number::new(number)
     }
 }

@@ -90,7 +90,7 @@ impl InCluster {
         let observed = observed(&self.driver, &volume, &attachments);
         observed.asked_by(wanted.node).map_err(refused)?;
         let mut look = Look::of(self.reader(), &self.driver, wanted.id, &volume, &all);
-        self.judge(wanted, &volume, &mut look).await?;
+        let reader = self.judge(wanted, &volume, &mut look).await?;
         // Read after the record, so that whoever is granted meanwhile has changed that.
         let node = self.cluster.node(wanted.node, wanted.id).await?;
         let identity = node.and_then(|node| node.identity);
@@ -101,7 +101,7 @@ impl InCluster {
                 .cloned()
         };
         let record = observed.record.clone();
-        let granted = match observed.grant(wanted.node, identity) {
+        let granted = match observed.grant(wanted.node, identity, reader) {
             Grant::Stands => observed,
             Grant::Write(record) => Observed { record, ..observed },
         };
@@ -129,6 +129,7 @@ impl InCluster {
         Ok(Granted {
             nodes,
             is_new,
+            reader: granted.only_reads(wanted.node),
             first_used: noted(annotation::FIRST_USED),
             format_override: noted(annotation::FORMAT_OVERRIDE),
             due,
@@ -191,12 +192,13 @@ impl InCluster {
         self.cluster.annotate(volume, &key, &record).await
     }
 
+    /// Whether the node may have the volume only to be read, if it may have it.
     async fn judge(
         &self,
         wanted: &Wanted<'_>,
         volume: &PersistentVolume,
         look: &mut Look<'_>,
-    ) -> Result<(), ControllerError> {
+    ) -> Result<bool, ControllerError> {
         let request = Request {
             node: wanted.node,
             access: Some(wanted.access.mode),
@@ -209,8 +211,9 @@ impl InCluster {
         self.reports
             .judged(&volume.name, wanted.node, verdict, noted);
         let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
+        let reader = verdict.is_for_readers();
         match judgement.verdict {
-            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(()),
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(reader),
             Verdict::Deny(source) => {
                 let source = Box::new(source);
                 Err(ControllerError::Denied { id, node, source })

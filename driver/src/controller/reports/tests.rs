@@ -102,6 +102,10 @@ fn judgements(reports: &Reports) {
         until: "2027-01-01T00:00:00Z".parse().unwrap(),
     });
     reports.judged("pv", "b", &excepted, &[]);
+    let reader = Verdict::Allow(Reason::Reader {
+        pod: "vms/cdi-source".to_owned(),
+    });
+    reports.judged("pv", "b", &reader, &[]);
     let relaxed = Verdict::Allow(Reason::Relaxed);
     reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
     reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
@@ -151,7 +155,7 @@ async fn every_event_is_posted_and_every_number_moves() {
     }
     assert_eq!(
         posted.len(),
-        13,
+        14,
         "an audited rule is only counted: {posted:?}"
     );
     for line in [

@@ -126,11 +126,11 @@ pub(super) fn publish(request: &NodePublishVolumeRequest) -> Result<PublishReque
     let target = path("target_path", &request.target_path)?;
     let staging = path("staging_target_path", &request.staging_target_path)?;
     let access = access(request.volume_capability.as_ref())?;
+    let publish = PublishContext::parse(&ordered(&request.publish_context))?;
     let nqn = if context.is_empty() {
         None
     } else {
         let made = VolumeContext::parse(&context)?.nqn;
-        let publish = PublishContext::parse(&ordered(&request.publish_context))?;
         Some(current(&id, made, publish.nqn.as_ref())?)
     };
     Ok(PublishRequest {
@@ -138,7 +138,10 @@ pub(super) fn publish(request: &NodePublishVolumeRequest) -> Result<PublishReque
         staging,
         target,
         access,
-        read_only: request.readonly,
+        // Where the node has the volume only to be read, no pod writes, whatever it asks for.
+        // Readers are not told by it: the pods of CDI's clones and of KubeVirt's exports leave
+        // `readOnly` out of their claims, and open the device to read alone.
+        read_only: request.readonly || publish.reader,
         nqn,
     })
 }

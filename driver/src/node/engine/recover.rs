@@ -256,6 +256,8 @@ impl<'a> Volume<'a> {
                 first_used: Some(since.to_string()),
                 format_override: None,
                 nqn: None,
+                // What was read-only is recorded of each target.
+                reader: false,
             },
             again: true,
         };

@@ -323,7 +323,7 @@ impl World {
         let Some(own) = own.cloned() else { return };
         let n = number(&own.node);
         let identity = self.identity(n);
-        let granted = match self.observed().grant(&own.node, identity) {
+        let granted = match self.observed().grant(&own.node, identity, false) {
             Grant::Stands => self.record.clone(),
             Grant::Write(record) => record,
         };

@@ -17,26 +17,30 @@ pub struct Entry {
     pub node: Option<String>,
     /// Who the node was when it was granted. Earlier releases did not ask.
     pub identity: Option<NodeIdentity>,
+    /// Whether the node has it only to be read, beside another one. Earlier releases did not
+    /// tell such a node.
+    pub reader: bool,
     /// Whether the node is known to have let go since. It holds the volume all the same
     /// while the VolumeAttachment exists.
     pub released: bool,
 }
 
+/// What follows in an entry whose node has the volume only to be read.
+const READER: &str = "=reader";
 /// What an entry ends in whose node has let go.
 const RELEASED: &str = "=released";
 
 impl Record {
-    /// Reads the annotation: entries with commas between, each `UID@NODE/IDENTITY`, and
-    /// `=released` behind it once that is so. The parts from `@` and from `/` on may be absent.
-    /// Whatever is no UID of a VolumeAttachment counts for nothing, so every text is a record.
+    /// Reads the annotation: entries with commas between, each `UID@NODE/IDENTITY`, `=reader`
+    /// behind it where that is so, and `=released` once that is so. The parts from `@` and from
+    /// `/` on may be absent. Whatever is no UID of a VolumeAttachment counts for nothing, so
+    /// every text is a record.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let entries = text.split(',').filter(|entry| !entry.is_empty());
         let entry = |text: &str| {
-            let (text, released) = match text.strip_suffix(RELEASED) {
-                Some(text) => (text, true),
-                None => (text, false),
-            };
+            let (text, released) = marked(text, RELEASED);
+            let (text, reader) = marked(text, READER);
             let (uid, node) = match text.split_once('@') {
                 Some((uid, node)) => (uid, Some(node)),
                 None => (text, None),
@@ -49,6 +53,7 @@ impl Record {
             let entry = Entry {
                 node: node.map(str::to_owned),
                 identity,
+                reader,
                 released,
             };
             (uid.to_owned(), entry)
@@ -88,8 +93,10 @@ impl Record {
     pub fn lost(&self, attachment: &VolumeAttachment) -> Option<Self> {
         let mut record = self.clone();
         // Who the node was stays noted: it may come back.
-        let identity = self.entry(&attachment.uid).and_then(|entry| entry.identity);
-        record.grant(attachment, identity);
+        let entry = self.entry(&attachment.uid);
+        let identity = entry.and_then(|entry| entry.identity);
+        let reader = entry.is_some_and(|entry| entry.reader);
+        record.grant(attachment, identity, reader);
         (record != *self).then_some(record)
     }
 
@@ -106,10 +113,16 @@ impl Record {
         record
     }
 
-    pub(super) fn grant(&mut self, attachment: &VolumeAttachment, identity: Option<NodeIdentity>) {
+    pub(super) fn grant(
+        &mut self,
+        attachment: &VolumeAttachment,
+        identity: Option<NodeIdentity>,
+        reader: bool,
+    ) {
         let entry = Entry {
             node: Some(attachment.node.clone()),
             identity,
+            reader,
             released: false,
         };
         self.0.insert(attachment.uid.clone(), entry);
@@ -137,7 +150,7 @@ impl Record {
     pub(super) fn know(&mut self, attachment: &VolumeAttachment) {
         match self.0.get_mut(&attachment.uid) {
             Some(entry) if entry.node.is_none() => entry.node = Some(attachment.node.clone()),
-            None if attachment.attached => self.grant(attachment, None),
+            None if attachment.attached => self.grant(attachment, None, false),
             Some(_) | None => {}
         }
     }
@@ -147,6 +160,12 @@ impl Record {
             .get(&attachment.uid)
             .is_some_and(|entry| !entry.released)
     }
+}
+
+/// An entry without what it may end in, and whether that was there.
+fn marked<'a>(text: &'a str, mark: &str) -> (&'a str, bool) {
+    text.strip_suffix(mark)
+        .map_or((text, false), |text| (text, true))
 }
 
 impl fmt::Display for Record {
@@ -159,6 +178,9 @@ impl fmt::Display for Record {
                 if let Some(identity) = entry.identity {
                     write!(f, "/{identity}")?;
                 }
+            }
+            if entry.reader {
+                f.write_str(READER)?;
             }
             if entry.released {
                 f.write_str(RELEASED)?;

@@ -66,7 +66,7 @@ fn decide(observed: &Observed<'_>, shared: bool, node: &str) -> Result<Grant, No
         now: &"2026-06-01T00:00:00Z".parse().unwrap(),
     };
     match judge(&request, &seen).verdict {
-        Verdict::Allow(_) => Ok(observed.grant(node, None)),
+        Verdict::Allow(_) => Ok(observed.grant(node, None, false)),
         Verdict::Deny(denial) => Err(No::Denied(denial)),
         other => panic!("{other:?}"),
     }
@@ -137,6 +137,58 @@ fn a_record_of_attachments_that_are_gone_holds_nothing_and_is_kept() {
 fn who_is_attached_without_a_word_is_recorded_with_the_next_grant() {
     let both = [attached("a"), wish("b")];
     assert_eq!(ask(&both, "", true, "b"), write("uid-a@a,uid-b@b"));
+}
+
+/// The record written for a node, and whether it says that the node only reads.
+fn granted(
+    attachments: &[VolumeAttachment],
+    record: &str,
+    identity: Option<NodeIdentity>,
+    reader: bool,
+) -> (String, bool) {
+    let observed = Observed {
+        persistent_volume: PV,
+        record: Record::parse(record),
+        attachments,
+    };
+    let granted = match observed.grant("b", identity, reader) {
+        Grant::Stands => observed,
+        Grant::Write(record) => Observed { record, ..observed },
+    };
+    (granted.record.to_string(), granted.only_reads("b"))
+}
+
+/// Its node was told so with its attachment, and hears nothing else while that stands.
+#[test]
+fn who_was_granted_a_volume_to_read_only_reads_until_the_attachment_is_gone() {
+    let both = [attached("a"), wish("b")];
+    let machine = |uid| NodeIdentity::of(uid, "", "uid");
+    let (first, reads) = granted(&both, "uid-a@a", machine("one"), true);
+    assert!(reads && first.ends_with("=reader"), "{first}");
+    let alone = [attached("b")];
+    for (attachments, identity) in [
+        (&both[..], machine("one")),
+        (&alone[..], machine("one")),
+        (&alone[..], machine("two")),
+        (&alone[..], None),
+    ] {
+        let (again, reads) = granted(attachments, &first, identity, false);
+        assert!(reads, "{again}");
+        let released = Record::parse(&again).released("uid-b").unwrap();
+        let (again, reads) = granted(attachments, &released.to_string(), identity, false);
+        assert!(reads && !again.contains("=released"), "{again}");
+        let lost = Record::parse(&again).lost(&wish("b")).unwrap_or_default();
+        assert!(lost.entry("uid-b").is_none_or(|entry| entry.reader));
+    }
+    let another = VolumeAttachment {
+        uid: "uid-2".into(),
+        ..wish("b")
+    };
+    let (next, reads) = granted(&[another], &first, machine("one"), false);
+    assert!(!reads, "{next}");
+    // What was granted before anybody told readers apart.
+    let (before, reads) = granted(&both, "uid-a@a,uid-b@b", None, false);
+    assert!(!reads, "{before}");
 }
 
 /// Its attachment may come true still, as far as anybody knows.
@@ -381,14 +433,14 @@ proptest! {
     fn a_record_reads_back(
         entries in proptest::collection::btree_map(
             "[0-9a-f-]{1,36}",
-            (proptest::option::of("[a-z0-9.-]{0,20}"), proptest::option::of("[a-z]{1,9}"), any::<bool>()),
+            (proptest::option::of("[a-z0-9.-]{0,20}"), proptest::option::of("[a-z]{1,9}"), any::<bool>(), any::<bool>()),
             0..4,
         ),
     ) {
-        let entry = |(uid, (node, machine, released)): (_, (Option<_>, Option<String>, _))| {
+        let entry = |(uid, (node, machine, reader, released)): (_, (Option<_>, Option<String>, _, _))| {
             let machine = machine.filter(|_| node.is_some());
             let identity = machine.and_then(|machine| NodeIdentity::of(&machine, "", "uid"));
-            (uid, Entry { node, identity, released })
+            (uid, Entry { node, identity, reader, released })
         };
         let record = Record(entries.into_iter().map(entry).collect());
         prop_assert_eq!(Record::parse(&record.to_string()), record);

@@ -9,13 +9,14 @@ use rds_csi_core::attachment::{
 use super::{By, NAMES, Steps};
 use crate::bounds::{Broken, Rules};
 use crate::known::Known;
-use crate::world::{Attachment, Call, Guest, Health, Next, Reader, Whose, World};
+use crate::world::{Attachment, Call, Decision, Guest, Health, Next, Reader, Whose, World};
 
 /// What the rules have said: many worlds look alike, and to ask is most of a search.
 #[derive(Default)]
 pub(crate) struct Answers {
-    /// Whether a node may have the volume, asked by the driver or else by the webhook.
-    judged: Known<bool>,
+    /// Whether a node may have the volume, asked by the driver or else by the webhook, and
+    /// whether only to read it.
+    judged: Known<Option<bool>>,
     /// Whether a node is taken to have let go, and whether it is known to have.
     released: Known<Option<bool>>,
     /// What is to be done before a node uses the volume.
@@ -23,7 +24,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    fn judge(&mut self, rules: &Rules, world: &World, n: usize, seat: Seat) -> bool {
+    fn judge(&mut self, rules: &Rules, world: &World, n: usize, seat: Seat) -> Option<bool> {
         let looks = world.visible();
         let question = n * 2 + usize::from(seat == Seat::Driver);
         let said = self.judged.entry(looks.number().question(question));
@@ -51,7 +52,7 @@ impl Answers {
 }
 
 impl Rules {
-    fn judge(&self, world: &World, n: usize, seat: Seat) -> bool {
+    fn judge(&self, world: &World, n: usize, seat: Seat) -> Option<bool> {
         let mut seen = world.seen(self.for_many);
         match self.broken {
             Some(Broken::LeavingIsGone) => {
@@ -72,9 +73,13 @@ impl Rules {
             modes: &self.modes(),
             now: &Moment::last(),
         };
-        match judge(&request, &seen).verdict {
-            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => true,
-            Verdict::Deny(_) => false,
+        let verdict = judge(&request, &seen).verdict;
+        match verdict {
+            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => {
+                let is_told = self.broken != Some(Broken::ReadersMayWrite);
+                Some(is_told && verdict.is_for_readers())
+            }
+            Verdict::Deny(_) => None,
             Verdict::Unknown(unread) => panic!("{unread}"),
         }
     }
@@ -151,7 +156,8 @@ impl Steps<'_> {
         let (rules, from) = (self.rules, &self.from);
         let pod = from.sites[n].pod;
         let is_stray = pod.is_some_and(|pod| pod.whose == Whose::Stranger);
-        !rules.webhook || is_stray || self.answers.judge(rules, from, n, Seat::Admission)
+        let mut asked = || self.answers.judge(rules, from, n, Seat::Admission);
+        !rules.webhook || is_stray || asked().is_some()
     }
 
     /// ControllerPublishVolume in its three steps, on two replicas, and ControllerUnpublish.
@@ -165,7 +171,7 @@ impl Steps<'_> {
             Call::None => {}
             Call::Read => self.decide(n, &self.from.clone()),
             Call::Listed => self.decide(n, &self.from.as_listed()),
-            Call::Decided(next) => self.write(n, next),
+            Call::Decided(decision) => self.write(n, decision),
         }
         if site.call != Call::None {
             self.step(By::System, "a call dies", n, |world| world.end_call(n));
@@ -204,8 +210,10 @@ impl Steps<'_> {
     /// The rest is read, and the verdict given by what `seen` says.
     fn decide(&mut self, n: usize, seen: &World) {
         let granted = seen.sites[n].attachment.is_some_and(|own| own.granted);
-        let may = self.answers.judge(self.rules, seen, n, Seat::Driver);
-        match self.next(n, seen).filter(|_| may) {
+        let said = self.answers.judge(self.rules, seen, n, Seat::Driver);
+        let reader = said.unwrap_or_default();
+        let next = said.and_then(|_| self.next(n, seen));
+        match next {
             None => self.step(By::System, "a node is refused", n, |world| {
                 world.end_call(n);
             }),
@@ -226,7 +234,7 @@ impl Steps<'_> {
             }
             Some(next) => self.step(By::System, "a node is to get it", n, |world| {
                 world.end_call(n);
-                world.sites[n].call = Call::Decided(next);
+                world.sites[n].call = Call::Decided(Decision { next, reader });
             }),
         }
     }
@@ -249,7 +257,7 @@ impl Steps<'_> {
 
     /// The record is written over the version that was read, so every other call that is
     /// under way has read another one and begins anew. The answer arrives, or is lost.
-    fn write(&mut self, n: usize, next: Next) {
+    fn write(&mut self, n: usize, Decision { next, reader }: Decision) {
         let no_record = self.rules.broken == Some(Broken::NoRecord);
         for (what, answered) in [
             ("it is granted", true),
@@ -263,7 +271,7 @@ impl Steps<'_> {
                 }
                 world.end_call(n);
                 if let Some(attachment) = &mut world.sites[n].attachment {
-                    attachment.granted = true;
+                    (attachment.granted, attachment.reader) = (true, reader);
                 }
                 if answered && next != Next::Fence {
                     world.attach(n, next);

@@ -40,7 +40,8 @@ impl Steps<'_> {
     fn reader(&mut self, n: usize) {
         let site = self.from.sites[n];
         if site.session && site.in_use && site.reader == Reader::Waits {
-            let writes = self.rules.readers_write && site.guest == Guest::None;
+            let may_write = site.guest == Guest::None && !site.only_reads();
+            let writes = self.rules.readers_write && may_write;
             self.at(By::System, "the reader runs", n, |site| {
                 site.reader = Reader::Runs;
                 if writes {
@@ -63,6 +64,7 @@ impl Steps<'_> {
             && !pod.runs
             && !pod.ends
             && site.guest == Guest::None
+            && !site.only_reads()
         {
             self.at(By::System, "the pod runs", n, |site| {
                 site.guest = if pod.target {

@@ -48,9 +48,17 @@ impl Steps<'_> {
     }
 
     /// Whether kubelet has ended there what an attachment on its way out was for, and there is
-    /// none of another machine of that name.
+    /// none of another machine of that name; and the node is one of those that pods come to.
     pub(super) fn is_clean(&self, n: usize) -> bool {
         let site = self.from.sites[n];
+        let others = self
+            .from
+            .sites
+            .iter()
+            .filter(|other| **other != Site::FRESH);
+        if site == Site::FRESH && others.count() >= self.rules.nodes {
+            return false;
+        }
         let stays = site.attachment.is_some_and(|found| !found.leaving);
         let before = site.attachment.is_some_and(|found| found.before);
         self.rules.returns_dirty || ((stays || !site.session) && !before)

@@ -55,6 +55,18 @@ impl Steps<'_> {
                 }
             });
         }
+        if site.is_kept_out() {
+            self.at(
+                By::Repair,
+                "a pod that cannot write is deleted",
+                n,
+                |site| {
+                    if let Some(pod) = &mut site.pod {
+                        pod.ends = true;
+                    }
+                },
+            );
+        }
         self.comes_back(n);
         self.replacement(n);
         self.stranger(n);

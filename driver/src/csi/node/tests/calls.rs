@@ -1,5 +1,7 @@
 //! Guards, callers that leave, and what answers look like.
 
+use rds_csi_host::nvme::NvmeHost as _;
+
 use super::*;
 
 /// Lets other tasks go on until the condition holds.
@@ -143,4 +145,37 @@ async fn the_node_says_who_it_is_and_what_it_offers() {
         .unwrap()
         .into_inner();
     assert_eq!(offered.capabilities.len(), 5);
+}
+
+/// The attachment says that the node has the volume only to be read, and pods ask to write.
+#[tokio::test]
+async fn nobody_writes_where_a_volume_is_only_to_be_read() {
+    let lab = Lab::new();
+    let block = Some(raw(Mode::MultiNodeMultiWriter));
+    let context = |reader: &str| map(&[("size", &SIZE.get().to_string()), ("reader", reader)]);
+    let stage = NodeStageVolumeRequest {
+        publish_context: context("true"),
+        volume_capability: block.clone(),
+        ..lab.stage()
+    };
+    lab.send_stage(stage).await.unwrap();
+    for target in [TARGET, "/kubelet/pods/2/mount", TARGET] {
+        let publish = NodePublishVolumeRequest {
+            publish_context: context("true"),
+            target_path: target.to_owned(),
+            volume_capability: block.clone(),
+            ..lab.publish()
+        };
+        assert!(!publish.readonly);
+        lab.send_publish(publish).await.unwrap();
+        let subsystem = lab.host.subsystem(&lab.nqn).await.unwrap().unwrap();
+        assert!(subsystem.namespaces[0].read_only);
+    }
+    let publish = NodePublishVolumeRequest {
+        publish_context: context("perhaps"),
+        volume_capability: block,
+        ..lab.publish()
+    };
+    let refusal = lab.send_publish(publish).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::InvalidArgument, "{refusal}");
 }

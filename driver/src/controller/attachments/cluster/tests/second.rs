@@ -112,3 +112,24 @@ async fn a_rule_that_is_not_enforced_is_judged_all_the_same() {
     });
     second(&driver).await.unwrap();
 }
+
+/// Whoever reads beside a writer is told to read alone, by every answer to the same attachment.
+#[tokio::test]
+async fn a_reader_is_told_to_only_read_for_as_long_as_its_attachment_stands() {
+    let (cluster, driver) = on_a().await;
+    let first = ask_as(&driver, Some(PV), "a", MANY).await.unwrap();
+    assert!(!first.reader);
+    let source = Pod {
+        role: Role::Reader,
+        ..launcher("clone-source", "b", None)
+    };
+    cluster.run(source);
+    assert!(second(&driver).await.unwrap().reader);
+    // The answer was lost, another process is asked, and by now the node is the only one.
+    driver.release(&id(), "a").await.unwrap();
+    cluster.delete("a");
+    assert!(second(&process(&cluster)).await.unwrap().reader);
+    cluster.delete("b");
+    cluster.wish("va-b-2", "b", PV);
+    assert!(!second(&driver).await.unwrap().reader);
+}
