@@ -20,6 +20,10 @@ use crate::attachment::verdict::{Denial, HandOver, Object, Reason, Rule, Verdict
 /// force is forgotten before its guest has ended, and nothing that the cluster shows tells a
 /// node where that is so from one that only ever read: an attachment is of a node, and
 /// whatever is bound there later uses it without a question.
+///
+/// For the same reason who reads is told so with the attachment, and nothing on that node writes
+/// while that stands. So a reader waits, too, for a node that nobody uses the volume on any more:
+/// a moment later it is alone, and whoever comes to it may write.
 pub(super) fn second(
     request: &Request<'_>,
     seen: &Observations,
@@ -72,14 +76,14 @@ impl Sides<'_> {
         let Some(asking) = asking else {
             return Err(self.nobody_asks());
         };
+        let Some(resident) = self.residents.first() else {
+            return Err(self.wait_for_the_first());
+        };
         let reads = |pods: &[&Pod]| pods.iter().all(|pod| !pod.role.writes());
         if reads(self.askers) {
             let pod = format!("{}/{}", asking.namespace, asking.name);
             return Ok(Verdict::Allow(Reason::Reader { pod }));
         }
-        let Some(resident) = self.residents.first() else {
-            return Err(self.wait_for_the_first());
-        };
         if reads(self.residents) {
             return Err(self.beside_readers(resident));
         }

@@ -116,6 +116,19 @@ fn who_only_reads_gets_a_second_node_and_nobody_beside_it(
     assert_eq!(word(&judgement.verdict), expected, "{judgement:?}");
 }
 
+/// A moment later it has the volume alone, and then its node need not be one that only reads.
+#[test]
+fn who_reads_waits_for_a_node_on_which_nobody_is_left() {
+    let mut seen = cluster(&[Change::KubeVirt(KubeVirt::Absent)]);
+    seen.pods = Reading::Complete(vec![pod("q", "b", Role::Reader)]);
+    for seat in [Seat::Driver, Seat::Admission] {
+        let Verdict::Deny(denial) = ask(&seen, "b", seat, &Modes::default()).verdict else {
+            panic!("it is to wait");
+        };
+        assert!(denial.why.contains("is let go of there first"), "{denial}");
+    }
+}
+
 /// The webhook hears of a third node before that is granted or attached.
 #[rstest]
 #[case(&[Change::Attached("a", false), Change::Granted("a", false)], "a>b")]
