@@ -171,6 +171,7 @@ fn what_a_node_does_not_use_it_has_let_go_of_if_it_was_the_one_that_had_it(
     let entry = Entry {
         node: Some("a".to_owned()),
         identity: then.and_then(identity),
+        reader: false,
         released: false,
     };
     assert_eq!(let_go(node).is_certain(&attachment, Some(&entry)), expected);

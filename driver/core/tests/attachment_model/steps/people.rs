@@ -48,6 +48,16 @@ impl Steps<'_> {
             }
             Health::Tainted | Health::Vanished => {}
         }
+        self.of_no_use(n);
+        self.comes_back(n);
+        self.replacement(n);
+        self.stranger(n);
+        self.wants_to_read(n);
+    }
+
+    /// What runs on a node and cannot work there is ended by a person.
+    fn of_no_use(&mut self, n: usize) {
+        let site = self.from.sites[n];
         if self.rules.returns_dirty && site.has_lost_its_disk() {
             self.at(By::Repair, "the machine is started anew", n, |site| {
                 if let Some(pod) = &mut site.pod {
@@ -67,10 +77,6 @@ impl Steps<'_> {
                 },
             );
         }
-        self.comes_back(n);
-        self.replacement(n);
-        self.stranger(n);
-        self.wants_to_read(n);
     }
 
     fn comes_back(&mut self, n: usize) {

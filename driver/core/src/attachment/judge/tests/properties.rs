@@ -248,7 +248,7 @@ proptest! {
             attachments: &attachments,
         };
         prop_assert_eq!(&observed.standing(), &seen.attachments);
-        let after = match observed.grant(node, None) {
+        let after = match observed.grant(node, None, false) {
             Grant::Stands => observed.clone(),
             Grant::Write(record) => Observed { record, ..observed.clone() },
         };
@@ -257,7 +257,7 @@ proptest! {
             let granted = before.granted || is_own || before.attachment.attached;
             prop_assert_eq!(after.granted, granted);
         }
-        prop_assert_eq!(after.grant(node, None), Grant::Stands);
+        prop_assert_eq!(after.grant(node, None, false), Grant::Stands);
     }
 
     /// A part that was not read is never taken for an empty one, and reading it later, of machines
