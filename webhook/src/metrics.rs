@@ -113,7 +113,7 @@ pub struct Metrics {
     attachments: Attachments,
     /// Requests answered 503 because too many were under way.
     pub shed: Counter,
-    /// Connections closed at once because too many were open.
+    /// Connections closed because too many were open.
     pub refused_connections: Counter,
     /// When the certificate in use ends, in seconds since 1970.
     pub certificate_not_after: Gauge,
@@ -188,7 +188,7 @@ impl Metrics {
         );
         registry.register(
             "refused_connections",
-            "Connections closed at once because too many were open",
+            "Connections closed because too many were open",
             self.refused_connections.clone(),
         );
     }

@@ -53,7 +53,7 @@ pub struct Limits {
     /// The bodies of all requests under way; where one more has no room it is answered 503.
     /// Whoever reaches the port could else fill the memory of the process.
     pub bodies: usize,
-    /// Open connections; more are closed at once.
+    /// Connections that are served at once; more wait for a place.
     pub connections: usize,
     /// For the TLS handshake.
     pub handshake: Duration,

@@ -3,7 +3,7 @@
 //! HTTP's own timeouts begin only when a request does. A client that completes the TLS
 //! handshake and says nothing, or stops reading its answer, meets only this one.
 
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,46 +15,69 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// Accepts so many connections at once and closes further ones at once.
+/// How many connections wait for each one that is served, at most: an API server opens one for
+/// each review under way, and to close the others at once would be to lose their reviews.
+const WAITING: usize = 4;
+/// How long they wait: as long as API servers do for a TLS handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves so many connections at once. More wait for a place, without a byte read; still more
+/// are closed at once.
 #[derive(Debug, Clone)]
 pub struct BoundedAcceptor {
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     idle: Duration,
     refused: Counter,
 }
 
 impl BoundedAcceptor {
     /// At most `connections` at once, none silent for longer than `idle`; `refused`
-    /// counts the others.
+    /// counts those that got no place.
     #[must_use]
     pub fn new(connections: usize, idle: Duration, refused: Counter) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(connections)),
+            waiting: Arc::new(Semaphore::new(connections * WAITING)),
             idle,
             refused,
         }
     }
+
+    /// A place for a connection, or `None` where it would have to wait too long.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let _waits = self.waiting.try_acquire().ok()?;
+        let permit = timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
+        permit.ok()?.ok()
+    }
 }
 
-impl<S> Accept<TcpStream, S> for BoundedAcceptor {
+impl<S: Send + 'static> Accept<TcpStream, S> for BoundedAcceptor {
     type Stream = Connection;
     type Service = S;
-    type Future = Ready<io::Result<(Connection, S)>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Connection, S)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.refused.inc();
-            return ready(Err(io::Error::from(io::ErrorKind::ConnectionRefused)));
-        };
-        let connection = stream.set_nodelay(true).map(|()| Connection {
-            stream,
-            idle: self.idle,
-            deadline: Box::pin(sleep(self.idle)),
-            _permit: permit,
-        });
-        ready(connection.map(|connection| (connection, service)))
+        let acceptor = self.clone();
+        Box::pin(async move {
+            let Some(permit) = acceptor.place().await else {
+                acceptor.refused.inc();
+                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+            };
+            stream.set_nodelay(true)?;
+            let connection = Connection {
+                stream,
+                idle: acceptor.idle,
+                deadline: Box::pin(sleep(acceptor.idle)),
+                _permit: permit,
+            };
+            Ok((connection, service))
+        })
     }
 }
 

@@ -124,26 +124,30 @@ async fn more_reviews_than_slots_are_shed_and_the_one_under_way_is_answered() {
     running.finish().await.unwrap();
 }
 
+/// An API server opens a connection for each review under way, and asks for none a second time.
 #[tokio::test]
-async fn more_connections_than_allowed_are_closed_and_a_place_is_free_again() {
+async fn a_connection_beyond_those_allowed_waits_for_a_place_and_still_more_are_closed() {
     let running = Running::with(|config| {
         config.limits.connections = 1;
         config.limits.head = Duration::from_secs(10);
         config.limits.idle = Duration::from_secs(30);
     })
     .await;
-    let mut first = running.client(Protocol::Http1).await;
-    assert!(running.connect("http/1.1").await.is_err());
-    assert_eq!(running.metrics.refused_connections.get(), 1);
-    first
-        .review(&claim("ReadWriteOnce", "Block"))
-        .await
-        .unwrap();
-    drop(first);
-    eventually("the place is free", async || {
-        running.connect("http/1.1").await.is_ok()
+    let first = running.client(Protocol::Http1).await;
+    let body = claim("ReadWriteOnce", "Block");
+    let second = async { running.client(Protocol::Http1).await.review(&body).await };
+    let mut second = std::pin::pin!(second);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+    assert!(early.is_err(), "it was not its turn");
+    assert_eq!(running.metrics.refused_connections.get(), 0);
+    let mut waiting = Vec::new();
+    eventually("one more is closed", async || {
+        waiting.push(TcpStream::connect(running.reviews).await.unwrap());
+        running.metrics.refused_connections.get() > 0
     })
     .await;
+    drop(first);
+    within(second).await.unwrap();
 }
 
 /// A review that is sent while its connection is closed is lost.
