@@ -61,20 +61,42 @@ impl Cluster {
     /// Something does not come up, or the API does not answer.
     pub async fn mend(&self) -> anyhow::Result<()> {
         self.heal().await?;
+        self.remove_faults().await?;
+        tokio::try_join!(self.remove_others(), self.put_back_what_stays()).map(drop)
+    }
+
+    /// Asks once for all that may have to be put back: each kubectl takes processors that the
+    /// nodes need.
+    async fn put_back_what_stays(&self) -> anyhow::Result<()> {
+        let kinds = "nodes,storageclasses,validatingwebhookconfigurations,deployments";
+        let found = self
+            .get(&[kinds, "--namespace", product::NAMESPACE])
+            .await?;
+        for object in items(found) {
+            match object["kind"].as_str() {
+                Some("Node") => self.open_node(&object).await?,
+                Some("StorageClass") => self.unset_default_class(&object).await?,
+                Some("ValidatingWebhookConfiguration") => self.end_passage(&object).await?,
+                _ => self.unscale_webhook(&object).await?,
+            }
+        }
+        self.remove_alone().await
+    }
+
+    async fn remove_faults(&self) -> anyhow::Result<()> {
         let objects = format!(
             "flowschema/{REFUSAL} prioritylevelconfiguration/{REFUSAL} \
              validatingwebhookconfiguration/{BESIDE}"
         );
         let mut words = vec!["delete", "--ignore-not-found"];
         words.extend(objects.split(' '));
-        self.kubectl(&words).await?;
-        self.open_nodes().await?;
-        self.unset_default_class().await?;
-        self.remove_alone().await?;
-        self.close_passage().await?;
-        self.unscale_webhook().await?;
+        self.kubectl(&words).await.map(drop)
+    }
+
+    /// The namespaces of other tests. One that is on its way or stays was told of by the test
+    /// that it was for.
+    async fn remove_others(&self) -> anyhow::Result<()> {
         let selector = format!("--selector={OWNER},{OWNER}!={}", owner());
-        // One that is on its way or stays was told of by the test that it was for.
         let active = "--field-selector=status.phase=Active";
         let words = ["delete", "namespaces", &selector, active, "--timeout=120s"];
         self.kubectl(&words).await.ok();
@@ -97,7 +119,14 @@ impl Cluster {
     /// The API does not answer.
     pub async fn close_passage(&self) -> anyhow::Result<()> {
         let found = self.find(&[WEBHOOKS]).await?.unwrap_or_default();
-        let webhooks = found["webhooks"].as_array().into_iter().flatten();
+        self.end_passage(&found).await
+    }
+
+    async fn end_passage(&self, configuration: &Value) -> anyhow::Result<()> {
+        if name(configuration) != "rds-csi-webhook" {
+            return Ok(());
+        }
+        let webhooks = configuration["webhooks"].as_array().into_iter().flatten();
         let mut selectors = webhooks.map(|webhook| webhook["objectSelector"].to_string());
         if selectors.any(|selector| selector.contains(PAST)) {
             self.select(&Value::Null).await?;
@@ -127,41 +156,40 @@ impl Cluster {
         self.kubectl(&[&words[..], &rest].concat()).await.map(drop)
     }
 
-    async fn open_nodes(&self) -> anyhow::Result<()> {
-        for node in items(self.get(&["nodes"]).await?) {
-            let name = name(&node);
-            if node["spec"]["unschedulable"] == true {
-                self.kubectl(&["uncordon", &name]).await?;
-            }
-            let taints = node["spec"]["taints"].as_array();
-            let is_given_up = |taint: &Value| taint["key"] == OUT_OF_SERVICE;
-            if taints.is_some_and(|taints| taints.iter().any(is_given_up)) {
-                let taint = format!("{OUT_OF_SERVICE}-");
-                self.kubectl(&["taint", "node", &name, &taint]).await?;
-            }
+    async fn open_node(&self, node: &Value) -> anyhow::Result<()> {
+        let name = name(node);
+        if node["spec"]["unschedulable"] == true {
+            self.kubectl(&["uncordon", &name]).await?;
+        }
+        let taints = node["spec"]["taints"].as_array();
+        let is_given_up = |taint: &Value| taint["key"] == OUT_OF_SERVICE;
+        if taints.is_some_and(|taints| taints.iter().any(is_given_up)) {
+            let taint = format!("{OUT_OF_SERVICE}-");
+            self.kubectl(&["taint", "node", &name, &taint]).await?;
         }
         Ok(())
     }
 
-    async fn unset_default_class(&self) -> anyhow::Result<()> {
-        for class in items(self.get(&["storageclass"]).await?) {
-            if class["metadata"]["annotations"][DEFAULT_CLASS] == "true" {
-                let annotation = format!("{DEFAULT_CLASS}-");
-                let words = ["annotate", "storageclass", &name(&class), &annotation];
-                self.kubectl(&words).await?;
-            }
+    async fn unset_default_class(&self, class: &Value) -> anyhow::Result<()> {
+        if class["metadata"]["annotations"][DEFAULT_CLASS] == "true" {
+            let annotation = format!("{DEFAULT_CLASS}-");
+            let words = ["annotate", "storageclass", &name(class), &annotation];
+            self.kubectl(&words).await?;
         }
         Ok(())
     }
 
     /// A webhook without replicas is as ready as it was told to be: nothing else would notice.
-    async fn unscale_webhook(&self) -> anyhow::Result<()> {
-        let here = ["--namespace", product::NAMESPACE];
-        let webhook = ["deployment", "rds-csi-webhook"];
-        let found = self.find(&[&here[..], &webhook].concat()).await?;
-        if found.is_some_and(|found| found["spec"]["replicas"] != product::WEBHOOKS) {
+    async fn unscale_webhook(&self, deployment: &Value) -> anyhow::Result<()> {
+        let is_webhook = name(deployment) == "rds-csi-webhook";
+        if is_webhook && deployment["spec"]["replicas"] != product::WEBHOOKS {
+            let here = ["--namespace", product::NAMESPACE];
             let count = format!("--replicas={}", product::WEBHOOKS);
-            let words = [&here[..], &["scale", &count], &webhook].concat();
+            let words = [
+                &here[..],
+                &["scale", &count, "deployment", "rds-csi-webhook"],
+            ]
+            .concat();
             self.kubectl(&words).await?;
         }
         Ok(())

@@ -144,18 +144,20 @@ impl Cluster {
             "--field-selector=spec.nodeName=",
         ];
         self.kubectl(&unbound).await?;
-        for workload in [
-            "daemonset/rds-csi-node",
-            "deployment/rds-csi-controller",
-            "deployment/rds-csi-webhook",
-        ] {
+        let ready = async |workload: &str| {
             let words = ["rollout", "status", workload, "--timeout=170s"];
             let words = [&["--namespace", NAMESPACE], &words[..]].concat();
-            if let Err(error) = self.kubectl(&words).await {
-                return Err(error.context(self.product_report().await));
-            }
+            self.kubectl(&words).await.map(drop)
+        };
+        let all = tokio::try_join!(
+            ready("daemonset/rds-csi-node"),
+            ready("deployment/rds-csi-controller"),
+            ready("deployment/rds-csi-webhook"),
+        );
+        match all {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.context(self.product_report().await)),
         }
-        Ok(())
     }
 
     /// The values that the chart requires, for this cluster's appliance; the label that lets pods
