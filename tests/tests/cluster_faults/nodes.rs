@@ -164,9 +164,10 @@ async fn kept(cluster: &Cluster, attachment: &str) -> anyhow::Result<()> {
 
 /// Sees in the node that pods which the cluster has forgotten write on, each of them.
 async fn forgotten_pods_write(cluster: &Cluster, node: &str) -> anyhow::Result<()> {
-    // How long each journal is, and the number in each raw device.
+    // How long each journal is, which the node shows at a second place too, and the number in
+    // each raw device.
     const WRITTEN: &str = "
-        sed -n 's|^[^ ]* \\([^ ]*/globalmount\\) .*|\\1|p' /proc/mounts | sort -u |
+        sed -n 's|^[^ ]* \\(/var/lib/kubelet/[^ ]*/globalmount\\) .*|\\1|p' /proc/mounts | sort -u |
           while read -r at; do wc -l <$at/journal; done
         for device in /dev/nvme*n*; do
           grep -q \"^$device \" /proc/mounts ||
