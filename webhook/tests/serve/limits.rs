@@ -133,7 +133,7 @@ async fn a_connection_beyond_those_allowed_waits_for_a_place_and_still_more_are_
         config.limits.idle = Duration::from_secs(30);
     })
     .await;
-    let first = running.client(Protocol::Http1).await;
+    let mut first = running.client(Protocol::Http1).await;
     let body = claim("ReadWriteOnce", "Block");
     let second = async { running.client(Protocol::Http1).await.review(&body).await };
     let mut second = std::pin::pin!(second);
@@ -146,6 +146,7 @@ async fn a_connection_beyond_those_allowed_waits_for_a_place_and_still_more_are_
         running.metrics.refused_connections.get() > 0
     })
     .await;
+    first.review(&body).await.unwrap();
     drop(first);
     within(second).await.unwrap();
 }
