@@ -20,6 +20,8 @@ const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// The configuration that lets the API server ask the webhook of a test: it goes when the
 /// cluster is mended.
 pub const BESIDE: &str = "rds-csi-beside";
+/// The name of the webhook's Deployment and of its configuration.
+const WEBHOOK: &str = "rds-csi-webhook";
 /// The product's own.
 pub const WEBHOOKS: &str = "validatingwebhookconfiguration/rds-csi-webhook";
 /// What a passage is for: what the driver judges as well.
@@ -123,7 +125,7 @@ impl Cluster {
     }
 
     async fn end_passage(&self, configuration: &Value) -> anyhow::Result<()> {
-        if name(configuration) != "rds-csi-webhook" {
+        if name(configuration) != WEBHOOK {
             return Ok(());
         }
         let webhooks = configuration["webhooks"].as_array().into_iter().flatten();
@@ -181,15 +183,11 @@ impl Cluster {
 
     /// A webhook without replicas is as ready as it was told to be: nothing else would notice.
     async fn unscale_webhook(&self, deployment: &Value) -> anyhow::Result<()> {
-        let is_webhook = name(deployment) == "rds-csi-webhook";
+        let is_webhook = name(deployment) == WEBHOOK;
         if is_webhook && deployment["spec"]["replicas"] != product::WEBHOOKS {
             let here = ["--namespace", product::NAMESPACE];
             let count = format!("--replicas={}", product::WEBHOOKS);
-            let words = [
-                &here[..],
-                &["scale", &count, "deployment", "rds-csi-webhook"],
-            ]
-            .concat();
+            let words = [&here[..], &["scale", &count, "deployment", WEBHOOK]].concat();
             self.kubectl(&words).await?;
         }
         Ok(())

@@ -15,6 +15,8 @@ use super::component::Component;
 pub const NAMESPACE: &str = "rds-csi";
 /// The replicas of the webhook, as the chart has them by default.
 pub const WEBHOOKS: usize = 2;
+/// The Secret of the webhook's own CA and certificate.
+pub const WEBHOOK_SECRET: &str = "rds-csi-webhook-tls";
 const SECRET: &str = "device-key";
 /// On the pool that the appliance has.
 const VOLUME_PATH: &str = "/storage-pool/rds-csi";
@@ -116,6 +118,18 @@ impl Cluster {
             Claim::filesystem(&name("xfs")).of_class(xfs).size("320Mi"),
             Claim::block(&name("raw")).of_class("rds-csi"),
         ])
+    }
+
+    /// Empties the Secret of the webhook's own certificate, as a person does to have another:
+    /// the webhook makes a CA and a certificate anew.
+    ///
+    /// # Errors
+    /// The API refused it.
+    pub async fn empty_webhook_secret(&self) -> anyhow::Result<()> {
+        let patch = json!({"data": null}).to_string();
+        let words = ["patch", "secret", WEBHOOK_SECRET, "--type=merge", "--patch"];
+        let words = [&["--namespace", NAMESPACE], &words[..], &[&patch]].concat();
+        self.kubectl(&words).await.map(drop)
     }
 
     /// Removes the chart. Volumes stay.

@@ -9,13 +9,12 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::component::Component;
 use rds_csi_tests::cluster::namespace::Namespace;
-use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::product::{NAMESPACE, WEBHOOK_SECRET};
 use serde_json::{Value, json};
 
 use crate::ground::{await_refusal, await_webhooks, install, open};
 
 const SERVICE: &str = "rds-csi-webhook.rds-csi.svc";
-pub(crate) const OWN_SECRET: &str = "rds-csi-webhook-tls";
 const PROVIDED_SECRET: &str = "provided-tls";
 
 /// What API servers trust: the same for every kind.
@@ -29,20 +28,6 @@ pub(crate) async fn bundle(cluster: &Cluster) -> String {
     assert_eq!(bundles.len(), 7);
     assert!(bundles.iter().all(|bundle| **bundle == *bundles[0]));
     bundles[0].as_str().unwrap_or_default().to_owned()
-}
-
-/// Empties the webhook's own Secret: it makes a CA and a certificate anew.
-pub(crate) async fn empty_own_secret(product: &Namespace) {
-    let patch = json!({"data": null}).to_string();
-    let words = [
-        "patch",
-        "secret",
-        OWN_SECRET,
-        "--type=merge",
-        "--patch",
-        &patch,
-    ];
-    product.kubectl(&words).await.unwrap();
 }
 
 /// Makes a CA and the user's Secret of a certificate by it: the CA in PEM.
@@ -70,7 +55,7 @@ async fn an_installation_has_its_certificate_without_a_hand_and_keeps_it_when_po
     let product = Namespace::named(&cluster, NAMESPACE);
     let trusted = bundle(&cluster).await;
     assert_ne!(trusted, "");
-    let secret = product.get("secret", OWN_SECRET).await.unwrap();
+    let secret = product.get("secret", WEBHOOK_SECRET).await.unwrap();
 
     for pod in cluster.pods_of(Component::Webhook).await.unwrap() {
         product.remove("pod", &pod).await.unwrap();
@@ -78,7 +63,7 @@ async fn an_installation_has_its_certificate_without_a_hand_and_keeps_it_when_po
     await_webhooks(&cluster).await;
     await_refusal(&namespace).await;
     assert_eq!(bundle(&cluster).await, trusted);
-    let kept = product.get("secret", OWN_SECRET).await.unwrap();
+    let kept = product.get("secret", WEBHOOK_SECRET).await.unwrap();
     assert_eq!(kept["data"], secret["data"]);
     namespace.delete().await.unwrap();
 }
@@ -99,7 +84,7 @@ async fn a_provided_certificate_is_used_and_an_upgrade_leads_there_and_back() {
     let expected = serde_json::to_value(ByteString(authority.into_bytes()));
     assert_eq!(provided, expected.unwrap().as_str().unwrap());
     // It went with the mode that it was for.
-    assert_eq!(product.find("secret", OWN_SECRET).await.unwrap(), None);
+    assert_eq!(product.find("secret", WEBHOOK_SECRET).await.unwrap(), None);
 
     install(&cluster, &json!({})).await;
     await_refusal(&namespace).await;

@@ -7,7 +7,7 @@ use anyhow::{bail, ensure};
 use k8s_openapi::ByteString;
 use rds_csi_tests::cluster::claim::Claim;
 use rds_csi_tests::cluster::namespace::Namespace;
-use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::product::{NAMESPACE, WEBHOOK_SECRET};
 use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::DryRun;
-use crate::certificates::{OWN_SECRET, bundle, empty_own_secret};
+use crate::certificates::bundle;
 use crate::ground::{DENIED_BY_WEBHOOK, await_refusal, clone_of_another, install, open};
 
 const LEAF: Duration = Duration::from_secs(45);
@@ -90,7 +90,7 @@ fn is_judged(is_bad: bool, answer: Result<(), String>) -> anyhow::Result<()> {
 
 /// The certificate in use, as the Secret has it.
 async fn leaf(product: &Namespace) -> anyhow::Result<String> {
-    let secret = product.get("secret", OWN_SECRET).await?;
+    let secret = product.get("secret", WEBHOOK_SECRET).await?;
     Ok(secret["data"]["tls.crt"].to_string())
 }
 
@@ -142,7 +142,7 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
     install(&cluster, &values()).await;
     // The one from before would last for months.
     let old = leaf(&product).await.unwrap();
-    empty_own_secret(&product).await;
+    cluster.empty_webhook_secret().await.unwrap();
     until("there is a short-lived certificate", DEADLINE, async || {
         let made = leaf(&product).await?;
         Ok((made.len() > 8 && made != old).then_some(()))
@@ -170,7 +170,7 @@ async fn no_claim_is_lost_while_the_webhook_replaces_its_certificates() {
 
     // Long lives again.
     install(&cluster, &json!({})).await;
-    empty_own_secret(&product).await;
+    cluster.empty_webhook_secret().await.unwrap();
     await_refusal(&namespace).await;
     namespace.delete().await.unwrap();
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rds_csi_core::names::event;
 use rds_csi_tests::cluster::claim::{Claim, pod};
 use rds_csi_tests::cluster::namespace::Namespace;
-use rds_csi_tests::cluster::product::NAMESPACE;
+use rds_csi_tests::cluster::product::{NAMESPACE, WEBHOOK_SECRET};
 use rds_csi_tests::cluster::{Cluster, DEADLINE, cdi, kubevirt};
 use rds_csi_tests::wait::until;
 use serde_json::json;
@@ -27,8 +27,6 @@ use requests::{Request, Right, is_granted, requests, rights};
 
 /// How long something that nobody waits for may take.
 const LONG: Duration = Duration::from_secs(300);
-/// Where the webhook keeps its certificate.
-const OWN_SECRET: &str = "rds-csi-webhook-tls";
 
 /// Rights that this test does not bring about, nor always another, and why they are granted all
 /// the same.
@@ -160,18 +158,9 @@ async fn a_whole_life(cluster: &Cluster, namespace: &Namespace) {
 
 async fn a_new_certificate(cluster: &Cluster) {
     let product = Namespace::named(cluster, NAMESPACE);
-    let patch = json!({"data": null}).to_string();
-    let words = [
-        "patch",
-        "secret",
-        OWN_SECRET,
-        "--type=merge",
-        "--patch",
-        &patch,
-    ];
-    product.kubectl(&words).await.unwrap();
+    cluster.empty_webhook_secret().await.unwrap();
     until("the webhook has filled its Secret", DEADLINE, async || {
-        let secret = product.get("secret", OWN_SECRET).await?;
+        let secret = product.get("secret", WEBHOOK_SECRET).await?;
         Ok(secret["data"]["tls.crt"].is_string().then_some(()))
     })
     .await
