@@ -140,6 +140,8 @@ impl Observed<'_> {
             let is_another = record.set_aside(own, identity);
             if is_another || !record.stands(own) {
                 record.grant(own, identity, reader);
+            } else if reader {
+                record.reads(own);
             }
         }
         for found in self.attachments {

@@ -34,7 +34,8 @@ pub struct Request<'a> {
 }
 
 /// Judges a request by what was observed. The same observations give the same verdict, and
-/// one that was allowed is allowed again once it stands.
+/// one that was allowed is allowed again once it has come true. Beside another node, a yes that
+/// has not come true yet is judged anew, for those who ask now: nobody uses what is not attached.
 ///
 /// Parts of the observations that no rule needs may be
 /// [`NotYet`](super::observation::Reading::NotYet): the common case, a volume that no other
@@ -49,7 +50,10 @@ pub fn judge(request: &Request<'_>, seen: &Observations) -> Judgement {
     };
     let verdict = match judge.verdict() {
         Ok(verdict) => verdict,
-        Err(Stop::Deny(denial)) => Verdict::Deny(*denial),
+        Err(Stop::Deny(mut denial)) => {
+            denial.held |= judge.own_holds();
+            Verdict::Deny(*denial)
+        }
         Err(Stop::Unread(unread)) => Verdict::Unknown(unread),
     };
     Judgement {
@@ -95,7 +99,7 @@ impl<'a> Judge<'a> {
         if let Some(denial) = self.too_many(holder, more) {
             return self.refuse(denial);
         }
-        if self.own_holds() {
+        if self.own().any(|own| own.attachment.attached) {
             return Ok(Verdict::Allow(Reason::Stands));
         }
         let lost = self.node_loss(holder);
@@ -148,7 +152,7 @@ impl<'a> Judge<'a> {
                 name: volume.persistent_volume.clone(),
             },
             next: "Use volumeMode: Block for a VM disk, or accessModes: [ReadWriteOnce] for a filesystem".to_owned(),
-            held: self.own_holds(),
+            held: false,
         })
     }
 
@@ -249,7 +253,7 @@ impl<'a> Judge<'a> {
             why,
             object: way_out.object,
             next: way_out.next,
-            held: self.own_holds(),
+            held: false,
         })
     }
 

@@ -10,6 +10,8 @@ pub(crate) enum Broken {
     /// What was granted counts only once it is attached, and is written over anything: a
     /// decision from a view that is behind.
     NoRecord,
+    /// What was granted is attached whoever asks by then.
+    GrantedStands,
     /// A node that is not ready is taken to have let go.
     UnreadyIsGone,
     /// A node that is ready is taken to have let go, whatever it says.
@@ -37,6 +39,9 @@ pub(crate) struct Rules {
     /// Whether a pod may be deleted by force while the machine of its lost node runs on.
     pub(crate) forced: bool,
     pub(crate) strangers: u8,
+    /// Whether strangers come only to where the volume is not attached: whoever comes to where it
+    /// is uses it, and nobody asks the rules.
+    pub(crate) strangers_ask: bool,
     pub(crate) readers: u8,
     /// Whether readers come only to where the machine has the volume, or is forgotten.
     pub(crate) readers_join: bool,
@@ -64,6 +69,7 @@ pub(crate) const MIGRATIONS: Rules = Rules {
     losses: 0,
     forced: false,
     strangers: 0,
+    strangers_ask: false,
     readers: 0,
     readers_join: false,
     readers_write: false,
@@ -104,6 +110,12 @@ pub(crate) const STRANGER: Rules = Rules {
     migrations: 0,
     strangers: 1,
     ..MIGRATIONS
+};
+pub(crate) const STRANGER_ASKS: Rules = Rules {
+    migrations: 1,
+    replicas: 1,
+    strangers_ask: true,
+    ..STRANGER
 };
 pub(crate) const ONE_NODE: Rules = Rules {
     for_many: false,

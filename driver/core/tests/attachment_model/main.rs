@@ -24,7 +24,9 @@
 //! - a pod that only reads, with one call at a time: on any node and one migration, or beside
 //!   the machine and one lost node, the pod of which is deleted by force; or on any
 //!   of two nodes and that lost one, or one that writes if it can, on any node, and a stranger;
-//! - a stranger that names the claim, also of a volume for one node.
+//! - a stranger that names the claim, also of a volume for one node;
+//! - one migration and a stranger that comes to where the volume is not attached, with one call
+//!   at a time.
 //!
 //! Not searched are hot-plugged disks, the halves of decentralised migrations, exceptions and
 //! ReadWriteOncePod, which tests of the rules hold.
@@ -234,6 +236,15 @@ fn a_stranger() {
     check("a stranger, one node", ONE_NODE);
 }
 
+/// The target of a migration that is over was promised the volume and never got it: who comes
+/// there meanwhile gets it no more than anybody. It takes a place until a person deletes that pod.
+#[test]
+fn a_stranger_asks_for_what_was_promised_to_a_target() {
+    let graph = check("a stranger asks beside a migration", STRANGER_ASKS);
+    let is_promised = |world: &World| world.sites.iter().any(Site::is_stray_on_a_promise);
+    assert!(graph.some(|world| world.writers() == 1 && is_promised(world)));
+}
+
 /// With a webhook that is never behind, which refuses wishes on top.
 #[test]
 fn with_the_webhook() {
@@ -280,6 +291,7 @@ fn with_the_webhook_and_a_wish_that_it_has_not_seen() {
 #[case(Broken::LeavingIsGone, ONE_NODE, &[ROOM])]
 #[case(Broken::NoRecord, MIGRATIONS, &[ROOM])]
 #[case(Broken::NoRecord, ONE_NODE, &[ROOM])]
+#[case(Broken::GrantedStands, STRANGER_ASKS, &[ONE_WRITER])]
 #[case(Broken::UnreadyIsGone, FORCED, &[COVERED, ONE_WRITER])]
 #[case(Broken::InUseIsGone, FORCED, &[COVERED, ONE_WRITER])]
 #[case(Broken::AnyMachine, STRANGER, &[ONE_WRITER])]

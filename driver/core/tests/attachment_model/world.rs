@@ -233,6 +233,18 @@ impl Site {
         self.only_reads() && self.pod.is_some_and(|pod| !pod.runs && !pod.ends)
     }
 
+    /// Whether a pod of a stranger waits for what was promised to another one and never came true:
+    /// the promise stands while the pod does.
+    pub(crate) fn is_stray_on_a_promise(&self) -> bool {
+        let is_stray = self
+            .pod
+            .is_some_and(|pod| pod.whose == Whose::Stranger && !pod.ends);
+        is_stray
+            && self
+                .attachment
+                .is_some_and(|own| own.granted && !own.attached)
+    }
+
     /// Whether the export ended under the machine: its pod runs on, and the guest has failed.
     pub(crate) fn has_lost_its_disk(&self) -> bool {
         let runs = self.pod.is_some_and(|pod| pod.runs && !pod.ends);

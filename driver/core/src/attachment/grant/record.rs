@@ -147,6 +147,13 @@ impl Record {
         is_another
     }
 
+    /// A yes that had not come true is said anew, to pods that only read.
+    pub(super) fn reads(&mut self, attachment: &VolumeAttachment) {
+        if let Some(entry) = self.0.get_mut(&attachment.uid) {
+            entry.reader = true;
+        }
+    }
+
     pub(super) fn know(&mut self, attachment: &VolumeAttachment) {
         match self.0.get_mut(&attachment.uid) {
             Some(entry) if entry.node.is_none() => entry.node = Some(attachment.node.clone()),

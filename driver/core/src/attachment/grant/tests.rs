@@ -189,6 +189,9 @@ fn who_was_granted_a_volume_to_read_only_reads_until_the_attachment_is_gone() {
     // What was granted before anybody told readers apart.
     let (before, reads) = granted(&both, "uid-a@a,uid-b@b", None, false);
     assert!(!reads, "{before}");
+    // A yes to a machine that came true for nobody, said anew to who reads.
+    let (anew, reads) = granted(&both, "uid-a@a,uid-b@b", None, true);
+    assert!(reads, "{anew}");
 }
 
 /// Its attachment may come true still, as far as anybody knows.

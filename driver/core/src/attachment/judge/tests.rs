@@ -73,7 +73,12 @@ fn word(verdict: &Verdict) -> String {
 #[case::source_only_wished(&[Change::Attached("a", false), Change::Granted("a", false)], "alone")]
 #[case::source_being_detached(&[Change::Leaving("a")], "a>b")]
 #[case::own_being_detached(&[Change::Leaving("b")], "leaving")]
-#[case::stands(&[Change::NoMigration, Change::Granted("b", true)], "stands")]
+#[case::stands(&[Change::NoMigration, Change::Has("b")], "stands")]
+#[case::granted(&[Change::Granted("b", true)], "a>b")]
+#[case::granted_for_one_that_is_over(&[Change::NoMigration, Change::Granted("b", true)], "same-machine")]
+#[case::granted_and_a_stranger_comes(&[Change::Granted("b", true), Change::Beside("b", Role::Other)], "same-machine")]
+#[case::granted_and_the_source_is_lost(&[Change::Granted("b", true), Change::NotReady("a")], "node-loss")]
+#[case::both_only_granted(&[Change::NoMigration, Change::Granted("b", true), Change::Attached("a", false)], "same-machine")]
 #[case::third_wishes(&[Change::Wish("c")], "a>b")]
 #[case::third_has(&[Change::Has("c")], "two-nodes")]
 #[case::third_leaves(&[Change::Has("c"), Change::Leaving("c")], "two-nodes")]
@@ -243,10 +248,14 @@ fn a_refusal_says_whether_to_ask_again() {
             other => panic!("{other:?}"),
         };
     assert_eq!(kind(&[Change::Has("c")]), Kind::Conflict);
-    assert_eq!(
-        kind(&[Change::Has("c"), Change::Granted("b", true)]),
-        Kind::Unreachable
-    );
+    for held in [
+        Change::Has("c"),
+        Change::NotReady("a"),
+        Change::NoMigration,
+        Change::Beside("b", Role::Other),
+    ] {
+        assert_eq!(kind(&[held, Change::Granted("b", true)]), Kind::Unreachable);
+    }
     assert_eq!(kind(&[Change::Leaving("b")]), Kind::Busy);
     assert_eq!(kind(&[Change::Filesystem]), Kind::Invalid);
     assert_eq!(kind(&[Change::PodsUnread]), Kind::Unreachable);

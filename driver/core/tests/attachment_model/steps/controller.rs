@@ -64,6 +64,12 @@ impl Rules {
                     standing.granted = false;
                 }
             }
+            Some(Broken::GrantedStands) => {
+                for standing in &mut seen.attachments {
+                    let is_own = standing.attachment.node == NAMES[n];
+                    standing.attachment.attached |= is_own && standing.granted;
+                }
+            }
             _ => {}
         }
         let request = Request {
@@ -209,9 +215,10 @@ impl Steps<'_> {
 
     /// The rest is read, and the verdict given by what `seen` says.
     fn decide(&mut self, n: usize, seen: &World) {
-        let granted = seen.sites[n].attachment.is_some_and(|own| own.granted);
         let said = self.answers.judge(self.rules, seen, n, Seat::Driver);
         let reader = said.unwrap_or_default();
+        let own = seen.sites[n].attachment.unwrap_or_default();
+        let granted = own.granted && (own.reader || !reader);
         let next = said.and_then(|_| self.next(n, seen));
         match next {
             None => self.step(By::System, "a node is refused", n, |world| {
@@ -271,7 +278,8 @@ impl Steps<'_> {
                 }
                 world.end_call(n);
                 if let Some(attachment) = &mut world.sites[n].attachment {
-                    (attachment.granted, attachment.reader) = (true, reader);
+                    attachment.granted = true;
+                    attachment.reader |= reader;
                 }
                 if answered && next != Next::Fence {
                     world.attach(n, next);

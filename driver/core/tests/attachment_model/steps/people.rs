@@ -1,7 +1,7 @@
 //! Faults, and people who mend or do worse.
 
 use super::{By, Steps};
-use crate::world::{Guest, Health, Launcher, Reader, Whose};
+use crate::world::{Call, Guest, Health, Launcher, Reader, Whose};
 
 impl Steps<'_> {
     pub(super) fn faults_and_people(&mut self, n: usize) {
@@ -60,6 +60,13 @@ impl Steps<'_> {
         let site = self.from.sites[n];
         if self.rules.returns_dirty && site.has_lost_its_disk() {
             self.at(By::Repair, "the machine is started anew", n, |site| {
+                if let Some(pod) = &mut site.pod {
+                    pod.ends = true;
+                }
+            });
+        }
+        if site.is_stray_on_a_promise() {
+            self.at(By::Repair, "a stray pod is deleted", n, |site| {
                 if let Some(pod) = &mut site.pod {
                     pod.ends = true;
                 }
@@ -145,8 +152,11 @@ impl Steps<'_> {
 
     fn stranger(&mut self, n: usize) {
         let site = self.from.sites[n];
-        if self.from.strangers_left > 0 && site.is_ready() && site.pod.is_none() && self.is_clean(n)
-        {
+        let is_told = site.attachment.is_some_and(|own| own.attached);
+        let asks = !is_told && !matches!(site.call, Call::Decided(_));
+        let may_come = asks || !self.rules.strangers_ask;
+        let is_free = site.is_ready() && site.pod.is_none() && self.is_clean(n);
+        if self.from.strangers_left > 0 && is_free && may_come {
             self.step(By::User, "another machine names the claim", n, |world| {
                 world.strangers_left -= 1;
                 world.sites[n].pod = Some(Launcher {

@@ -41,6 +41,35 @@ async fn the_target_of_a_migration_gets_it_and_no_third_node() {
     assert_eq!(error.kind(), Kind::Conflict);
 }
 
+/// The answer that the target may have it was lost, and its pod is gone.
+#[tokio::test]
+async fn who_comes_to_what_was_promised_to_a_target_gets_it_no_more_than_anybody() {
+    let (cluster, driver) = on_a().await;
+    cluster.kubevirt_is(kubevirt("Scheduling"));
+    let target = launcher("virt-launcher-web-uid-b", "b", Some(MIGRATION));
+    cluster.run(target.clone());
+    second(&driver).await.unwrap();
+    cluster.end_pods("b");
+    cluster.run(Pod {
+        role: Role::Other,
+        ..launcher("x", "b", None)
+    });
+    let error = second(&driver).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        Kind::Unreachable,
+        "it is promised all the same"
+    );
+    let text = Chain(&error).to_string();
+    assert!(text.contains("pod x on node b is not for one"), "{text}");
+    cluster.end_pods("b");
+    cluster.run(target);
+    second(&driver).await.unwrap();
+    cluster.attach("b");
+    cluster.end_pods("b");
+    second(&driver).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_second_pod_hears_who_is_in_the_way() {
     let (cluster, driver) = on_a().await;
