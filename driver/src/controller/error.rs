@@ -107,9 +107,9 @@ pub(crate) enum ControllerError {
         /// Who may write.
         lost: String,
     },
-    /// The export is made anew, and something else is in the way.
-    #[error("volume {id} is being offered anew, which goes on when it is asked for again")]
-    HalfRenewed {
+    /// The yes is written down, the export may be made anew, and something else is in the way.
+    #[error("volume {id} was granted to the node, and goes there once it is asked for again")]
+    HalfAttached {
         /// The volume.
         id: VolumeId,
         /// What.
@@ -273,7 +273,7 @@ impl Failure for ControllerError {
             // Whatever the rule: the orchestrator must not take it for detached.
             Self::StillUsed { .. } | Self::Unjudged { .. } => Kind::Unreachable,
             // The export may have ended, and only the next call makes it whole.
-            Self::FenceUnderway { .. } | Self::HalfRenewed { .. } | Self::NotRenewed { .. } => {
+            Self::FenceUnderway { .. } | Self::HalfAttached { .. } | Self::NotRenewed { .. } => {
                 Kind::Unreachable
             }
             // Nothing was done: a pod may come for which the same call goes on.

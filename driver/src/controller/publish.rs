@@ -48,7 +48,7 @@ impl Controller {
         let directory = context
             .as_ref()
             .map(|context| context.volume_directory.clone());
-        let mut state = self.state(&id, directory.clone()).await?;
+        let state = self.state(&id, directory.clone()).await?;
         let cluster = &self.settings.cluster;
         // One that is not exported may be one whose renewal was cut short.
         let owner = if state.file_exists && self.attachments.may_renew() {
@@ -68,30 +68,44 @@ impl Controller {
             renewed: None,
             sessions: self.admission.sessions(),
         };
-        let mut granted = self.attachments.attach(&wanted).await?;
+        let granted = self.attachments.attach(&wanted).await?;
+        let told = self
+            .open(&wanted, state, granted, directory, context.as_ref())
+            .await
+            .map_err(|source| not_final(&id, source))?;
+        info!(volume_id = %id, node, "volume attached");
+        Ok(told)
+    }
+
+    /// Has the device let a node in that was granted the volume: what the node is told.
+    async fn open(
+        &self,
+        wanted: &Wanted<'_>,
+        mut state: VolumeState,
+        mut granted: Granted,
+        directory: Option<VolumeDirectory>,
+        context: Option<&VolumeContext>,
+    ) -> Result<PublishContext, ControllerError> {
+        let id = wanted.id;
         if let Some(due) = granted.due.take() {
-            (state, granted) = self
-                .begin(&wanted, state, &due, context.as_ref())
-                .await
-                .map_err(|source| not_final(&id, source))?;
+            (state, granted) = self.begin(wanted, state, &due, context).await?;
         }
         // Another controller may have closed it meanwhile to a node that it did not know of yet.
         // Where hosts are to be set it is read again by that.
         let nodes = &granted.nodes;
-        if granted.is_new && self.admission.is_set(&id, &state, nodes) {
-            state = self.state(&id, directory).await?;
+        if granted.is_new && self.admission.is_set(id, &state, nodes) {
+            state = self.state(id, directory).await?;
         }
-        let disk = provision::usable(&state, &id, &self.settings.cluster)
+        let disk = provision::usable(&state, id, &self.settings.cluster)
             .map_err(ControllerError::Existing)?;
         let size = disk.size;
-        let state = self.admission.admit(&id, state, nodes).await?;
+        let state = self.admission.admit(id, state, nodes).await?;
         let item = state.item.as_ref();
-        info!(volume_id = %id, node, "volume attached");
         Ok(PublishContext {
             size: Some(size),
             first_used: granted.first_used,
             format_override: granted.format_override,
-            nqn: item.and_then(|item| provision::renewed(item, &id)),
+            nqn: item.and_then(|item| provision::renewed(item, id)),
             reader: granted.reader,
         })
     }
@@ -205,14 +219,17 @@ impl Controller {
     }
 }
 
-/// A final error would say that the node has no part in the volume, though the export was or
-/// may have been made anew for it.
+/// A final error would say that the node has no part in the volume, though the yes is written
+/// down, and the export was or may have been made anew for it.
 fn not_final(id: &VolumeId, source: ControllerError) -> ControllerError {
     if source.kind().is_retryable() {
         return source;
     }
-    ControllerError::HalfRenewed {
+    ControllerError::HalfAttached {
         id: id.clone(),
         source: Box::new(source),
     }
 }
+
+#[cfg(test)]
+mod tests;

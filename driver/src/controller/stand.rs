@@ -76,6 +76,8 @@ pub(super) struct Device {
     locks: VolumeLocks,
     /// While all items are read.
     pub(super) read: Meanwhile,
+    /// Once one is read.
+    pub(super) looked: Meanwhile,
     /// While one is changed, after that.
     pub(super) changed: Meanwhile,
     /// A volume that cannot be read by itself.
@@ -152,7 +154,9 @@ impl Rds for Device {
                 },
             });
         }
-        Ok(self.state(id))
+        let state = self.state(id);
+        self.looked.happens();
+        Ok(state)
     }
 
     async fn apply(
