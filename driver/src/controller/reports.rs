@@ -96,23 +96,10 @@ impl Reports {
     /// What was said to a node that asks for a volume.
     pub(crate) fn judged(&self, volume: &str, node: &str, verdict: &Verdict, noted: &[Noted]) {
         let metrics = &self.0.metrics;
-        match verdict {
-            Verdict::Deny(denial) => {
-                metrics.attachment_conflict(denial.rule.as_str());
-                let message = format!("node {node} does not get the volume: {denial}");
-                self.conflict(volume, node, denial.rule, message);
-            }
-            Verdict::Allow(Reason::Excepted { reason, until }) => {
-                metrics.attachment_exception();
-                warn!(volume, node, reason, %until, "attached by an exception");
-            }
-            Verdict::Allow(Reason::Reader { pod }) => {
-                let message = format!(
-                    "node {node} has the volume beside another one, for pod {pod} that reads it: until this attachment is gone every pod there is refused writes. One that writes is to be deleted, and made anew once that is so"
-                );
-                self.post(volume, Severity::Normal, event::ATTACHED_READ_ONLY, message);
-            }
-            Verdict::Allow(_) | Verdict::AllowAsMigration(_) | Verdict::Unknown(_) => {}
+        if let Verdict::Deny(denial) = verdict {
+            metrics.attachment_conflict(denial.rule.as_str());
+            let message = format!("node {node} does not get the volume: {denial}");
+            self.conflict(volume, node, denial.rule, message);
         }
         for Noted { mode, finding } in noted {
             let Finding::Denial(denial) = finding else {
@@ -172,6 +159,26 @@ impl Reports {
         self.0
             .unfenced
             .is_news((told, node.to_owned(), uids.join(" ")))
+    }
+
+    /// A node was granted a volume, and that is written down.
+    pub(crate) fn allowed(&self, volume: &str, node: &str, verdict: &Verdict) {
+        match verdict {
+            Verdict::Allow(Reason::Excepted { reason, until }) => {
+                self.0.metrics.attachment_exception();
+                warn!(volume, node, reason, %until, "attached by an exception");
+            }
+            Verdict::Allow(Reason::Reader { pod }) => {
+                let message = format!(
+                    "node {node} has the volume beside another one, for pod {pod} that reads it: until this attachment is gone every pod there is refused writes. One that writes is to be deleted, and made anew once that is so"
+                );
+                self.post(volume, Severity::Normal, event::ATTACHED_READ_ONLY, message);
+            }
+            Verdict::Allow(_)
+            | Verdict::AllowAsMigration(_)
+            | Verdict::Deny(_)
+            | Verdict::Unknown(_) => {}
+        }
     }
 
     /// A node that may still write keeps a volume.

@@ -90,7 +90,8 @@ impl InCluster {
         let observed = observed(&self.driver, &volume, &attachments);
         observed.asked_by(wanted.node).map_err(refused)?;
         let mut look = Look::of(self.reader(), &self.driver, wanted.id, &volume, &all);
-        let reader = self.judge(wanted, &volume, &mut look).await?;
+        let verdict = self.judge(wanted, &volume, &mut look).await?;
+        let reader = verdict.is_for_readers();
         // Read after the record, so that whoever is granted meanwhile has changed that.
         let node = self.cluster.node(wanted.node, wanted.id).await?;
         let identity = node.and_then(|node| node.identity);
@@ -119,6 +120,7 @@ impl InCluster {
             self.write(&volume, &settled).await?;
             self.reports
                 .granted(first_grants(&record, &granted, wanted.node));
+            self.reports.allowed(&volume.name, wanted.node, &verdict);
         }
         if let Some((told, lost)) = told {
             self.reports.fence(&volume.name, wanted.node, told, &lost);
@@ -192,13 +194,13 @@ impl InCluster {
         self.cluster.annotate(volume, &key, &record).await
     }
 
-    /// Whether the node may have the volume only to be read, if it may have it.
+    /// Why the node may have the volume, if it may.
     async fn judge(
         &self,
         wanted: &Wanted<'_>,
         volume: &PersistentVolume,
         look: &mut Look<'_>,
-    ) -> Result<bool, ControllerError> {
+    ) -> Result<Verdict, ControllerError> {
         let request = Request {
             node: wanted.node,
             access: Some(wanted.access.mode),
@@ -211,9 +213,8 @@ impl InCluster {
         self.reports
             .judged(&volume.name, wanted.node, verdict, noted);
         let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
-        let reader = verdict.is_for_readers();
         match judgement.verdict {
-            Verdict::Allow(_) | Verdict::AllowAsMigration(_) => Ok(reader),
+            allowed @ (Verdict::Allow(_) | Verdict::AllowAsMigration(_)) => Ok(allowed),
             Verdict::Deny(source) => {
                 let source = Box::new(source);
                 Err(ControllerError::Denied { id, node, source })

@@ -101,11 +101,11 @@ fn judgements(reports: &Reports) {
         reason: "cluster filesystem".to_owned(),
         until: "2027-01-01T00:00:00Z".parse().unwrap(),
     });
-    reports.judged("pv", "b", &excepted, &[]);
+    reports.allowed("pv", "b", &excepted);
     let reader = Verdict::Allow(Reason::Reader {
         pod: "vms/cdi-source".to_owned(),
     });
-    reports.judged("pv", "b", &reader, &[]);
+    reports.allowed("pv", "b", &reader);
     let relaxed = Verdict::Allow(Reason::Relaxed);
     reports.judged("warned", "b", &relaxed, &[noted(Mode::Warn)]);
     reports.judged("audited", "b", &relaxed, &[noted(Mode::Audit)]);
