@@ -37,12 +37,6 @@ const CONTROLLER: &[Grant] = &[
         "persistentvolumes",
         "get list watch patch",
     ),
-    (
-        "controller",
-        "cluster",
-        "volumeattachments.storage.k8s.io",
-        "list delete",
-    ),
     ("controller", "cluster", "events.events.k8s.io", "create"),
     (
         "controller",
@@ -153,6 +147,21 @@ const CONTROLLER: &[Grant] = &[
         "get update",
     ),
 ];
+
+/// What nodes that exist no more have left is taken away where the array has shut them out.
+const ENFORCED: &[Grant] = &[(
+    "controller",
+    "cluster",
+    "volumeattachments.storage.k8s.io",
+    "list delete",
+)];
+
+const RECORDED: &[Grant] = &[(
+    "controller",
+    "cluster",
+    "volumeattachments.storage.k8s.io",
+    "list",
+)];
 
 const NODE: &[Grant] = &[
     ("node", "cluster", "volumeattachments.storage.k8s.io", "get"),
@@ -296,14 +305,15 @@ fn granted(release: &Release) -> BTreeSet<(String, String, String, BTreeSet<Stri
 
 #[test]
 fn nothing_is_granted_but_what_is_used() {
-    for (set, grants) in [
-        ("minimal", &[CONTROLLER, NODE, WEBHOOK, OWN_CERTIFICATE][..]),
-        ("provided", &[CONTROLLER, NODE, WEBHOOK]),
-        ("cert-manager", &[CONTROLLER, NODE, WEBHOOK]),
-        ("driver-only", &[CONTROLLER, NODE]),
-        ("full", &[CONTROLLER, NODE, WEBHOOK, PROFILES]),
+    for (set, fencing, grants) in [
+        ("minimal", ENFORCED, &[WEBHOOK, OWN_CERTIFICATE][..]),
+        ("provided", ENFORCED, &[WEBHOOK]),
+        ("cert-manager", ENFORCED, &[WEBHOOK]),
+        ("driver-only", ENFORCED, &[]),
+        ("full", RECORDED, &[WEBHOOK, PROFILES]),
     ] {
-        assert_eq!(granted(&render(set)), table(grants), "{set}");
+        let grants = [&[CONTROLLER, NODE, fencing][..], grants].concat();
+        assert_eq!(granted(&render(set)), table(&grants), "{set}");
     }
 }
 
