@@ -2,7 +2,7 @@
 //! and the driver share: a policy must never deny what those allow.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicySpec,
 };
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -29,23 +29,36 @@ pub(crate) fn denied_to(
 ) -> bool {
     let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
     let request = json!({"operation": operation, "userInfo": {"username": user}});
-    let variables = [
-        ("object", object),
-        ("oldObject", old.unwrap_or(&Value::Null)),
-        ("request", &request),
-    ];
     let spec = policy.spec.as_ref().unwrap();
-    if !all_hold(spec.match_conditions.as_deref().unwrap(), &variables) {
+    // Of a cluster with these classes: one that denies is enough.
+    let classes = [our_class(), class("nfs", "nfs.csi.k8s.io")].map(|class| json!(class));
+    let params = match spec.param_kind {
+        Some(_) => &classes[..],
+        None => &[Value::Null],
+    };
+    params.iter().any(|params| {
+        let variables = [
+            ("object", object),
+            ("oldObject", old.unwrap_or(&Value::Null)),
+            ("request", &request),
+            ("params", params),
+        ];
+        is_denied(spec, &variables)
+    })
+}
+
+fn is_denied(spec: &ValidatingAdmissionPolicySpec, variables: &[(&str, &Value)]) -> bool {
+    if !all_hold(spec.match_conditions.as_deref().unwrap(), variables) {
         return false;
     }
     let own: Value = spec
         .variables
         .iter()
         .flatten()
-        .map(|own| (own.name.clone(), cel::value(&own.expression, &variables)))
+        .map(|own| (own.name.clone(), cel::value(&own.expression, variables)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    let with_own = [&variables[..], &[("variables", &own)]].concat();
+    let with_own = [variables, &[("variables", &own)]].concat();
     let mut validations = spec.validations.iter().flatten();
     validations.any(|validation| !cel::holds(&validation.expression, &with_own))
 }
@@ -56,10 +69,11 @@ pub(crate) fn policy(name: &str) -> ValidatingAdmissionPolicy {
 }
 
 fn our_class() -> StorageClass {
-    serde_json::from_value(json!({
-        "metadata": {"name": "rds-csi"}, "provisioner": "rds.csi.srvlab.io",
-    }))
-    .unwrap()
+    class("rds-csi", "rds.csi.srvlab.io")
+}
+
+fn class(name: &str, provisioner: &str) -> StorageClass {
+    serde_json::from_value(json!({"metadata": {"name": name}, "provisioner": provisioner})).unwrap()
 }
 
 #[test]
@@ -105,8 +119,10 @@ fn a_bad_claim_that_exists_can_still_change_and_go() {
         denied(&policy, &claim, Some(&before)),
         "a default class given later"
     );
-    claim["spec"]["storageClassName"] = json!("another");
-    assert!(!denied(&policy, &claim, None));
+    for of_others in ["another", "nfs"] {
+        claim["spec"]["storageClassName"] = json!(of_others);
+        assert!(!denied(&policy, &claim, None));
+    }
 }
 
 const MODES: [&str; 4] = [
@@ -254,6 +270,11 @@ fn every_policy_is_bound_and_denies() {
         .into_iter()
         .map(|binding| binding.spec.unwrap())
         .inspect(|spec| assert_eq!(spec.validation_actions.as_deref().unwrap(), ["Deny"]))
+        // One that goes by parameters and is given none denies nothing.
+        .inspect(|spec| {
+            let of_classes = spec.policy_name.as_deref().unwrap().ends_with("-claims");
+            assert_eq!(spec.param_ref.is_some(), of_classes);
+        })
         .map(|spec| spec.policy_name.unwrap())
         .collect();
     assert_eq!(bound, policies);

@@ -13,6 +13,8 @@ use crate::ground::{
 };
 
 const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
+/// A class that no chart makes.
+const LATER: &str = "admission-later";
 const DENIED: [&str; 2] = ["kind=\"PersistentVolumeClaim\"", "verdict=\"Denied\""];
 
 #[tokio::test]
@@ -32,6 +34,45 @@ async fn the_policy_refuses_what_it_can_and_the_webhook_is_not_even_asked() {
     );
     assert!(said.contains("spec.dataSourceRef"), "{said}");
     assert_eq!(new_claims(&cluster).await, before + 1);
+    namespace.delete().await.unwrap();
+}
+
+/// The webhook is asked for classes that the chart knew when it was installed; the policy goes by
+/// the classes that there are.
+#[tokio::test]
+async fn the_policy_goes_by_the_classes_of_the_moment() {
+    let (cluster, namespace) = open("admission-later").await;
+    let class = |provisioner: &str| {
+        json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": LATER}, "provisioner": provisioner,
+        })
+    };
+    let claim = Claim::filesystem("shared").access("ReadWriteMany");
+    let claim = claim.of_class(LATER).manifest();
+    let asked = async || {
+        let words = ["create", "--dry-run=server"];
+        namespace.kubectl_with(&words, &claim).await
+    };
+    let removal = ["delete", "storageclass", LATER];
+    cluster.apply(&class(DRIVER).to_string()).await.unwrap();
+    until("the class is known", LONG, async || {
+        let refused = asked().await.err().map(|error| format!("{error:#}"));
+        Ok(refused.filter(|said| said.contains(BY_POLICY)))
+    })
+    .await
+    .unwrap();
+    cluster.kubectl(&removal).await.unwrap();
+    cluster
+        .apply(&class("nfs.example.com").to_string())
+        .await
+        .unwrap();
+    until("the class is somebody else's", LONG, async || {
+        Ok(asked().await.ok())
+    })
+    .await
+    .unwrap();
+    cluster.kubectl(&removal).await.unwrap();
     namespace.delete().await.unwrap();
 }
 
