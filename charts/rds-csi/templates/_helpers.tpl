@@ -211,6 +211,11 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Where kubelet finds the plugin, on a node. */}}
+{{- define "rds-csi.kubeletEndpoint" -}}
+{{- printf "%s/plugins/%s/csi.sock" .Values.node.kubeletDir .Values.driverName -}}
+{{- end -}}
+
 {{- define "rds-csi.webhookService" -}}
 {{ include "rds-csi.fullname" . }}-webhook
 {{- end -}}

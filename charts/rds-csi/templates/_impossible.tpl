@@ -23,9 +23,45 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- /* A socket's name has room for no more. */}}
+{{- $socket := include "rds-csi.kubeletEndpoint" . -}}
+{{- if gt (len $socket) 100 -}}
+{{- $said = append $said (printf "node.kubeletDir is %s: with driverName, which is %s, it takes what makes a path of 100 bytes or less, and %s has %d" .Values.node.kubeletDir .Values.driverName $socket (len $socket)) -}}
+{{- end -}}
+{{- range list "impossibleClasses" "impossibleDurations" "changed" -}}
+{{- $said = concat $said (include (printf "rds-csi.%s" .) $ | fromJsonArray) -}}
+{{- end -}}
+{{- $said | toJson -}}
+{{- end -}}
+
+{{/* The same of classes: what the driver would refuse each of their claims for. */}}
+{{- define "rds-csi.impossibleClasses" -}}
+{{- $said := list -}}
 {{- $known := .Files.Get "files/parameters.yaml" | fromYaml -}}
+{{- $base := trimPrefix "/" .Values.device.volumePath -}}
+{{- $device := regexReplaceAll "^\\[(.*)\\].*$|^([0-9.]+):[0-9]+$" .Values.device.address "${1}${2}" -}}
 {{- $seen := list -}}
 {{- range $class := .Values.storageClasses -}}
+{{- $fs := $class.fsType | default "ext4" -}}
+{{- $options := concat $known.mountOptions.common (get $known.mountOptions $fs) -}}
+{{- range $option := $class.mountOptions | join "," | splitList "," -}}
+{{- if not (has (trim $option) (append $options "")) -}}
+{{- $said = append $said (printf "mountOptions of the class %s in storageClasses has %s: with %s it takes %s" $class.name (trim $option) $fs (join ", " $options)) -}}
+{{- end -}}
+{{- end -}}
+{{- $parameters := $class.parameters | default dict -}}
+{{- with get $parameters "volumePath" -}}
+{{- if and $base (not (hasPrefix (printf "%s/" $base) (printf "%s/" (trimPrefix "/" .)))) -}}
+{{- $said = append $said (printf "parameter volumePath of the class %s in storageClasses is %s: it takes device.volumePath, which is /%s, or a directory below it" $class.name . $base) -}}
+{{- end -}}
+{{- end -}}
+{{- with get $parameters "rdsAddress" -}}
+{{- /* An IPv6 address has more than one spelling. */}}
+{{- $both := regexMatch "^[0-9.]+$|:" $device | ternary (list $device .) list -}}
+{{- if and (ne . $device) (regexMatch "[.]" (join " " $both)) -}}
+{{- $said = append $said (printf "parameter rdsAddress of the class %s in storageClasses is %s: it takes the address of device.address, which is %s; leave it out" $class.name . $device) -}}
+{{- end -}}
+{{- end -}}
 {{- if has $class.name $seen -}}
 {{- $said = append $said (printf "storageClasses has the class %s more than once: each takes a name of its own" $class.name) -}}
 {{- end -}}
@@ -51,7 +87,35 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- concat $said (include "rds-csi.impossibleDurations" . | fromJsonArray) | toJson -}}
+{{- $said | toJson -}}
+{{- end -}}
+
+{{/* What volumes and nodes go by, where this release runs already with another: a cluster is asked.
+Without one nothing is known. */}}
+{{- define "rds-csi.changed" -}}
+{{- $said := list -}}
+{{- $flags := dict
+  "--cluster-id" (list "clusterId" (include "rds-csi.clusterId" .) "its volumes on the device are marked with that one, and no other cluster may touch them")
+  "--driver-name" (list "driverName" .Values.driverName "its PersistentVolumes carry that one")
+  "--nqn-prefix" (list "nqnPrefix" .Values.nqnPrefix "its volumes are offered under names that begin with that one")
+  "--state-dir" (list "node.stateDir" .Values.node.stateDir "its nodes keep there which volumes they watch and connect again")
+-}}
+{{- range $component, $kind := dict "controller" "Deployment" "node" "DaemonSet" -}}
+{{- $selector := include "rds-csi.selector" (dict "root" $ "component" $component) | fromYaml -}}
+{{- range (lookup "apps/v1" $kind $.Release.Namespace "").items -}}
+{{- if eq (toJson $selector) (toJson .spec.selector.matchLabels) -}}
+{{- range $argument := (first .spec.template.spec.containers).args -}}
+{{- $parts := splitn "=" 2 $argument -}}
+{{- with get $flags $parts._0 -}}
+{{- if ne (index . 1) $parts._1 -}}
+{{- $said = append $said (printf "%s is %s, and was %s when this release was made: it never changes, since %s; --set %s=%s" (index . 0) (index . 1) $parts._1 (index . 2) (index . 0) $parts._1) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $said | uniq | toJson -}}
 {{- end -}}
 
 {{/* The same of durations that the programs would refuse as they start. */}}

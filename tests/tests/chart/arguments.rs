@@ -75,18 +75,24 @@ fn set(line: &mut [String], flag: &str, value: &str) {
     *argument.unwrap() = format!("{flag}={value}");
 }
 
-/// Whether all programs start with a log level, or why one does not.
-pub(crate) fn starts_with_log_level(level: &str) -> Result<(), String> {
+/// Whether all programs that have a flag start with this value of it, or why one does not.
+pub(crate) fn start_with(flag: &str, value: &str) -> Result<(), String> {
     let release = render("minimal");
-    for pod in [controller(&release), node(&release), webhook(&release)] {
-        let mut line = command_line(&pod.containers[0]);
-        set(&mut line, "--log-level", level);
+    let pods = [controller(&release), node(&release), webhook(&release)];
+    let mut asked = 0;
+    for mut line in pods.map(|pod| command_line(&pod.containers[0])) {
+        if !line.iter().any(|argument| is_of(flag, argument)) {
+            continue;
+        }
+        asked += 1;
+        set(&mut line, flag, value);
         if line[0] == "webhook" {
             webhook_reads(line)?;
         } else {
             driver_reads(line)?;
         }
     }
+    assert!(asked > 0, "no program has {flag}");
     Ok(())
 }
 

@@ -52,8 +52,10 @@ fn the_controller_reaches_the_device_and_nothing_else_of_its_network() {
         ("rds.example.com", (vec![], 22)),
     ] {
         let setting = format!("device.address={address}");
-        let spec = policy(&["--set-string", &setting], "-controller");
-        let egress = spec.egress.unwrap();
+        // Its classes say which device they are of.
+        let others = ["--set-json", "storageClasses=[]"];
+        let settings = [&["--set-string", &setting], &others[..]].concat();
+        let egress = policy(&settings, "-controller").egress.unwrap();
         assert_eq!(addresses(&egress[0]), expected.0, "{address}");
         assert_eq!(
             numbers(egress[0].ports.as_deref()),

@@ -76,6 +76,13 @@ fn everything_that_is_missing_is_said_at_once() {
 #[case("controller.replicas=0", "/controller/replicas")]
 #[case("controller.replicas=\"two\"", "/controller/replicas")]
 #[case("node.maxUnavailable=\"ten\"", "/node/maxUnavailable")]
+#[case("node.maxUnavailable=\"0%\"", "/node/maxUnavailable")]
+#[case("node.maxUnavailable=\"101%\"", "/node/maxUnavailable")]
+#[case("controller.adminPort=443", "/controller/adminPort")]
+#[case(
+    "webhook.certificates.certManager.issuerRef={\"kind\":\"ClusterIssuer\"}",
+    "/webhook/certificates/certManager/issuerRef"
+)]
 #[case("node.kubeletDir=\"/var/lib/kubelet/\"", "/node/kubeletDir")]
 #[case("listenAddress=\"::\"", "/listenAddress")]
 #[case("sidecars.provisioner.timeout=60", "/sidecars/provisioner/timeout")]

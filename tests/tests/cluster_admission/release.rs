@@ -8,7 +8,7 @@ use rds_csi_tests::cluster::{Cluster, DEADLINE};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::ground::{await_webhooks, install, open};
+use crate::ground::{DRIVER, await_webhooks, install, open};
 
 /// The pod of the release's own test.
 const TESTS: &str = "rds-csi-test";
@@ -128,5 +128,30 @@ async fn an_upgrade_that_was_interrupted_does_not_keep_the_next_from_the_release
     cluster.ensure_installed().await.unwrap();
     await_webhooks(&cluster).await;
     assert_eq!(pending().await.unwrap(), None);
+    namespace.delete().await.unwrap();
+}
+
+/// Volumes on the device, PersistentVolumes and what nodes keep all go by these.
+#[tokio::test]
+async fn an_upgrade_to_what_never_changes_is_refused_with_what_it_was() {
+    let (cluster, namespace) = open("admission-unchangeable").await;
+    let others = json!({
+        "clusterId": "another",
+        "driverName": "another.example.com",
+        "nqnPrefix": "nqn.2014-08.com.example:",
+        "node": {"stateDir": "/var/lib/another"},
+    });
+    let refused = cluster.install(&others).await.unwrap_err();
+    let said = format!("{refused:#}");
+    for (value, was) in [
+        ("driverName", DRIVER),
+        ("nqnPrefix", "nqn.2000-02.com.mikrotik:"),
+        ("node.stateDir", "/var/lib/rds-csi"),
+    ] {
+        assert!(said.contains(&format!("--set {value}={was}")), "{said}");
+    }
+    assert!(said.contains("- clusterId is another, and was "), "{said}");
+    // Nothing is rendered, so nothing is begun.
+    cluster.ensure_installed().await.unwrap();
     namespace.delete().await.unwrap();
 }
