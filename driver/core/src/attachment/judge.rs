@@ -275,7 +275,7 @@ impl<'a> Judge<'a> {
                 "node {node} {has} the volume and is in the cluster no more; its machine may still write to it"
             ),
         };
-        let way_out = WayOut::of(self.seen, holder);
+        let way_out = WayOut::of_node_loss(self.seen, holder);
         Err(Stop::Deny(Box::new(Denial {
             rule: Rule::NodeLoss,
             why,

@@ -73,7 +73,21 @@ impl WayOut {
             }
             Ok(Some(found)) if !found.ready && !found.out_of_service => Self::of_lost_node(node),
             _ if standing.attachment.leaving => Self::of_attachment(standing),
+            Ok(Some(found)) if !found.ready => Self::of_node_out_of_service(standing),
             _ => Self::of_pod(seen, standing).unwrap_or_else(|| Self::of_attachment(standing)),
+        }
+    }
+
+    /// What is to be said where nothing is shared with a node that may be lost. One that is ready
+    /// is kept apart by the taint alone, and its pods need not end for that.
+    pub(in crate::attachment) fn of_node_loss(seen: &Observations, standing: &Standing) -> Self {
+        match seen.node(&standing.attachment.node) {
+            Ok(Some(found))
+                if found.ready && found.out_of_service && !standing.attachment.leaving =>
+            {
+                Self::of_node_that_is_back(&standing.attachment.node)
+            }
+            _ => Self::of(seen, standing),
         }
     }
 
@@ -106,13 +120,41 @@ impl WayOut {
             foreign::OUT_OF_SERVICE
         );
         Self {
-            object: Object {
-                kind: "Node",
-                namespace: None,
-                name: node.to_owned(),
-            },
+            object: node_object(node),
             next: format!("It goes on once the node is ready again. {lost}"),
             once: Some(format!("Ask again once the node is ready again. {lost}")),
+        }
+    }
+
+    /// What is to be said of a node that is off, by a person's word: nobody can stop a pod there,
+    /// and nobody need do anything.
+    fn of_node_out_of_service(standing: &Standing) -> Self {
+        let attachment = Self::of_attachment(standing);
+        let name = name_in_command(&standing.attachment.name);
+        let removed = "once Kubernetes has removed the pods of its node, which is out of service";
+        let next = format!(
+            "It goes by itself {removed}. To see it: kubectl describe volumeattachment {name}"
+        );
+        let once = format!(
+            "It goes {removed}. Ask again then: kubectl wait --for=delete volumeattachment/{name}"
+        );
+        Self {
+            next,
+            once: Some(once),
+            ..attachment
+        }
+    }
+
+    /// What is to be said of a node that works and of which a person still says that it is off.
+    fn of_node_that_is_back(node: &str) -> Self {
+        let node = name_in_command(node);
+        Self {
+            object: node_object(node),
+            next: format!(
+                "It is ready. If it is well, say so with: kubectl taint node {node} {}-",
+                foreign::OUT_OF_SERVICE
+            ),
+            once: None,
         }
     }
 
@@ -137,5 +179,13 @@ impl WayOut {
             next: format!("{what}. To see it: kubectl describe pod -n {namespace} {name}"),
             once: None,
         })
+    }
+}
+
+fn node_object(name: &str) -> Object {
+    Object {
+        kind: "Node",
+        namespace: None,
+        name: name.to_owned(),
     }
 }

@@ -307,6 +307,7 @@ proptest! {
     fn a_refusal_is_bounded_and_its_command_harmless(name in "\\PC{1,900}", changes in select(vec![
         vec![Change::Has("c")], vec![Change::Modes(&["ReadWriteOnce"])], vec![Change::NoLabel],
         vec![Change::NotReady("a")], vec![Change::NoNode("a")], vec![Change::NoPodOn("b")],
+        vec![Change::Tainted("a")], vec![Change::NotReady("a"), Change::Tainted("a")],
     ])) {
         let mut seen = cluster(&changes);
         for standing in &mut seen.attachments {
