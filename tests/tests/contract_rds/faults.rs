@@ -14,7 +14,7 @@ use crate::fronts::{DELETION, Ssh, Volume, reconnected, ssh, ssh_with, variants}
 
 async fn limited() -> Ssh {
     ssh_with(variants(&[]), |config| {
-        config.command_timeout = Duration::from_millis(400);
+        config.command_timeout = Duration::from_secs(1);
         config.output_limit = 256 << 10;
     })
     .await
