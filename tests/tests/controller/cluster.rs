@@ -31,6 +31,14 @@ pub(crate) fn setup(api: &FakeApiServer) -> Setup {
     setup.config(|config| config.admin = "127.0.0.1:0".parse().ok())
 }
 
+/// What the attacher writes down once it was answered that a node may have the volume.
+pub(crate) fn came_true(api: &FakeApiServer, attachment: &str) {
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": attachment},
+        "status": {"attached": true}}),
+    );
+}
+
 pub(crate) async fn start() -> (FakeApiServer, World) {
     let api = FakeApiServer::start().await.unwrap();
     let world = setup(&api).connected().await;
@@ -155,10 +163,7 @@ async fn an_attachment_is_counted_once_however_often_it_is_asked_for() {
     // What came true without this driver's word was granted by another one.
     volume.detach(&world.plugin, "node-a").await.unwrap();
     api.delete("volumeattachments", "va-a");
-    api.put(
-        &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-b"},
-        "status": {"attached": true}}),
-    );
+    came_true(&api, "va-b");
     volume.attach(&world.plugin, "node-b").await.unwrap();
     let granted = noted(&api, GRANTED).unwrap();
     assert!(granted.as_str().unwrap().ends_with("@node-b"), "{granted}");

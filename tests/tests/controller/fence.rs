@@ -14,7 +14,7 @@ use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::cluster::{node, page, provision, setup, shows, start, wish};
+use crate::cluster::{came_true, node, page, provision, setup, shows, start, wish};
 use crate::harness::{PATIENCE, Setup, World, code};
 use crate::migration::{launch, machine, migration};
 
@@ -48,10 +48,7 @@ pub(crate) async fn attach(
         run(api, node, "data");
     }
     let context = volume.attach(&world.plugin, node).await?;
-    api.put(
-        &json!({"kind": "VolumeAttachment", "metadata": {"name": name},
-        "status": {"attached": true}}),
-    );
+    came_true(api, &name);
     Ok(context)
 }
 
@@ -250,10 +247,7 @@ async fn a_node_that_had_the_volume_by_another_driver_is_shut_out_too() {
     let (api, world) = start().await;
     let volume = provision(&api, &world, Claim::block(NAME, 64)).await;
     wish(&api, NAME, "va-node-a", "node-a");
-    api.put(
-        &json!({"kind": "VolumeAttachment", "metadata": {"name": "va-node-a"},
-        "status": {"attached": true}}),
-    );
+    came_true(&api, "va-node-a");
     let made = offered(&world);
     api.fail("patch persistentvolumes", ApiFault::Status(500), u32::MAX);
     node(&api, "node-a", false);

@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::cluster::{node, provision, setup, shows, start, wish};
+use crate::cluster::{came_true, node, provision, setup, shows, start, wish};
 use crate::harness::{PATIENCE, World};
 
 const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
@@ -25,14 +25,6 @@ const KINDS: &[&str] = &[
 /// The pod of a machine with the disk of [`NAME`] on a node; for a migration, if one is named.
 fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
     launch(api, node, (machine, "data"), migration);
-}
-
-/// What the attacher writes down once it was answered that a node may have the volume.
-fn came_true(api: &FakeApiServer, attachment: &str) {
-    api.put(
-        &json!({"kind": "VolumeAttachment", "metadata": {"name": attachment},
-        "status": {"attached": true}}),
-    );
 }
 
 /// A claim of a disk that a machine can move with.
