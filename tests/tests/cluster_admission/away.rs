@@ -5,8 +5,8 @@ use rds_csi_tests::cluster::claim::{Claim, pod};
 use serde_json::{Map, Value, json};
 
 use crate::ground::{
-    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, install, open, refusal,
-    scale_webhook, shared_filesystem,
+    BY_WEBHOOK, DESTROYED, DRIVER, LONG, await_refusal, clone_of_another, dry_run, install, open,
+    refusal, scale_webhook, shared_filesystem,
 };
 
 const NO_OPTION: &str = "admission-no-option";
@@ -112,8 +112,7 @@ async fn an_absent_webhook_stops_the_kinds_whose_failure_policy_says_so_and_no_o
     }
     let theirs = claim.of_class("of-somebody-else").manifest();
     for admitted in [theirs, class_of("of-somebody-else")] {
-        let dry = ["create", "--dry-run=server"];
-        namespace.kubectl_with(&dry, &admitted).await.unwrap();
+        dry_run(&namespace, &admitted).await.unwrap();
     }
 
     // The upgrade that brings the webhook back labels the classes anew.

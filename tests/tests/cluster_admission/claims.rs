@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ground::{
     BY_POLICY, BY_WEBHOOK, DENIED_BY_WEBHOOK, DESTROYED, DRIVER, LONG, NO_CLONES, await_refusal,
-    clone_of_another, counted, install, make_default, new_claims, open, refusal, shared_filesystem,
-    without_class,
+    clone_of_another, counted, dry_run, install, make_default, new_claims, open, refusal,
+    refused_with, shared_filesystem, without_class,
 };
 
 const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
@@ -50,25 +50,16 @@ async fn the_policy_goes_by_the_classes_of_the_moment() {
     };
     let claim = Claim::filesystem("shared").access("ReadWriteMany");
     let claim = claim.of_class(LATER).manifest();
-    let asked = async || {
-        let words = ["create", "--dry-run=server"];
-        namespace.kubectl_with(&words, &claim).await
-    };
     let removal = ["delete", "storageclass", LATER];
     cluster.apply(&class(DRIVER).to_string()).await.unwrap();
-    until("the class is known", LONG, async || {
-        let refused = asked().await.err().map(|error| format!("{error:#}"));
-        Ok(refused.filter(|said| said.contains(BY_POLICY)))
-    })
-    .await
-    .unwrap();
+    refused_with(&namespace, &claim, &[BY_POLICY]).await;
     cluster.kubectl(&removal).await.unwrap();
     cluster
         .apply(&class("nfs.example.com").to_string())
         .await
         .unwrap();
     until("the class is somebody else's", LONG, async || {
-        Ok(asked().await.ok())
+        Ok(dry_run(&namespace, &claim).await.ok())
     })
     .await
     .unwrap();
@@ -148,13 +139,7 @@ async fn a_claim_without_a_class_is_judged_by_the_default_one() {
     make_default(&cluster, true).await;
     // The API server notices a new default by a watch.
     let copy = without_class(clone_of_another("copy"));
-    let said = until("the default class counts", LONG, async || {
-        let words = ["create", "--dry-run=server"];
-        let refused = namespace.kubectl_with(&words, &copy).await.err();
-        let said = refused.map(|error| format!("{error:#}"));
-        Ok(said.filter(|said| said.contains(BY_WEBHOOK) && said.contains(NO_CLONES)))
-    });
-    let said = said.await.unwrap();
+    let said = refused_with(&namespace, &copy, &[BY_WEBHOOK, NO_CLONES]).await;
     assert!(said.contains("storage class \"rds-csi\""), "{said}");
     let said = refusal(&namespace, &without_class(shared_filesystem("shared"))).await;
     assert!(said.contains(BY_POLICY), "{said}");
@@ -289,22 +274,16 @@ async fn a_class_of_another_version_is_reviewed_as_the_version_that_the_rule_nam
             "driver": driver, "deletionPolicy": "Delete",
         })
     };
-    let dry = ["create", "--dry-run=server"];
     let words = "is invalid: driver: rds.csi.srvlab.io offers no snapshots";
     let mut said = Vec::new();
     for version in ["v1", "v1beta1"] {
         let ours = class(version, DRIVER);
         // The API server learns of a new kind a moment after it serves it.
-        let refusal = until("the class is refused", LONG, async || {
-            let refused = namespace.kubectl_with(&dry, &ours).await.err();
-            let said = refused.map(|error| format!("{error:#}"));
-            Ok(said.filter(|said| said.contains(words)))
-        });
-        said.push(refusal.await.unwrap());
+        said.push(refused_with(&namespace, &ours, &[words]).await);
     }
     assert_eq!(said[0], said[1]);
     let theirs = class("v1beta1", "of-somebody-else");
-    namespace.kubectl_with(&dry, &theirs).await.unwrap();
+    dry_run(&namespace, &theirs).await.unwrap();
     let words = ["delete", "crd", SNAPSHOT_CLASSES];
     cluster.kubectl(&words).await.unwrap();
     namespace.delete().await.unwrap();

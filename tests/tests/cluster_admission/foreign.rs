@@ -5,7 +5,7 @@ use rds_csi_tests::cluster::Cluster;
 use rds_csi_tests::cluster::claim::Claim;
 use serde_json::{Value, json};
 
-use crate::ground::{counted, open};
+use crate::ground::{counted, dry_run, open};
 
 const OTHER: &str = "admission-other";
 
@@ -105,8 +105,7 @@ async fn what_is_of_another_driver_never_reaches_the_webhook() {
 
     // The count is of what it seems to be: one request of ours is one more.
     let ours = Claim::filesystem("ours").manifest();
-    let words = ["create", "--dry-run=server"];
-    namespace.kubectl_with(&words, &ours).await.unwrap();
+    dry_run(&namespace, &ours).await.unwrap();
     assert_eq!(asked(&cluster).await, before + 1);
     namespace.delete().await.unwrap();
 }

@@ -121,6 +121,24 @@ pub(crate) fn without_class(mut claim: Value) -> Value {
     claim
 }
 
+/// Asks for an object without making it.
+pub(crate) async fn dry_run(namespace: &Namespace, object: &Value) -> anyhow::Result<String> {
+    let words = ["create", "--dry-run=server"];
+    namespace.kubectl_with(&words, object).await
+}
+
+/// Waits until an object is refused with all of these words, as the API server learns of what the
+/// refusal goes by a moment later: what it says.
+pub(crate) async fn refused_with(namespace: &Namespace, object: &Value, words: &[&str]) -> String {
+    let what = format!("it is refused with {words:?}");
+    let refused = until(&what, LONG, async || {
+        let refused = dry_run(namespace, object).await.err();
+        let said = refused.map(|error| format!("{error:#}"));
+        Ok(said.filter(|said| words.iter().all(|words| said.contains(words))))
+    });
+    refused.await.unwrap()
+}
+
 /// Applies what must be refused: what kubectl says. Nothing of it exists afterwards.
 pub(crate) async fn refusal(namespace: &Namespace, object: &Value) -> String {
     let refused = namespace.apply(object).await;
@@ -137,8 +155,7 @@ pub(crate) async fn await_refusal(namespace: &Namespace) {
     let claim = clone_of_another("awaited");
     let mut said = String::new();
     let refused = until("the webhook refuses", DEADLINE, async || {
-        let words = ["create", "--dry-run=server"];
-        let Err(error) = namespace.kubectl_with(&words, &claim).await else {
+        let Err(error) = dry_run(namespace, &claim).await else {
             return Ok(None);
         };
         said = format!("{error:#}");
