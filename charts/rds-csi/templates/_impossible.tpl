@@ -56,9 +56,8 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- end -}}
 {{- with get $parameters "rdsAddress" -}}
-{{- /* An IPv6 address has more than one spelling. */}}
-{{- $both := regexMatch "^[0-9.]+$|:" $device | ternary (list $device .) list -}}
-{{- if and (ne . $device) (regexMatch "[.]" (join " " $both)) -}}
+{{- /* Two IPv6 addresses may be one in two spellings, and a name may be any. */}}
+{{- if and (ne . $device) (regexMatch "^[0-9.]+$|:" $device) (or (contains "." .) (contains "." $device)) -}}
 {{- $said = append $said (printf "parameter rdsAddress of the class %s in storageClasses is %s: it takes the address of device.address, which is %s; leave it out" $class.name . $device) -}}
 {{- end -}}
 {{- end -}}
@@ -88,34 +87,6 @@ class may be strings too, as they are in the class. */}}
 {{- end -}}
 {{- end -}}
 {{- $said | toJson -}}
-{{- end -}}
-
-{{/* What volumes and nodes go by, where this release runs already with another: a cluster is asked.
-Without one nothing is known. */}}
-{{- define "rds-csi.changed" -}}
-{{- $said := list -}}
-{{- $flags := dict
-  "--cluster-id" (list "clusterId" (include "rds-csi.clusterId" .) "its volumes on the device are marked with that one, and no other cluster may touch them")
-  "--driver-name" (list "driverName" .Values.driverName "its PersistentVolumes carry that one")
-  "--nqn-prefix" (list "nqnPrefix" .Values.nqnPrefix "its volumes are offered under names that begin with that one")
-  "--state-dir" (list "node.stateDir" .Values.node.stateDir "its nodes keep there which volumes they watch and connect again")
--}}
-{{- range $component, $kind := dict "controller" "Deployment" "node" "DaemonSet" -}}
-{{- $selector := include "rds-csi.selector" (dict "root" $ "component" $component) | fromYaml -}}
-{{- range (lookup "apps/v1" $kind $.Release.Namespace "").items -}}
-{{- if eq (toJson $selector) (toJson .spec.selector.matchLabels) -}}
-{{- range $argument := (first .spec.template.spec.containers).args -}}
-{{- $parts := splitn "=" 2 $argument -}}
-{{- with get $flags $parts._0 -}}
-{{- if ne (index . 1) $parts._1 -}}
-{{- $said = append $said (printf "%s is %s, and was %s when this release was made: it never changes, since %s; --set %s=%s" (index . 0) (index . 1) $parts._1 (index . 2) (index . 0) $parts._1) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- $said | uniq | toJson -}}
 {{- end -}}
 
 {{/* The same of durations that the programs would refuse as they start. */}}
@@ -179,6 +150,34 @@ Without one nothing is known. */}}
 {{- $said = append $said (printf "sidecars.leaderElection.retryPeriod is %s: renewDeadline, which is %s, takes more than 1.2 times that" $election.retryPeriod $election.renewDeadline) -}}
 {{- end -}}
 {{- $said | toJson -}}
+{{- end -}}
+
+{{/* What volumes and nodes go by, where this release runs already with another: a cluster is asked.
+Without one nothing is known. */}}
+{{- define "rds-csi.changed" -}}
+{{- $said := list -}}
+{{- $flags := dict
+  "--cluster-id" (list "clusterId" (include "rds-csi.clusterId" .) "its volumes on the device are marked with that one, and no other cluster may touch them")
+  "--driver-name" (list "driverName" .Values.driverName "its PersistentVolumes carry that one")
+  "--nqn-prefix" (list "nqnPrefix" .Values.nqnPrefix "its volumes are offered under names that begin with that one")
+  "--state-dir" (list "node.stateDir" .Values.node.stateDir "its nodes keep there which volumes they watch and connect again")
+-}}
+{{- range $component, $kind := dict "controller" "Deployment" "node" "DaemonSet" -}}
+{{- $selector := include "rds-csi.selector" (dict "root" $ "component" $component) | fromYaml -}}
+{{- range (lookup "apps/v1" $kind $.Release.Namespace "").items -}}
+{{- if eq (toJson $selector) (toJson .spec.selector.matchLabels) -}}
+{{- range $argument := (first .spec.template.spec.containers).args -}}
+{{- $parts := splitn "=" 2 $argument -}}
+{{- with get $flags $parts._0 -}}
+{{- if ne (index . 1) $parts._1 -}}
+{{- $said = append $said (printf "%s is %s, and was %s when this release was made: it never changes, since %s; --set %s=%s" (index . 0) (index . 1) $parts._1 (index . 2) (index . 0) $parts._1) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $said | uniq | toJson -}}
 {{- end -}}
 
 {{/* A duration of values.yaml, such as 1h30m, in whole seconds. */}}
