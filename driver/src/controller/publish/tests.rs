@@ -3,6 +3,7 @@
 use rds_csi_core::access::{AccessMode, VolumeMode};
 use rds_csi_core::device_access::Rule;
 use rds_csi_core::kind::Kind;
+use rds_csi_core::names::annotation;
 
 use super::*;
 use crate::controller::attachments::Attachments;
@@ -49,7 +50,7 @@ async fn what_changes_once_the_yes_is_written_down_is_not_final() {
         .is(move || device.change(&id(), |item| item.comment = another));
     let error = publish(&stand, "a").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unreachable, "{error}");
-    let key = stand.cluster.driver.annotation("granted-attachments");
+    let key = stand.cluster.driver.annotation(annotation::GRANTED);
     assert!(stand.fake.annotation(PV, &key).is_some());
     let error = publish(&stand, "a").await.unwrap_err();
     assert_eq!(
