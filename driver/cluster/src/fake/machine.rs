@@ -42,6 +42,12 @@ pub fn launcher(name: &str, node: &str, migration: Option<&str>) -> Pod {
 /// KubeVirt with the machine, and its migration in a phase.
 #[must_use]
 pub fn kubevirt(phase: &str) -> KubeVirt {
+    kubevirt_with(vec![migration("move", MIGRATION, phase)])
+}
+
+/// KubeVirt with the machine, and these migrations.
+#[must_use]
+pub fn kubevirt_with(migrations: Vec<Migration>) -> KubeVirt {
     KubeVirt::Present {
         machines: vec![Machine {
             namespace: NAMESPACE.to_owned(),
@@ -49,14 +55,21 @@ pub fn kubevirt(phase: &str) -> KubeVirt {
             uid: MACHINE.to_owned(),
             is_over: false,
         }],
-        migrations: vec![Migration {
-            namespace: NAMESPACE.to_owned(),
-            name: "move".to_owned(),
-            uid: MIGRATION.to_owned(),
-            machine: "web".to_owned(),
-            phase: phase.to_owned(),
-            leaving: false,
-            decentralised: None,
-        }],
+        migrations,
+    }
+}
+
+/// A migration of it, by name and UID, in a phase.
+#[must_use]
+pub fn migration(name: &str, uid: &str, phase: &str) -> Migration {
+    Migration {
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        machine: "web".to_owned(),
+        phase: phase.to_owned(),
+        leaving: false,
+        decentralised: None,
+        created: None,
     }
 }

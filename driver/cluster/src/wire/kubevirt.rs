@@ -221,6 +221,7 @@ impl From<MigrationObject> for Migration {
         } = object;
         let half = spec.send_to.or(spec.receive);
         Self {
+            created: meta.created(),
             namespace: meta.namespace,
             name: meta.name,
             uid: meta.uid,

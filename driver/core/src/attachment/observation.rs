@@ -187,6 +187,8 @@ pub struct Migration {
     /// `spec.sendTo.migrationID` or `spec.receive.migrationID`: what the two halves of a
     /// decentralised migration have in common.
     pub decentralised: Option<String>,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 impl Migration {
@@ -195,7 +197,20 @@ impl Migration {
     /// already. One that is being aborted gives nobody a volume any more.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        !self.leaving && self.phase != "Succeeded" && self.phase != "Failed"
+        !self.leaving && !self.has_succeeded() && !self.has_failed()
+    }
+
+    /// Whether it is over and the machine runs on the target.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        self.phase == "Succeeded"
+    }
+
+    /// Whether it was certainly made after a moment.
+    #[must_use]
+    pub fn is_later_than(&self, moment: Option<i64>) -> bool {
+        let both = self.created.zip(moment);
+        both.is_some_and(|(created, moment)| created > moment)
     }
 
     /// Whether it is over and has not done what it was for.

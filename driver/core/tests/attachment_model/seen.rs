@@ -153,6 +153,7 @@ impl World {
             phase: "Pending".to_owned(),
             leaving: false,
             decentralised: None,
+            created: None,
         };
         let goes_on = self.migration != Migrating::None;
         KubeVirt::Present {

@@ -1,18 +1,20 @@
 //! For which live migration two nodes have a volume.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::super::exception::Moment;
 use super::super::judge::{Request, judge};
 use super::super::mode::{Modes, Seat};
-use super::super::observation::{KubeVirt, Observations, Part, Standing, Unread};
+use super::super::observation::{KubeVirt, Migration, Observations, Part, Standing, Unread};
 use super::super::pod::{OfMachine, Pod};
 use super::super::verdict::{HandOver, Verdict};
 
 /// Says for which live migration two nodes have a volume, if it is for one: what would be
 /// said if one of the two asked again, and where that is no because the migration is over, what
 /// the pod says that was made for it. `younger` is the node whose attachment is the younger one,
-/// where that is known: nobody moves to the other.
+/// where that is known: nobody moves to the other, unless both had the volume when the migration
+/// was made already, as where a machine goes back at once to a node that has not let go.
 ///
 /// # Errors
 /// [`Unread`] where a part is needed that is not known.
@@ -48,22 +50,48 @@ pub fn hand_over(
         Verdict::Unknown(unread) => Err(unread),
         Verdict::Allow(_) => Ok(None),
         Verdict::Deny(_) => {
-            let ways = [(first, node), (node, first)];
-            let possible = ways
-                .into_iter()
-                .filter(|(_, target)| younger.is_none_or(|younger| younger == *target));
-            let mut found = Vec::new();
-            for (source, target) in possible {
-                found.extend(past(seen, source, target)?);
-            }
-            // Where both could be the target, nobody knows.
-            Ok(found.pop().filter(|_| found.is_empty()))
+            let (there, back) = (past(seen, first, node)?, past(seen, node, first)?);
+            Ok(likely([there, back], seen, younger))
         }
     }
 }
 
+/// A migration that a pod was made for, and its object if that is there.
+struct Past<'a> {
+    hand_over: HandOver,
+    object: Option<&'a Migration>,
+}
+
+/// Which one of two migrations, one each way, two nodes have the volume for.
+fn likely(
+    ways: [Option<Past<'_>>; 2],
+    seen: &Observations,
+    younger: Option<&str>,
+) -> Option<HandOver> {
+    let mut found: Vec<Past<'_>> = ways.into_iter().flatten().collect();
+    if let Some(younger) = younger {
+        let holders = seen.attachments.iter().filter(|standing| standing.holds());
+        let since = holders.filter_map(|standing| standing.attachment.created);
+        let since = since.max();
+        let is_there = |past: &Past<'_>| past.hand_over.target == younger;
+        let is_later = |past: &Past<'_>| {
+            let object = past.object;
+            object.is_some_and(|object| object.is_later_than(since))
+        };
+        let goes_back = found.iter().any(|past| !is_there(past) && is_later(past));
+        found.retain(|past| is_there(past) != goes_back);
+    }
+    // Where both could be the target, nobody knows.
+    let last = found.pop().filter(|_| found.is_empty());
+    last.map(|past| past.hand_over)
+}
+
 /// The migration that a pod on the target was made for, whatever has become of it.
-fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOver>, Unread> {
+fn past<'a>(
+    seen: &'a Observations,
+    source: &str,
+    target: &str,
+) -> Result<Option<Past<'a>>, Unread> {
     let pods = seen.pods.whole(Part::Pods)?;
     let KubeVirt::Present { migrations, .. } = seen.kubevirt.whole(Part::KubeVirt)? else {
         return Ok(None);
@@ -74,31 +102,35 @@ fn past(seen: &Observations, source: &str, target: &str) -> Result<Option<HandOv
     } else {
         there
     };
-    let found = there.into_iter().find_map(|pod| {
+    let object_of = |uid: &str| migrations.iter().find(|found| found.uid == uid);
+    let made = there.into_iter().filter_map(|pod| {
         let part = OfMachine::by(pods, pod)?;
-        Some((&pod.namespace, part, part.migration?))
+        let made_for = part.migration?;
+        Some((&pod.namespace, part, made_for, object_of(made_for)))
     });
-    let Some((namespace, part, made_for)) = found else {
+    // Pods that have ended stay, those of the migrations before among them.
+    let last = made.min_by_key(|(_, _, _, found)| Reverse(found.and_then(|found| found.created)));
+    let Some((namespace, part, made_for, object)) = last else {
         return Ok(None);
     };
-    let migration = migrations.iter().find(|found| found.uid == made_for);
-    let moves_another = migration.is_some_and(|found| found.machine != part.name);
+    let moves_another = object.is_some_and(|found| found.machine != part.name);
     // The halves of a decentralised one are two machines.
-    let is_one = migration.is_none_or(|found| found.decentralised.is_none());
+    let is_one = object.is_none_or(|found| found.decentralised.is_none());
     let is_stranger = |pod: &&Pod| {
         OfMachine::by(pods, pod).is_none_or(|other| is_one && other.machine != part.machine)
     };
     if moves_another || seen.users(source)?.iter().any(is_stranger) {
         return Ok(None);
     }
-    let name = migration.map_or(made_for, |found| &found.name);
-    Ok(Some(HandOver {
+    let name = object.map_or(made_for, |found| &found.name);
+    let hand_over = HandOver {
         migration: format!("{namespace}/{name}"),
         uid: made_for.to_owned(),
         source: source.to_owned(),
         target: target.to_owned(),
         timeout: seen.volume.migration_timeout,
-    }))
+    };
+    Ok(Some(Past { hand_over, object }))
 }
 
 /// The pods of the claim on a node that have ended.

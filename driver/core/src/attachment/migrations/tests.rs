@@ -1,12 +1,8 @@
 //! Looks at one volume, and what two nodes have it for.
 
-use rstest::rstest;
-
 use super::*;
-use crate::attachment::exception::Moment;
-use crate::attachment::judge::tests::sample::{Change as Cluster, cluster, on_way};
-use crate::attachment::observation::{KubeVirt, Observations, Part, Reading};
-use crate::attachment::pod::Role;
+
+mod hand_over;
 
 const PV: &str = "pv";
 
@@ -177,102 +173,4 @@ fn what_is_for_no_migration_is_asked_about_again_when_its_nodes_change() {
     assert_eq!(migrations.unknown(&second), [PV]);
     migrations.look(&second, [], &nobody, at);
     assert_eq!(migrations.unknown(&first), [PV]);
-}
-
-#[test]
-fn what_two_nodes_have_a_volume_for_is_judged_from_either() {
-    let now = Moment::last();
-    let moving = cluster(&[Cluster::Has("b")]);
-    let found = hand_over(&moving, None, &now).unwrap().unwrap();
-    assert_eq!((found.source.as_str(), found.target.as_str()), ("a", "b"));
-    assert_eq!(hand_over(&cluster(&[]), None, &now), Ok(None));
-    assert_eq!(
-        hand_over(&cluster(&[Cluster::Has("b"), Cluster::NoLabel]), None, &now),
-        Ok(None)
-    );
-    let unread = Observations {
-        pods: Default::default(),
-        ..moving
-    };
-    let unread = hand_over(&unread, None, &now).unwrap_err();
-    assert_eq!((unread.part, unread.why), (Part::Pods, None));
-}
-
-/// What two nodes have the volume of the sample for, after changes.
-fn found_of(changes: &[Cluster], younger: Option<&str>) -> Option<HandOver> {
-    let mut all = vec![Cluster::Has("b")];
-    all.extend_from_slice(changes);
-    let seen = cluster(&all);
-    hand_over(&seen, younger, &Moment::last()).unwrap()
-}
-
-#[rstest]
-#[case::succeeded(&[Cluster::Phase("Succeeded")])]
-#[case::failed(&[Cluster::Phase("Failed")])]
-#[case::aborted(&[Cluster::Aborting])]
-#[case::its_source_has_ended(&[Cluster::Phase("Succeeded"), Cluster::PodOver("a")])]
-#[case::its_source_is_gone(&[Cluster::Phase("Succeeded"), Cluster::NoPodOn("a")])]
-#[case::its_target_has_ended(&[Cluster::Phase("Failed"), Cluster::PodOver("b")])]
-#[case::its_source_is_lost(&[Cluster::NotReady("a")])]
-#[case::it_was_a_disk_that_was_plugged(&[Cluster::Phase("Succeeded"), Cluster::HotPlugged])]
-fn a_migration_that_is_over_is_known_by_the_pod_that_was_made_for_it(#[case] changes: &[Cluster]) {
-    for younger in [None, Some("b")] {
-        assert_eq!(found_of(changes, younger), Some(on_way()));
-    }
-    assert_eq!(found_of(changes, Some("a")), None, "nobody moved there");
-}
-
-#[test]
-fn one_that_is_deleted_is_named_by_its_uid() {
-    let expected = HandOver {
-        migration: "vms/uid-mig".to_owned(),
-        ..on_way()
-    };
-    let changes = [Cluster::NoMigration, Cluster::NoMachine];
-    for changes in [&changes[..1], &changes] {
-        assert_eq!(found_of(changes, Some("b")), Some(expected.clone()));
-    }
-}
-
-#[rstest]
-#[case::it_was_made_for_none(&[Cluster::NoLabel])]
-#[case::it_moves_another(&[Cluster::MovesAnother])]
-#[case::it_moves_another_and_its_own_is_gone(&[Cluster::MovesAnother, Cluster::NoMachine])]
-#[case::another_machine_is_there(&[Cluster::AnotherMachine])]
-#[case::something_else_is_there(&[Cluster::Beside("a", Role::Other)])]
-#[case::a_copy_is_taken_there(&[Cluster::Beside("a", Role::Reader), Cluster::NoPodOn("b")])]
-#[case::the_pod_is_gone(&[Cluster::NoPodOn("b")])]
-#[case::there_is_no_kubevirt(&[Cluster::KubeVirt(KubeVirt::Absent)])]
-fn what_two_nodes_have_for_no_migration_is_not_taken_for_a_past_one(#[case] changes: &[Cluster]) {
-    let mut all = vec![];
-    if !changes
-        .iter()
-        .any(|change| matches!(change, Cluster::KubeVirt(_)))
-    {
-        all.push(Cluster::Phase("Succeeded"));
-    }
-    all.extend_from_slice(changes);
-    assert_eq!(found_of(&all, Some("b")), None);
-    assert_eq!(found_of(&all, None), None);
-}
-
-/// The machine has come to a by a migration of before.
-#[test]
-fn of_two_that_were_made_for_migrations_the_younger_one_is_the_target() {
-    let mut seen = cluster(&[Cluster::Has("b"), Cluster::Phase("Succeeded")]);
-    let Observations {
-        pods: Reading::Complete(pods),
-        ..
-    } = &mut seen
-    else {
-        panic!("{seen:?}");
-    };
-    pods[0].migration = Some("uid-earlier".to_owned());
-    let found = |younger| hand_over(&seen, younger, &Moment::last()).unwrap();
-    assert_eq!(found(Some("b")), Some(on_way()));
-    assert_eq!(found(None), None, "nobody knows");
-    assert_eq!(
-        found(Some("a")).map(|found| found.uid),
-        Some("uid-earlier".to_owned())
-    );
 }

@@ -112,6 +112,7 @@ fn migration(name: &str, machine: &str) -> Migration {
         phase: "Scheduling".to_owned(),
         leaving: false,
         decentralised: None,
+        created: None,
     }
 }
 
