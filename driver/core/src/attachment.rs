@@ -28,7 +28,7 @@ mod verdict;
 pub use fence::{Fence, Fencing};
 pub use identity::{NodeIdentity, NodeIdentityError};
 pub use judge::{Request, judge};
-pub use migrations::{Change, Found, Holders, Migrations, Told, hand_over};
+pub use migrations::{Change, Found, Holders, Left, Migrations, Seen, Told, hand_over};
 pub use mode::{Mode, ModeError, Modes, ModesError, Seat};
 pub use observation::Observations;
 pub use pod::{Owner, Role};

@@ -1,13 +1,13 @@
 //! Follows live migrations, where this controller is the one that does so: looks from time
 //! to time who has what, and tells what has changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rds_csi_cluster::ClusterError;
 use rds_csi_core::attachment::observation::{KubeVirt, Migration, VolumeAttachment};
-use rds_csi_core::attachment::{Found, HandOver, Holders, Migrations};
+use rds_csi_core::attachment::{Found, Holders, Migrations, Seen};
 use rds_csi_core::kind::Chain;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
@@ -57,8 +57,13 @@ async fn look(
         let nodes = holders.entry(volume).or_default();
         nodes.insert(attachment.node.clone());
     }
+    let (lists, unread) = lists(cluster, migrations.namespaces()).await;
+    let seen = Seen {
+        holders,
+        migrations: lists,
+    };
     let mut found = Vec::new();
-    for volume in migrations.unknown(&holders) {
+    for volume in migrations.unknown(&seen) {
         let (younger, age) = younger(&attachments, &volume);
         // What could not be read is asked about again.
         if let Ok(hand_over) = cluster.hand_over(&volume, &attachments, younger).await? {
@@ -69,12 +74,11 @@ async fn look(
             });
         }
     }
-    let failed = failed(cluster, migrations.arrived(&holders)).await?;
-    for told in migrations.look(&holders, found, &failed, now) {
+    for told in migrations.look(&seen, found, now) {
         cluster.reports.migration(&told);
     }
     cluster.reports.migrations(migrations.active());
-    Ok(())
+    unread
 }
 
 /// Which node's attachment of a volume that two have is the younger one, unless they are of one
@@ -96,25 +100,30 @@ fn younger<'a>(attachments: &'a [VolumeAttachment], volume: &str) -> (Option<&'a
     (node, age.unwrap_or_default())
 }
 
-/// Of the namespaces of migrations, the UIDs of those that have failed.
-async fn failed(
+/// The migrations of those of these namespaces where all could be read, and an error if that is
+/// not so in each.
+async fn lists(
     cluster: &InCluster,
-    arrived: impl Iterator<Item = &HandOver>,
-) -> Result<BTreeSet<String>, ClusterError> {
-    let namespace = |hand_over: &HandOver| Some(hand_over.migration.split_once('/')?.0.to_owned());
-    let namespaces: BTreeSet<String> = arrived.filter_map(namespace).collect();
-    let mut failed = BTreeSet::new();
+    namespaces: BTreeSet<String>,
+) -> (BTreeMap<String, Vec<Migration>>, Result<(), ClusterError>) {
+    let (mut lists, mut outcome) = (BTreeMap::new(), Ok(()));
+    let no_machines = BTreeSet::new();
     for namespace in namespaces {
-        let kubevirt = cluster
-            .cluster
-            .kubevirt(&namespace, &BTreeSet::new())
-            .await?;
-        if let KubeVirt::Present { migrations, .. } = kubevirt {
-            let of_it = migrations.into_iter().filter(Migration::has_failed);
-            failed.extend(of_it.map(|migration| migration.uid));
+        match cluster.cluster.kubevirt(&namespace, &no_machines).await {
+            Ok(KubeVirt::Present { migrations, .. }) => {
+                lists.insert(namespace, migrations);
+            }
+            Ok(KubeVirt::Absent) => {
+                lists.insert(namespace, Vec::new());
+            }
+            // A kind that is not served for now hides objects.
+            Ok(KubeVirt::Incomplete { missing }) => {
+                outcome = Err(ClusterError::Without { missing });
+            }
+            Err(error) => outcome = Err(error),
         }
     }
-    Ok(failed)
+    (lists, outcome)
 }
 
 #[cfg(test)]

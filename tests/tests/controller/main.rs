@@ -28,3 +28,4 @@ mod probe;
 mod recall;
 mod sizes;
 mod tasks;
+mod told;

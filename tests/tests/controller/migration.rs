@@ -3,19 +3,17 @@
 
 use csi_proto::v1::volume_capability::access_mode::Mode;
 use rds_csi_cluster::{MachineDisk, Reader as _};
-use rds_csi_core::names::event;
+use rds_csi_tests::api_server::FakeApiServer;
 pub(crate) use rds_csi_tests::api_server::objects::{launch, machine, migration};
-use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::volume::{Claim, Volume};
-use rds_csi_tests::wait::until;
 use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::cluster::{came_true, node, provision, setup, shows, start, wish};
-use crate::harness::{PATIENCE, World};
+use crate::cluster::{came_true, node, provision, shows, start, wish};
+use crate::harness::World;
 
-const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
+pub(crate) const NAME: &str = "pvc-7d1f2a52-9a3b-4c42-8f41-5a0f3a0c9a10";
 /// The kinds of KubeVirt that are read, as paths name them.
 const KINDS: &[&str] = &[
     "virtualmachineinstances",
@@ -23,21 +21,21 @@ const KINDS: &[&str] = &[
 ];
 
 /// The pod of a machine with the disk of [`NAME`] on a node; for a migration, if one is named.
-fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
+pub(crate) fn launcher(api: &FakeApiServer, node: &str, machine: &str, migration: Option<&str>) {
     launch(api, node, (machine, "data"), migration);
 }
 
 /// A claim of a disk that a machine can move with.
-fn disk() -> Claim {
+pub(crate) fn disk() -> Claim {
     Claim::block(NAME, 64).mode(Mode::MultiNodeMultiWriter)
 }
 
 /// A volume that `node-a` has, with the pod of a machine there. Every node wants it.
-async fn running(api: &FakeApiServer, world: &World) -> Volume {
+pub(crate) async fn running(api: &FakeApiServer, world: &World) -> Volume {
     running_on(api, world, disk()).await
 }
 
-async fn running_on(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
+pub(crate) async fn running_on(api: &FakeApiServer, world: &World, claim: Claim) -> Volume {
     api.know_kubevirt(KINDS);
     let volume = provision(api, world, claim).await;
     for name in ["node-a", "node-b", "node-c"] {
@@ -50,7 +48,7 @@ async fn running_on(api: &FakeApiServer, world: &World, claim: Claim) -> Volume 
     volume
 }
 
-async fn refused(world: &World, volume: &Volume, node: &str) -> Status {
+pub(crate) async fn refused(world: &World, volume: &Volume, node: &str) -> Status {
     let refused = volume.attach(&world.plugin, node).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     refused
@@ -101,48 +99,6 @@ pub(crate) async fn machine_moves(api: &FakeApiServer, world: &World) {
 async fn a_machine_moves_and_a_third_node_is_refused_at_every_step() {
     let (api, world) = start().await;
     machine_moves(&api, &world).await;
-}
-
-/// It stands in the StorageClass, and is read from the PersistentVolume.
-#[tokio::test]
-async fn a_claim_hears_of_a_migration_that_takes_longer_than_its_class_says() {
-    let api = FakeApiServer::start().await.unwrap();
-    // Whoever leads first then comes into the middle of it, and goes by the attachments' age.
-    api.fail("get leases", Fault::Status(503), u32::MAX);
-    let world = setup(&api).connected().await;
-    let claim = disk().parameter("migrationTimeoutSeconds", "30");
-    let volume = running_on(&api, &world, claim).await;
-    wish(&api, NAME, "va-b", "node-b");
-    launcher(&api, "node-b", "vm", Some("move-uid"));
-    migration(&api, "move", "vm", "Running");
-    volume.attach(&world.plugin, "node-b").await.unwrap();
-    for (name, made) in [
-        ("va-a", "2020-01-01T00:00:00Z"),
-        ("va-b", "2020-01-02T00:00:00Z"),
-    ] {
-        api.put(&json!({"kind": "VolumeAttachment",
-            "metadata": {"name": name, "creationTimestamp": made},
-            "status": {"attached": true}}));
-    }
-    api.heal();
-    let posted = async || {
-        let mut events = api.list("events").into_iter();
-        Ok(events.find(|found| found["reason"] == event::MIGRATION_TAKES_LONG))
-    };
-    let told = until("the claim is told", PATIENCE, posted).await.unwrap();
-    let claim = (&told["regarding"]["namespace"], &told["regarding"]["name"]);
-    assert_eq!(claim, (&json!("ns"), &json!("data")));
-    assert_eq!(told["type"], "Warning");
-    let note = told["note"].as_str().unwrap();
-    for part in [
-        "migration ns/move from node-a to node-b has taken ",
-        "nothing is done about it",
-        "kubectl describe vmim -n ns move",
-    ] {
-        assert!(note.contains(part), "{part} not in {note}");
-    }
-    let counted = "rds_csi_migration_migrations_total{result=\"long\"} 1\n";
-    shows(&world, "/metrics", counted).await;
 }
 
 /// The disk of a machine that runs is copied: the node of the copy is told to only read it.

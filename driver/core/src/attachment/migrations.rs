@@ -1,22 +1,37 @@
 //! Which volumes two nodes have for a live migration, and how each of these went.
 //!
 //! Everything here follows from looks at the cluster, and nothing is decided by it: a
-//! migration is told to people and counted, and it ends when one of the two nodes is left,
-//! whoever says whatever. Whoever begins to look in the middle sees the rest, of migrations
-//! that are over too: that they have begun was for whoever looked before to tell, and since
-//! when is what the attachments say.
+//! migration is told to people and counted. It ends when one of the two nodes is left, or when
+//! both have the volume for the next one, as where a machine goes back at once to a node that
+//! has not let go of it yet. How it went its object says; while that could not be read, or says
+//! that the machine is still on its way to the node that is left, nothing is told. Whoever
+//! begins to look in the middle sees the rest, of migrations that are over too: that they have
+//! begun was for whoever looked before to tell, and since when is what the attachments say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::observation::Migration;
 use super::verdict::HandOver;
 
+mod course;
 mod hand_over;
 
+use course::{Course, Step};
 pub use hand_over::hand_over;
 
 /// The nodes that have each volume, by its PersistentVolume.
 pub type Holders = BTreeMap<String, BTreeSet<String>>;
+
+/// What a look shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Who has what.
+    pub holders: Holders,
+    /// Every migration of the [namespaces that matter](Migrations::namespaces). One whose list
+    /// was not read whole is not among them.
+    pub migrations: BTreeMap<String, Vec<Migration>>,
+}
 
 /// What two nodes have volumes for, by PersistentVolume.
 #[derive(Debug, Default)]
@@ -27,16 +42,6 @@ pub struct Migrations {
     others: Holders,
     /// What two nodes had at the first look already, once that was taken.
     earlier: Option<Holders>,
-}
-
-#[derive(Debug)]
-struct Course {
-    hand_over: HandOver,
-    /// When it was seen first.
-    seen: Duration,
-    /// For how long it had gone on by then.
-    before: Duration,
-    is_long: bool,
 }
 
 /// What was found out about a volume that two nodes have.
@@ -71,18 +76,29 @@ pub enum Change {
         /// For how long.
         after: Duration,
     },
-    /// The target is left, and nobody says that it has failed.
+    /// The machine has arrived, whoever has the volume by now.
     Completed {
         /// How long both had it.
         after: Duration,
     },
-    /// The target is not left, or is after a failure.
+    /// The machine has not arrived, or what has arrived does not run.
     Failed {
         /// How long both had it.
         after: Duration,
-        /// Whether the target is left all the same, as where a post-copy breaks off.
-        moved: bool,
+        /// Who has it then.
+        left: Left,
     },
+}
+
+/// Which of two nodes has a volume once a migration has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The target, as where a post-copy breaks off.
+    Target,
+    /// The source, or neither: the target has let go.
+    Source,
+    /// Both: the next migration began before the target had let go.
+    Both,
 }
 
 impl Migrations {
@@ -92,58 +108,68 @@ impl Migrations {
         self.active.len()
     }
 
-    /// The volumes that two nodes have and of which it is not known for what.
+    /// The namespaces whose migrations are to be read with a look: how those that are followed
+    /// went is seen there.
     #[must_use]
-    pub fn unknown(&self, holders: &Holders) -> Vec<String> {
-        let two = holders.iter().filter(|(_, nodes)| nodes.len() == 2);
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let all = self.active.values();
+        all.map(|course| course.namespace().to_owned()).collect()
+    }
+
+    /// The volumes that two nodes have and of which it is not known for what, or may be for
+    /// another migration by now.
+    #[must_use]
+    pub fn unknown(&self, seen: &Seen) -> Vec<String> {
+        let two = seen.holders.iter().filter(|(_, nodes)| nodes.len() == 2);
         let is_known = |(volume, nodes): &(&String, &BTreeSet<String>)| {
-            self.active.contains_key(*volume) || self.others.get(*volume) == Some(*nodes)
+            let course = self.active.get(*volume);
+            match course.filter(|course| course.is_between(nodes)) {
+                Some(course) => !course.may_be_followed(seen),
+                None => self.others.get(*volume) == Some(*nodes),
+            }
         };
         two.filter(|held| !is_known(held))
             .map(|(volume, _)| volume.clone())
             .collect()
     }
 
-    /// The migrations of which only the target is left, where these nodes have the volumes: how
-    /// they went is to be read before the look is taken in.
-    pub fn arrived(&self, holders: &Holders) -> impl Iterator<Item = &HandOver> {
-        let is_left = |(volume, course): &(&String, &Course)| {
-            let nodes = holders.get(*volume);
-            let HandOver { source, target, .. } = &course.hand_over;
-            nodes.is_some_and(|nodes| !nodes.contains(source) && nodes.contains(target))
-        };
-        let arrived = self.active.iter().filter(is_left);
-        arrived.map(|(_, course)| &course.hand_over)
-    }
-
-    /// Takes a look in: who has what, what was found out about the unknown ones, and the UIDs
-    /// of migrations that have failed, of those that [have arrived](Self::arrived) at least.
+    /// Takes a look in, with what was found out about the [unknown](Self::unknown) volumes.
     /// `now` is the time since any moment, always the same.
     pub fn look(
         &mut self,
-        holders: &Holders,
+        seen: &Seen,
         found: impl IntoIterator<Item = Found>,
-        failed: &BTreeSet<String>,
         now: Duration,
     ) -> Vec<Told> {
         let mut told = Vec::new();
         let nobody = BTreeSet::new();
+        let Seen { holders, .. } = seen;
+        let found: Vec<Found> = found.into_iter().collect();
+        let found_of = |volume: &str| {
+            let found = found.iter().find(|found| found.volume == volume)?;
+            found.hand_over.as_ref()
+        };
         let earlier = self.earlier.get_or_insert_with(|| holders.clone());
-        for known in [earlier, &mut self.others] {
+        for known in [&mut *earlier, &mut self.others] {
             known.retain(|volume, nodes| holders.get(volume) == Some(nodes));
         }
         self.active.retain(|volume, course| {
             let nodes = holders.get(volume).unwrap_or(&nobody);
-            let change = course.look(nodes, failed, now);
+            let next = found_of(volume).filter(|next| course.is_followed_by(next, nodes, seen));
+            let (change, is_over) = match course.look(nodes, next, seen, now) {
+                Step::On(change) => (change, false),
+                Step::Over(change) => (change, true),
+            };
+            if is_over {
+                // What comes next begins before our eyes, on the same nodes as it may be.
+                earlier.remove(volume);
+            }
             told.extend(change.map(|change| Told {
                 volume: volume.clone(),
                 hand_over: course.hand_over.clone(),
                 change,
             }));
-            !matches!(
-                change,
-                Some(Change::Completed { .. } | Change::Failed { .. })
-            )
+            !is_over
         });
         for found in found {
             told.extend(self.learn(found, holders, now));
@@ -162,47 +188,19 @@ impl Migrations {
             self.others.insert(volume, nodes);
             return None;
         };
+        if self.active.contains_key(&volume) {
+            return None;
+        }
         let mut earlier = self.earlier.iter();
         let is_earlier = earlier.any(|earlier| earlier.contains_key(&volume));
-        let course = Course {
-            hand_over: hand_over.clone(),
-            seen: now,
-            before: if is_earlier { age } else { Duration::ZERO },
-            is_long: false,
-        };
+        let before = if is_earlier { age } else { Duration::ZERO };
+        let course = Course::new(hand_over.clone(), before, now);
         self.active.insert(volume.clone(), course);
         (!is_earlier).then_some(Told {
             volume,
             hand_over,
             change: Change::Started,
         })
-    }
-}
-
-impl Course {
-    fn look(
-        &mut self,
-        nodes: &BTreeSet<String>,
-        failed: &BTreeSet<String>,
-        now: Duration,
-    ) -> Option<Change> {
-        let HandOver {
-            source,
-            target,
-            timeout,
-            uid,
-            ..
-        } = &self.hand_over;
-        let after = self.before + now.saturating_sub(self.seen);
-        match (nodes.contains(source), nodes.contains(target)) {
-            (true, true) if !self.is_long && timeout.is_some_and(|most| after > most) => {
-                self.is_long = true;
-                Some(Change::TakesLong { after })
-            }
-            (true, true) => None,
-            (false, true) if !failed.contains(uid) => Some(Change::Completed { after }),
-            (_, moved) => Some(Change::Failed { after, moved }),
-        }
     }
 }
 

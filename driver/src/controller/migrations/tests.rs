@@ -15,6 +15,8 @@ use super::*;
 use crate::controller::reports::{Events, Reports, post};
 use crate::metrics::Metrics;
 
+mod turns;
+
 /// A machine on node `a` that moves to `b`, which does not have its disk yet.
 fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
     let cluster = Arc::new(FakeCluster::default());
@@ -120,13 +122,13 @@ async fn a_post_copy_that_broke_off_has_failed_though_only_the_target_is_left() 
 /// The first one has told that it has begun; the second one is another process, or the same one
 /// that has led again since.
 #[rstest]
-#[case::goes_on("Running", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_COMPLETED])]
-#[case::has_succeeded("Succeeded", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_COMPLETED])]
-#[case::has_failed("Failed", &[event::MIGRATION_TAKES_LONG, event::MIGRATION_FAILED])]
+#[case::goes_on(["Running", "Succeeded"], event::MIGRATION_COMPLETED)]
+#[case::has_succeeded(["Succeeded", "Succeeded"], event::MIGRATION_COMPLETED)]
+#[case::has_failed(["Failed", "Failed"], event::MIGRATION_FAILED)]
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_over_tells_the_rest_of_one_that(
-    #[case] phase: &str,
-    #[case] expected: &[&str],
+    #[case] phases: [&str; 2],
+    #[case] end: &str,
     #[values(false, true)] is_same: bool,
 ) {
     let (cluster, driver, events) = moving();
@@ -144,16 +146,78 @@ async fn whoever_takes_over_tells_the_rest_of_one_that(
     assert_eq!(first.await, [event::MIGRATION_STARTED]);
     cluster.age("a", Duration::from_secs(3600));
     cluster.age("b", Duration::from_secs(25));
+    let [phase, last] = phases;
     cluster.kubevirt_is(kubevirt(phase));
     let (driver, events) = controller(&cluster);
     let second = told_during(&cluster, driver, events, async {
         seconds(13).await;
+        cluster.kubevirt_is(kubevirt(last));
         cluster.delete("a");
         seconds(10).await;
     });
-    assert_eq!(second.await, expected);
+    assert_eq!(second.await, [event::MIGRATION_TAKES_LONG, end]);
     let last = cluster.posted().pop().unwrap().1;
     assert!(last.contains(" 40 s"), "since both had it: {last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_stopped_when_it_has_arrived_has_moved() {
+    let (cluster, driver, events) = moving();
+    let told = told_during(&cluster, driver, events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(10).await;
+        cluster.kubevirt_is(kubevirt("Succeeded"));
+        for node in ["a", "b"] {
+            cluster.end_pods(node);
+            cluster.delete(node);
+        }
+        // That it has succeeded cannot be read at first.
+        cluster.fail(cluster.calls() + 1, Fault::Before);
+        seconds(10).await;
+    });
+    let expected = [event::MIGRATION_STARTED, event::MIGRATION_COMPLETED];
+    assert_eq!(told.await, expected);
+}
+
+/// For as long as half a KubeVirt is served, objects may be there that nobody sees.
+#[tokio::test(start_paused = true)]
+async fn half_a_kubevirt_does_not_say_how_a_migration_went() {
+    let (cluster, driver, events) = moving();
+    let told = told_during(&cluster, driver, events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(10).await;
+        let missing = "virtualmachineinstancemigrations".to_owned();
+        cluster.kubevirt_is(KubeVirt::Incomplete { missing });
+        cluster.delete("b");
+        seconds(10).await;
+        assert_eq!(cluster.posted().len(), 1);
+        cluster.kubevirt_is(kubevirt("Failed"));
+        seconds(10).await;
+    });
+    let expected = [event::MIGRATION_STARTED, event::MIGRATION_FAILED];
+    assert_eq!(told.await, expected);
+}
+
+/// However many move from a namespace, and for how long the sources do not let go.
+#[tokio::test(start_paused = true)]
+async fn what_is_followed_costs_two_lists_a_look() {
+    let (cluster, driver, _events) = moving();
+    cluster.attach("b");
+    let mut migrations = Migrations::default();
+    look(&driver, &mut migrations, Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(migrations.active(), 1);
+    for phase in ["Running", "Succeeded", "Failed"] {
+        cluster.kubevirt_is(kubevirt(phase));
+        let before = cluster.calls();
+        look(&driver, &mut migrations, Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(cluster.calls() - before, 2, "{phase}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

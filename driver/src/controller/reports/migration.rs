@@ -1,7 +1,7 @@
 //! What people learn of a migration.
 
 use rds_csi_cluster::Severity;
-use rds_csi_core::attachment::{Change, HandOver, Told};
+use rds_csi_core::attachment::{Change, HandOver, Left, Told};
 use rds_csi_core::names::event;
 use tracing::info;
 
@@ -48,16 +48,18 @@ impl Reports {
                     after.as_secs()
                 ),
             ),
-            Change::Failed { after, moved } => {
+            Change::Failed { after, left } => {
                 let seconds = after.as_secs();
-                let words = if *moved {
-                    format!(
+                let words = match left {
+                    Left::Target => format!(
                         "migration {migration} has failed, and the volume has moved from {source} to {target} with it; both had it for {seconds} s"
-                    )
-                } else {
-                    format!(
+                    ),
+                    Left::Source => format!(
                         "{target} has let go of the volume after {seconds} s: migration {migration} has not arrived"
-                    )
+                    ),
+                    Left::Both => format!(
+                        "migration {migration} from {source} to {target} has not arrived after {seconds} s, and both keep the volume for the next one"
+                    ),
                 };
                 ("failed", Severity::Warning, event::MIGRATION_FAILED, words)
             }

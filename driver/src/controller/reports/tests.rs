@@ -5,7 +5,7 @@ use std::time::Duration;
 use rds_csi_cluster::fake::FakeCluster;
 use rds_csi_cluster::fake::machine::launcher;
 use rds_csi_core::attachment::fence::Lost;
-use rds_csi_core::attachment::{Change, HandOver, Mode, Object, Told};
+use rds_csi_core::attachment::{Change, HandOver, Left, Mode, Object, Told};
 use rds_csi_core::names::event::OF_CONTROLLER;
 
 use super::*;
@@ -132,13 +132,11 @@ async fn every_event_is_posted_and_every_number_moves() {
             Change::Started,
             Change::TakesLong { after },
             Change::Completed { after },
-            Change::Failed {
-                after,
-                moved: false,
-            },
-            Change::Failed { after, moved: true },
         ] {
             reports.migration(&told(change));
+        }
+        for left in [Left::Source, Left::Target, Left::Both] {
+            reports.migration(&told(Change::Failed { after, left }));
         }
         reports.migrations(1);
         reports.leftovers(2);
@@ -155,7 +153,7 @@ async fn every_event_is_posted_and_every_number_moves() {
     }
     assert_eq!(
         posted.len(),
-        14,
+        15,
         "an audited rule is only counted: {posted:?}"
     );
     for line in [
@@ -170,8 +168,8 @@ async fn every_event_is_posted_and_every_number_moves() {
         "migration_migrations_total{result=\"started\"} 1",
         "migration_migrations_total{result=\"long\"} 1",
         "migration_migrations_total{result=\"completed\"} 1",
-        "migration_migrations_total{result=\"failed\"} 2",
-        "migration_duration_seconds_count 3",
+        "migration_migrations_total{result=\"failed\"} 3",
+        "migration_duration_seconds_count 4",
         "migration_active_migrations 1",
         "attachment_stale 2",
         "attachment_stale_cleared_total 1",

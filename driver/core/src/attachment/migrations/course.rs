@@ -1,0 +1,183 @@
+//! One migration from its first look to its last.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Change, Left, Seen};
+use crate::attachment::observation::Migration;
+use crate::attachment::verdict::HandOver;
+
+/// A migration that is followed.
+#[derive(Debug)]
+pub(super) struct Course {
+    pub(super) hand_over: HandOver,
+    /// When it was seen first.
+    seen: Duration,
+    /// For how long it had gone on by then.
+    before: Duration,
+    is_long: bool,
+    /// For how long both had the volume, once that is over.
+    both: Option<Duration>,
+    /// How it ended, once its object has said so: that may be deleted before all is told.
+    end: Option<State>,
+}
+
+/// What its object says of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It goes on.
+    Open,
+    Succeeded,
+    Failed,
+    /// There is no such object: nobody can say whether it has arrived.
+    Gone,
+}
+
+/// What has become of a migration.
+pub(super) enum Step {
+    /// It is followed further.
+    On(Option<Change>),
+    /// It is not, and this is what there is to be told of its end.
+    Over(Option<Change>),
+}
+
+impl Course {
+    /// One that is seen for the first time and had gone on for a while.
+    pub(super) fn new(hand_over: HandOver, before: Duration, now: Duration) -> Self {
+        Self {
+            hand_over,
+            seen: now,
+            before,
+            is_long: false,
+            both: None,
+            end: None,
+        }
+    }
+
+    /// Where its object is.
+    pub(super) fn namespace(&self) -> &str {
+        let migration = &self.hand_over.migration;
+        let split = migration.split_once('/');
+        split.map_or(migration.as_str(), |(namespace, _)| namespace)
+    }
+
+    /// Whether its source and its target have the volume.
+    pub(super) fn is_between(&self, nodes: &BTreeSet<String>) -> bool {
+        nodes.contains(&self.hand_over.source) && nodes.contains(&self.hand_over.target)
+    }
+
+    /// Whether both may have the volume for another migration: this one is over, and its machine
+    /// has one that was made later.
+    pub(super) fn may_be_followed(&self, seen: &Seen) -> bool {
+        self.later(seen).next().is_some()
+    }
+
+    /// Whether nodes have the volume for another migration, where this is what was found. On
+    /// nodes that have not changed that is believed of a later one only: their pods tell of those
+    /// before, too.
+    pub(super) fn is_followed_by(
+        &self,
+        next: &HandOver,
+        nodes: &BTreeSet<String>,
+        seen: &Seen,
+    ) -> bool {
+        let is_another = next.uid != self.hand_over.uid;
+        let is_later = || self.later(seen).any(|later| later.uid == next.uid);
+        is_another && (!self.is_between(nodes) || is_later())
+    }
+
+    /// Once this one is over, the migrations that may have come after it. A machine has one
+    /// at a time.
+    fn later<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = &'a Migration> {
+        let is_over = !matches!(self.state(seen), None | Some(State::Open));
+        let all = seen.migrations.get(self.namespace()).filter(|_| is_over);
+        let all = all.map_or(&[][..], Vec::as_slice);
+        let own = all.iter().find(|found| self.is_it(found));
+        all.iter().filter(move |other| match own {
+            Some(own) => {
+                let is_its = other.machine == own.machine && other.uid != own.uid;
+                is_its && (other.is_live() || other.is_later_than(own.created))
+            }
+            None => other.is_live(),
+        })
+    }
+
+    fn is_it(&self, migration: &Migration) -> bool {
+        migration.uid == self.hand_over.uid
+    }
+
+    /// What its object says, where that is known.
+    fn state(&self, seen: &Seen) -> Option<State> {
+        if self.end.is_some() {
+            return self.end;
+        }
+        let all = seen.migrations.get(self.namespace())?;
+        Some(match all.iter().find(|found| self.is_it(found)) {
+            None => State::Gone,
+            Some(found) if found.has_succeeded() => State::Succeeded,
+            Some(found) if found.has_failed() => State::Failed,
+            Some(_) => State::Open,
+        })
+    }
+
+    /// Takes a look in: who has the volume, and for which migration if that is another one.
+    pub(super) fn look(
+        &mut self,
+        nodes: &BTreeSet<String>,
+        next: Option<&HandOver>,
+        seen: &Seen,
+        now: Duration,
+    ) -> Step {
+        let state = self.state(seen);
+        self.end = state.filter(|state| matches!(state, State::Succeeded | State::Failed));
+        let so_far = self.before + now.saturating_sub(self.seen);
+        if self.is_between(nodes) && next.is_none() {
+            return Step::On(self.takes_long(so_far));
+        }
+        let after = *self.both.get_or_insert(so_far);
+        let left = self.left(nodes);
+        let failed = Step::Over(Some(Change::Failed { after, left }));
+        // Without its object nobody can say whether a machine has arrived that is there, or is
+        // where the next one takes it from.
+        let may_be_there = match left {
+            Left::Target => true,
+            Left::Both => !self.begins_with(next),
+            Left::Source => false,
+        };
+        match state {
+            Some(State::Succeeded) => Step::Over(Some(Change::Completed { after })),
+            Some(State::Gone) if may_be_there => Step::Over(None),
+            Some(State::Failed | State::Gone) => failed,
+            // A machine that runs has its disk.
+            Some(State::Open) if self.is_with_source(nodes) => failed,
+            Some(State::Open) if next.is_some() => Step::Over(None),
+            None | Some(State::Open) => Step::On(None),
+        }
+    }
+
+    fn takes_long(&mut self, after: Duration) -> Option<Change> {
+        let timeout = self.hand_over.timeout;
+        let is_news = !self.is_long && timeout.is_some_and(|most| after > most);
+        self.is_long |= is_news;
+        is_news.then_some(Change::TakesLong { after })
+    }
+
+    fn left(&self, nodes: &BTreeSet<String>) -> Left {
+        let HandOver { source, target, .. } = &self.hand_over;
+        match (nodes.contains(source), nodes.contains(target)) {
+            (true, true) => Left::Both,
+            (false, true) => Left::Target,
+            (_, false) => Left::Source,
+        }
+    }
+
+    /// Whether the target has let go, and the source has not.
+    fn is_with_source(&self, nodes: &BTreeSet<String>) -> bool {
+        nodes.contains(&self.hand_over.source) && !nodes.contains(&self.hand_over.target)
+    }
+
+    /// Whether the next migration begins where this one did.
+    fn begins_with(&self, next: Option<&HandOver>) -> bool {
+        next.is_some_and(|next| next.source == self.hand_over.source)
+    }
+}

@@ -1,0 +1,137 @@
+//! What the claim of a machine's disk is told, by events, of migrations.
+
+use rds_csi_core::names::event;
+use rds_csi_tests::api_server::{FakeApiServer, Fault};
+use rds_csi_tests::wait::until;
+use serde_json::json;
+
+use crate::cluster::{setup, shows, start, wish};
+use crate::harness::PATIENCE;
+use crate::migration::{NAME, disk, launcher, migration, running, running_on};
+
+/// What was told with this reason, in the order of the alphabet.
+fn told(api: &FakeApiServer, reason: &str) -> Vec<String> {
+    let events = api.list("events").into_iter();
+    let of_it = events.filter(|event| event["reason"] == reason);
+    let note = |event: serde_json::Value| event["note"].as_str().unwrap().to_owned();
+    let mut told: Vec<String> = of_it.map(note).collect();
+    told.sort();
+    told
+}
+
+/// Waits until something was told so often.
+async fn hears(api: &FakeApiServer, reason: &str, count: usize) -> Vec<String> {
+    let what = format!("{reason} is told {count} times");
+    let heard = until(&what, PATIENCE, async || {
+        let told = told(api, reason);
+        Ok((told.len() >= count).then_some(told))
+    });
+    let told = heard.await.unwrap();
+    assert_eq!(told.len(), count, "{told:?}");
+    told
+}
+
+/// external-attacher writes down that an attachment came true.
+fn comes_true(api: &FakeApiServer, name: &str) {
+    api.put(
+        &json!({"kind": "VolumeAttachment", "metadata": {"name": name},
+        "status": {"attached": true}}),
+    );
+}
+
+/// It stands in the StorageClass, and is read from the PersistentVolume.
+#[tokio::test]
+async fn a_claim_hears_of_a_migration_that_takes_longer_than_its_class_says() {
+    let api = FakeApiServer::start().await.unwrap();
+    // Whoever leads first then comes into the middle of it, and goes by the attachments' age.
+    api.fail("get leases", Fault::Status(503), u32::MAX);
+    let world = setup(&api).connected().await;
+    let claim = disk().parameter("migrationTimeoutSeconds", "30");
+    let volume = running_on(&api, &world, claim).await;
+    wish(&api, NAME, "va-b", "node-b");
+    launcher(&api, "node-b", "vm", Some("move-uid"));
+    migration(&api, "move", "vm", "Running");
+    volume.attach(&world.plugin, "node-b").await.unwrap();
+    for (name, made) in [
+        ("va-a", "2020-01-01T00:00:00Z"),
+        ("va-b", "2020-01-02T00:00:00Z"),
+    ] {
+        api.put(&json!({"kind": "VolumeAttachment",
+            "metadata": {"name": name, "creationTimestamp": made},
+            "status": {"attached": true}}));
+    }
+    api.heal();
+    let posted = async || {
+        let mut events = api.list("events").into_iter();
+        Ok(events.find(|found| found["reason"] == event::MIGRATION_TAKES_LONG))
+    };
+    let told = until("the claim is told", PATIENCE, posted).await.unwrap();
+    let claim = (&told["regarding"]["namespace"], &told["regarding"]["name"]);
+    assert_eq!(claim, (&json!("ns"), &json!("data")));
+    assert_eq!(told["type"], "Warning");
+    let note = told["note"].as_str().unwrap();
+    for part in [
+        "migration ns/move from node-a to node-b has taken ",
+        "nothing is done about it",
+        "kubectl describe vmim -n ns move",
+    ] {
+        assert!(note.contains(part), "{part} not in {note}");
+    }
+    let counted = "rds_csi_migration_migrations_total{result=\"long\"} 1\n";
+    shows(&world, "/metrics", counted).await;
+}
+
+/// It goes back before its first node has let go, which never does then; and it is stopped as soon
+/// as it has moved for the third time.
+#[tokio::test]
+async fn a_claim_hears_that_its_machine_has_arrived_though_no_node_is_left_by_it() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    comes_true(&api, "va-a");
+    let arrives = async |name: &str, node: &str, wished: &str| {
+        migration(&api, name, "vm", "Running");
+        launcher(&api, node, "vm", Some(&format!("{name}-uid")));
+        wish(&api, NAME, wished, node);
+        volume.attach(&world.plugin, node).await.unwrap();
+        comes_true(&api, wished);
+    };
+    let ends = |node: &str| api.delete("pods", &format!("ns/virt-launcher-vm-{node}"));
+    let lets_go = async |node: &str, wished: &str| {
+        volume.detach(&world.plugin, node).await.unwrap();
+        api.delete("volumeattachments", wished);
+    };
+    let active = "rds_csi_migration_active_migrations 1\n";
+
+    arrives("first", "node-b", "va-b").await;
+    shows(&world, "/metrics", active).await;
+    migration(&api, "first", "vm", "Succeeded");
+    ends("node-a");
+    arrives("second", "node-a", "va-a").await;
+    let told = hears(&api, event::MIGRATION_COMPLETED, 1).await;
+    let words = "from node-a to node-b with migration ns/first";
+    assert!(told[0].contains(words), "{told:?}");
+
+    migration(&api, "second", "vm", "Succeeded");
+    ends("node-b");
+    lets_go("node-b", "va-b").await;
+    let told = hears(&api, event::MIGRATION_COMPLETED, 2).await;
+    let words = "from node-b to node-a with migration ns/second";
+    assert!(told[1].contains(words), "{told:?}");
+
+    arrives("third", "node-b", "va-b").await;
+    shows(&world, "/metrics", active).await;
+    migration(&api, "third", "vm", "Succeeded");
+    for (node, wished) in [("node-a", "va-a"), ("node-b", "va-b")] {
+        ends(node);
+        lets_go(node, wished).await;
+    }
+    hears(&api, event::MIGRATION_COMPLETED, 3).await;
+    hears(&api, event::MIGRATION_FAILED, 0).await;
+    let started = self::told(&api, event::MIGRATION_STARTED);
+    for name in ["second", "third"] {
+        let of_it = format!("nodes node-a and node-b have the volume for migration ns/{name}");
+        let both = [of_it.clone(), of_it.replace("a and node-b", "b and node-a")];
+        let is_it = |told: &&String| both.contains(told);
+        assert_eq!(started.iter().filter(is_it).count(), 1, "{started:?}");
+    }
+}
