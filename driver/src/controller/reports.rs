@@ -1,9 +1,10 @@
 //! What people and monitoring learn of attachments, migrations and leftovers: numbers, and
 //! events on the claim.
 //!
-//! A refusal that comes again, as they do until their cause is gone, is told once in a
-//! while, and so is a node that is not shut out.
+//! A refusal that comes again in the same words, as they do until their cause is gone, is told
+//! once in a while, and so is a node that is not shut out.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use rds_csi_cluster::{Cluster, Severity};
@@ -64,8 +65,9 @@ pub(crate) struct Reports(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     events: Postbox<String>,
-    /// Which refusals were told: volume, node, rule.
-    told: Lately<(String, String, Rule)>,
+    /// Which refusals were told: volume, node, rule, and a digest of the words. No words have
+    /// times or counts in them that differ each time.
+    told: Lately<(String, String, Rule, u64)>,
     /// Of which lost attachments it was told that they are not shut out, and beside which node.
     unfenced: Lately<(FenceTold, String, String)>,
 }
@@ -187,7 +189,9 @@ impl Reports {
     }
 
     fn conflict(&self, volume: &str, node: &str, rule: Rule, message: String) {
-        let key = (volume.to_owned(), node.to_owned(), rule);
+        let mut digest = DefaultHasher::new();
+        message.hash(&mut digest);
+        let key = (volume.to_owned(), node.to_owned(), rule, digest.finish());
         if self.0.told.is_news(key) {
             self.post(
                 volume,

@@ -1,4 +1,4 @@
-//! What the claim of a machine's disk is told, by events, of migrations.
+//! What the claim of a machine's disk is told, by events, of refusals and of migrations.
 
 use rds_csi_core::names::event;
 use rds_csi_tests::api_server::{FakeApiServer, Fault};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cluster::{setup, shows, start, wish};
 use crate::harness::PATIENCE;
-use crate::migration::{NAME, disk, launcher, migration, running, running_on};
+use crate::migration::{NAME, disk, launcher, migration, refused, running, running_on};
 
 /// What was told with this reason, in the order of the alphabet.
 fn told(api: &FakeApiServer, reason: &str) -> Vec<String> {
@@ -79,6 +79,33 @@ async fn a_claim_hears_of_a_migration_that_takes_longer_than_its_class_says() {
     }
     let counted = "rds_csi_migration_migrations_total{result=\"long\"} 1\n";
     shows(&world, "/metrics", counted).await;
+}
+
+/// Both are by one rule, about one node.
+#[tokio::test]
+async fn a_claim_hears_each_reason_of_a_refusal_once() {
+    let (api, world) = start().await;
+    let volume = running(&api, &world).await;
+    wish(&api, NAME, "va-b", "node-b");
+    for _ in 0..2 {
+        refused(&world, &volume, "node-b").await;
+    }
+    launcher(&api, "node-b", "vm", Some("move-uid"));
+    for _ in 0..2 {
+        refused(&world, &volume, "node-b").await;
+    }
+    api.delete("pods", "ns/virt-launcher-vm-node-b");
+    refused(&world, &volume, "node-b").await;
+    let counted = "rds_csi_attachment_conflicts_total{rule=\"same-machine\"} 5\n";
+    shows(&world, "/metrics", counted).await;
+    let told = hears(&api, event::ATTACHMENT_CONFLICT, 2).await;
+    for reason in [
+        "its migration move-uid exists no more",
+        "no pod on node node-b asks for it",
+    ] {
+        let found = told.iter().any(|told| told.contains(reason));
+        assert!(found, "{reason} not in {told:?}");
+    }
 }
 
 /// It goes back before its first node has let go, which never does then; and it is stopped as soon

@@ -95,6 +95,33 @@ async fn a_refusal_that_comes_again_is_counted_each_time_and_told_once_in_a_whil
     );
 }
 
+/// As where a pod is seen a moment after its attachment, and is not for the machine either.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_with_another_reason_is_told_at_once_and_each_reason_once() {
+    let because = |why: &str| {
+        Verdict::Deny(Denial {
+            why: why.to_owned(),
+            ..denial(Rule::SameMachine)
+        })
+    };
+    let reasons = ["no pod asks for it", "its migration is Failed"];
+    let (posted, page) = reported(|reports| {
+        for _ in 0..3 {
+            for why in reasons {
+                reports.judged("pv", "b", &because(why), &[]);
+            }
+        }
+    })
+    .await;
+    assert_eq!(posted.len(), reasons.len(), "{posted:?}");
+    for ((reason, words), why) in posted.iter().zip(reasons) {
+        assert_eq!(*reason, event::ATTACHMENT_CONFLICT);
+        assert!(words.contains(why), "{words}");
+    }
+    let line = "attachment_conflicts_total{rule=\"same-machine\"} 6";
+    assert!(page.contains(line), "{page}");
+}
+
 fn judgements(reports: &Reports) {
     reports.judged("pv", "b", &Verdict::Deny(denial(Rule::SingleNode)), &[]);
     let excepted = Verdict::Allow(Reason::Excepted {
