@@ -135,7 +135,9 @@ impl Stand {
         .unwrap()
     }
 
-    /// Waits until the driver has refused what was asked for, with these words, and told so.
+    /// Waits until the driver has refused what was asked for, with these words, and told so in
+    /// all the words of this refusal: one of before by the same rule had others, unless it was
+    /// the same one.
     pub(crate) async fn refused_by_driver(&self, disk: &str, node: &str, words: &str) {
         let mut last = None;
         let refused = until("the driver refuses", PATIENCE, async || {
@@ -143,20 +145,26 @@ impl Stand {
             let status = last.as_ref().map(|found| &found["status"]);
             assert_ne!(status.map(|status| &status["attached"]), Some(&json!(true)));
             let error = status.and_then(|status| status["attachError"]["message"].as_str());
-            Ok(error.filter(|error| error.contains(words)).map(drop))
+            Ok(error
+                .filter(|error| error.contains(words))
+                .map(without_times))
         });
-        if let Err(error) = refused.await {
-            panic!("{error:#} with {words:?}: {last:?}");
-        }
+        let refusal = match refused.await {
+            Ok(refusal) => refusal,
+            Err(error) => panic!("{error:#} with {words:?}: {last:?}"),
+        };
         let told = format!("AttachmentConflict: node {node} does not get the volume: ");
         let mut events = Vec::new();
         let told = until("the conflict is told", PATIENCE, async || {
             events = self.events(disk).await;
-            let is_it = |event: &String| event.starts_with(&told) && event.contains(words);
+            let is_it = |event: &String| {
+                let why = event.strip_prefix(&told);
+                why.is_some_and(|why| why.contains(words) && refusal.contains(why))
+            };
             Ok(events.iter().any(is_it).then_some(()))
         });
         if let Err(error) = told.await {
-            panic!("{error:#} with {words:?}: {events:#?}");
+            panic!("{error:#} of {refusal:?}: {events:#?}");
         }
     }
 
