@@ -76,8 +76,9 @@ async fn two_volumes_with_data(stand: &Stand, kind: &Claim) -> [Volume; 2] {
 #[tokio::test]
 async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_up_again_by_hand() {
     let cluster = Cluster::whole().await.unwrap();
+    let within = &cluster;
     let kinds = cluster.kinds("").await.unwrap().map(|kind| async move {
-        let stand = Stand::open(&format!("work-reclaim-{}", kind.name)).await;
+        let stand = Stand::within(within, &format!("work-reclaim-{}", kind.name)).await;
         delete_and_take_up(&stand, &kind).await;
         stand.close().await;
     });

@@ -50,8 +50,17 @@ impl Stand {
     /// Makes the namespace, in a whole cluster.
     pub(crate) async fn open(name: &str) -> Self {
         let cluster = Cluster::whole().await.unwrap();
-        let namespace = Namespace::new(&cluster, name).await.unwrap();
-        Self { cluster, namespace }
+        Self::within(&cluster, name).await
+    }
+
+    /// Makes the namespace in a cluster that is whole already: seeing to that takes processors
+    /// which the nodes need.
+    pub(crate) async fn within(cluster: &Cluster, name: &str) -> Self {
+        let namespace = Namespace::new(cluster, name).await.unwrap();
+        Self {
+            cluster: cluster.clone(),
+            namespace,
+        }
     }
 
     /// Applies several manifests at once.

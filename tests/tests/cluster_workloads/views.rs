@@ -54,8 +54,9 @@ fn reader(shared: &Claim, sealed: &Claim) -> Value {
 async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
     let cluster = Cluster::whole().await.unwrap();
     let [ext4, xfs, _] = cluster.kinds("").await.unwrap();
+    let within = &cluster;
     let both = [ext4, xfs].map(|filesystem| async move {
-        let stand = Stand::open(&format!("work-views-{}", filesystem.name)).await;
+        let stand = Stand::within(within, &format!("work-views-{}", filesystem.name)).await;
         view(&stand, filesystem).await;
         stand.close().await;
     });
