@@ -2,9 +2,9 @@
 //! events on the claim.
 //!
 //! A refusal that comes again in the same words, as they do until their cause is gone, is told
-//! once in a while, and so is a node that is not shut out.
+//! once in a while, and so is a node that is not shut out. Where another pod or migration stands
+//! in the way by now, the words are others, and are told at once.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use rds_csi_cluster::{Cluster, Severity};
@@ -65,9 +65,9 @@ pub(crate) struct Reports(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     events: Postbox<String>,
-    /// Which refusals were told: volume, node, rule, and a digest of the words. No words have
-    /// times or counts in them that differ each time.
-    told: Lately<(String, String, Rule, u64)>,
+    /// Which refusals were told: volume, and the words, which name the node. No words have times
+    /// or counts in them that differ each time.
+    told: Lately<(String, String)>,
     /// Of which lost attachments it was told that they are not shut out, and beside which node.
     unfenced: Lately<(FenceTold, String, String)>,
 }
@@ -101,7 +101,7 @@ impl Reports {
         if let Verdict::Deny(denial) = verdict {
             metrics.attachment_conflict(denial.rule.as_str());
             let message = format!("node {node} does not get the volume: {denial}");
-            self.conflict(volume, node, denial.rule, message);
+            self.conflict(volume, message);
         }
         for Noted { mode, finding } in noted {
             let Finding::Denial(denial) = finding else {
@@ -111,16 +111,15 @@ impl Reports {
             if mode.is_told() {
                 let message =
                     format!("node {node} gets the volume although the rule is not kept: {denial}");
-                self.conflict(volume, node, denial.rule, message);
+                self.conflict(volume, message);
             }
         }
     }
 
     /// A node does not get the volume, as a lost one may still write and no pod needs it shut out.
-    pub(crate) fn unneeded(&self, volume: &str, node: &str, refused: &ControllerError) {
-        let rule = Rule::NodeLoss;
-        self.0.metrics.attachment_conflict(rule.as_str());
-        self.conflict(volume, node, rule, refused.to_string());
+    pub(crate) fn unneeded(&self, volume: &str, refused: &ControllerError) {
+        self.0.metrics.attachment_conflict(Rule::NodeLoss.as_str());
+        self.conflict(volume, refused.to_string());
     }
 
     /// What was done about nodes that had a volume before `node` and may still write. That
@@ -188,10 +187,8 @@ impl Reports {
         self.0.metrics.attachment_kept(denial.rule.as_str());
     }
 
-    fn conflict(&self, volume: &str, node: &str, rule: Rule, message: String) {
-        let mut digest = DefaultHasher::new();
-        message.hash(&mut digest);
-        let key = (volume.to_owned(), node.to_owned(), rule, digest.finish());
+    fn conflict(&self, volume: &str, message: String) {
+        let key = (volume.to_owned(), message.clone());
         if self.0.told.is_news(key) {
             self.post(
                 volume,

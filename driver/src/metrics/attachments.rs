@@ -80,7 +80,7 @@ impl Attachments {
         );
         registry.register(
             "migration_migrations",
-            "Live migrations of volumes, by what was seen of them (started, completed, failed or long)",
+            "Live migrations of volumes, by what was seen of them (started, completed, failed or long); of some the end is not seen",
             self.migrations.clone(),
         );
         registry.register(
@@ -90,7 +90,7 @@ impl Attachments {
         );
         registry.register(
             "migration_active_migrations",
-            "Volumes that two nodes have for a live migration, as the controller sees it that leads",
+            "Volumes that two nodes have for a live migration, or had until it is known how that went, as the controller sees it that leads",
             self.active.clone(),
         );
         registry.register(

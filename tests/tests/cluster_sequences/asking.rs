@@ -279,15 +279,15 @@ impl Stand {
         )
     }
 
-    /// What is told when the target is left.
+    /// What is told when the machine has arrived.
     pub(crate) fn completed(&self, source: &str, target: &str, migration: &str) -> String {
         let namespace = self.namespace.name();
         format!(
-            "MigrationCompleted: the volume has moved from {source} to {target} with migration {namespace}/{migration}; both had it for N s"
+            "MigrationCompleted: the machine has arrived on {target} from {source} with migration {namespace}/{migration}; both had the volume for N s"
         )
     }
 
-    /// What is told when the target is not left.
+    /// What is told when the target has let go and the machine has not arrived.
     pub(crate) fn failed(&self, target: &str, migration: &str) -> String {
         let namespace = self.namespace.name();
         format!(

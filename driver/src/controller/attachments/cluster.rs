@@ -241,7 +241,7 @@ impl InCluster {
         let lost = due.lost.clone();
         let refused = ControllerError::NobodyAsks { id, node, lost };
         let volume = &due.persistent_volume;
-        self.reports.unneeded(volume, wanted.node, &refused);
+        self.reports.unneeded(volume, &refused);
         Err(refused)
     }
 

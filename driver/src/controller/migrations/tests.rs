@@ -7,7 +7,7 @@ use rds_csi_cluster::PersistentVolume;
 use rds_csi_cluster::fake::machine::{MIGRATION, claim, kubevirt, launcher};
 use rds_csi_cluster::fake::{FakeCluster, Fault};
 use rds_csi_core::attachment::Modes;
-use rds_csi_core::attachment::observation::KubeVirt;
+use rds_csi_core::attachment::observation::{Claim, KubeVirt, Pod};
 use rds_csi_core::names::event;
 use rstest::rstest;
 
@@ -17,10 +17,9 @@ use crate::metrics::Metrics;
 
 mod turns;
 
-/// A machine on node `a` that moves to `b`, which does not have its disk yet.
-fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
-    let cluster = Arc::new(FakeCluster::default());
-    cluster.put(PersistentVolume {
+/// The machine's disk.
+fn volume() -> PersistentVolume {
+    PersistentVolume {
         name: "pv".to_owned(),
         driver: "rds.csi.srvlab.io".to_owned(),
         handle: "pvc-bvhguhbpbnhx5gsxb5fgwhjmhy".to_owned(),
@@ -28,7 +27,13 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
         attributes: [("migrationTimeoutSeconds".to_owned(), "30".to_owned())].into(),
         claim: Some(claim()),
         ..PersistentVolume::default()
-    });
+    }
+}
+
+/// A machine on node `a` that moves to `b`, which does not have its disk yet.
+fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.put(volume());
     cluster.run(launcher("source", "a", None));
     cluster.run(launcher("target", "b", Some(MIGRATION)));
     cluster.kubevirt_is(kubevirt("Running"));
@@ -38,6 +43,28 @@ fn moving() -> (Arc<FakeCluster>, InCluster, Events) {
     cluster.attach("a");
     let (driver, events) = controller(&cluster);
     (cluster, driver, events)
+}
+
+/// Gives the machine a second disk, for which its pods ask as well.
+fn add_disk(cluster: &FakeCluster) {
+    let data = Claim {
+        name: "data".to_owned(),
+        ..claim()
+    };
+    cluster.put(PersistentVolume {
+        name: "pv-data".to_owned(),
+        handle: "pvc-2ckaq5x367ir2lft5aq7yiwvym".to_owned(),
+        claim: Some(data.clone()),
+        ..volume()
+    });
+    for (pod, node) in [("source", "a"), ("target", "b")] {
+        let migration = (pod == "target").then_some(MIGRATION);
+        cluster.run(Pod {
+            claims: vec![data.name.clone()],
+            ..launcher(&format!("{pod}-data"), node, migration)
+        });
+        cluster.wish(&format!("va-data-{node}"), node, "pv-data");
+    }
 }
 
 /// A process that knows nothing of what another one did.
@@ -200,16 +227,43 @@ async fn half_a_kubevirt_does_not_say_how_a_migration_went() {
     assert_eq!(told.await, expected);
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_the_source_has_not_arrived_though_kubevirt_is_gone() {
+    let (cluster, driver, events) = moving();
+    let told = told_during(&cluster, driver, events, async {
+        seconds(10).await;
+        cluster.attach("b");
+        seconds(10).await;
+        cluster.kubevirt_is(KubeVirt::Absent);
+        cluster.delete("b");
+        seconds(10).await;
+    });
+    let expected = [event::MIGRATION_STARTED, event::MIGRATION_FAILED];
+    assert_eq!(told.await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_cannot_be_read_hides_no_other() {
+    let (cluster, driver, _events) = moving();
+    cluster.fail(cluster.calls(), Fault::Before);
+    let both = ["others", "vms"].map(str::to_owned);
+    let (lists, outcome) = lists(&driver, both.into()).await;
+    assert_eq!(lists.into_keys().collect::<Vec<_>>(), ["vms"]);
+    outcome.unwrap_err();
+}
+
 /// However many move from a namespace, and for how long the sources do not let go.
 #[tokio::test(start_paused = true)]
 async fn what_is_followed_costs_two_lists_a_look() {
     let (cluster, driver, _events) = moving();
+    add_disk(&cluster);
+    cluster.attach("a");
     cluster.attach("b");
     let mut migrations = Migrations::default();
     look(&driver, &mut migrations, Duration::ZERO)
         .await
         .unwrap();
-    assert_eq!(migrations.active(), 1);
+    assert_eq!(migrations.active(), 2);
     for phase in ["Running", "Succeeded", "Failed"] {
         cluster.kubevirt_is(kubevirt(phase));
         let before = cluster.calls();

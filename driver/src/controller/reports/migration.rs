@@ -44,7 +44,7 @@ impl Reports {
                 Severity::Normal,
                 event::MIGRATION_COMPLETED,
                 format!(
-                    "the volume has moved from {source} to {target} with migration {migration}; both had it for {} s",
+                    "the machine has arrived on {target} from {source} with migration {migration}; both had the volume for {} s",
                     after.as_secs()
                 ),
             ),

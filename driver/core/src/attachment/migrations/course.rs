@@ -20,6 +20,8 @@ pub(super) struct Course {
     both: Option<Duration>,
     /// How it ended, once its object has said so: that may be deleted before all is told.
     end: Option<State>,
+    /// What its object said of it when that was there: its machine, and when it was made.
+    own: Option<(String, Option<i64>)>,
 }
 
 /// What its object says of a migration.
@@ -27,6 +29,8 @@ pub(super) struct Course {
 enum State {
     /// It goes on.
     Open,
+    /// It is being deleted and is not over. Where its machine is gone, it may stay like this.
+    Leaving,
     Succeeded,
     Failed,
     /// There is no such object: nobody can say whether it has arrived.
@@ -51,6 +55,7 @@ impl Course {
             is_long: false,
             both: None,
             end: None,
+            own: None,
         }
     }
 
@@ -89,21 +94,23 @@ impl Course {
     /// Once this one is over, the migrations that may have come after it. A machine has one
     /// at a time.
     fn later<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = &'a Migration> {
-        let is_over = !matches!(self.state(seen), None | Some(State::Open));
+        let state = self.state(seen);
+        let is_over = !matches!(state, None | Some(State::Open | State::Leaving));
         let all = seen.migrations.get(self.namespace()).filter(|_| is_over);
-        let all = all.map_or(&[][..], Vec::as_slice);
-        let own = all.iter().find(|found| self.is_it(found));
-        all.iter().filter(move |other| match own {
-            Some(own) => {
-                let is_its = other.machine == own.machine && other.uid != own.uid;
-                is_its && (other.is_live() || other.is_later_than(own.created))
+        let own = self.object(seen).map(own).or_else(|| self.own.clone());
+        all.into_iter().flatten().filter(move |other| match &own {
+            Some((machine, created)) => {
+                let is_its = other.machine == *machine && other.uid != self.hand_over.uid;
+                is_its && (other.is_live() || other.is_later_than(*created))
             }
             None => other.is_live(),
         })
     }
 
-    fn is_it(&self, migration: &Migration) -> bool {
-        migration.uid == self.hand_over.uid
+    /// Its object, where that is there and could be read.
+    fn object<'a>(&self, seen: &'a Seen) -> Option<&'a Migration> {
+        let mut all = seen.migrations.get(self.namespace())?.iter();
+        all.find(|found| found.uid == self.hand_over.uid)
     }
 
     /// What its object says, where that is known.
@@ -111,11 +118,12 @@ impl Course {
         if self.end.is_some() {
             return self.end;
         }
-        let all = seen.migrations.get(self.namespace())?;
-        Some(match all.iter().find(|found| self.is_it(found)) {
+        seen.migrations.get(self.namespace())?;
+        Some(match self.object(seen) {
             None => State::Gone,
             Some(found) if found.has_succeeded() => State::Succeeded,
             Some(found) if found.has_failed() => State::Failed,
+            Some(found) if found.leaving => State::Leaving,
             Some(_) => State::Open,
         })
     }
@@ -130,6 +138,7 @@ impl Course {
     ) -> Step {
         let state = self.state(seen);
         self.end = state.filter(|state| matches!(state, State::Succeeded | State::Failed));
+        self.own = self.object(seen).map(own).or_else(|| self.own.take());
         let so_far = self.before + now.saturating_sub(self.seen);
         if self.is_between(nodes) && next.is_none() {
             return Step::On(self.takes_long(so_far));
@@ -137,21 +146,24 @@ impl Course {
         let after = *self.both.get_or_insert(so_far);
         let left = self.left(nodes);
         let failed = Step::Over(Some(Change::Failed { after, left }));
-        // Without its object nobody can say whether a machine has arrived that is there, or is
-        // where the next one takes it from.
-        let may_be_there = match left {
+        // Without its object nobody can say whether a machine has arrived that is there, is where
+        // the next one takes it from, or has been stopped by now.
+        let is_with_source = self.is_with_source(nodes);
+        let may_have_arrived = match left {
             Left::Target => true,
             Left::Both => !self.begins_with(next),
-            Left::Source => false,
+            Left::Source => !is_with_source,
         };
+        let has_nobody = !is_with_source && left == Left::Source;
         match state {
             Some(State::Succeeded) => Step::Over(Some(Change::Completed { after })),
-            Some(State::Gone) if may_be_there => Step::Over(None),
+            Some(State::Gone) if may_have_arrived => Step::Over(None),
             Some(State::Failed | State::Gone) => failed,
             // A machine that runs has its disk.
-            Some(State::Open) if self.is_with_source(nodes) => failed,
-            Some(State::Open) if next.is_some() => Step::Over(None),
-            None | Some(State::Open) => Step::On(None),
+            Some(State::Open | State::Leaving) if is_with_source => failed,
+            Some(State::Open | State::Leaving) if next.is_some() => Step::Over(None),
+            Some(State::Leaving) if has_nobody => Step::Over(None),
+            None | Some(State::Open | State::Leaving) => Step::On(None),
         }
     }
 
@@ -180,4 +192,9 @@ impl Course {
     fn begins_with(&self, next: Option<&HandOver>) -> bool {
         next.is_some_and(|next| next.source == self.hand_over.source)
     }
+}
+
+/// What is remembered of a migration's object.
+fn own(object: &Migration) -> (String, Option<i64>) {
+    (object.machine.clone(), object.created)
 }

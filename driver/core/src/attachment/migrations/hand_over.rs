@@ -14,7 +14,8 @@ use super::super::verdict::{HandOver, Verdict};
 /// said if one of the two asked again, and where that is no because the migration is over, what
 /// the pod says that was made for it. `younger` is the node whose attachment is the younger one,
 /// where that is known: nobody moves to the other, unless both had the volume when the migration
-/// was made already, as where a machine goes back at once to a node that has not let go.
+/// was made already, as where a machine goes back at once to a node that has not let go, and none
+/// was made since that goes there again.
 ///
 /// # Errors
 /// [`Unread`] where a part is needed that is not known.
@@ -71,9 +72,12 @@ fn likely(
     let mut found: Vec<Past<'_>> = ways.into_iter().flatten().collect();
     if let Some(younger) = younger {
         let holders = seen.attachments.iter().filter(|standing| standing.holds());
-        let since = holders.filter_map(|standing| standing.attachment.created);
-        let since = since.max();
+        let attached = holders.filter_map(|standing| standing.attachment.created);
         let is_there = |past: &Past<'_>| past.hand_over.target == younger;
+        // And it may have gone there once more.
+        let there = found.iter().filter(|past| is_there(past));
+        let there = there.filter_map(|past| past.object?.created);
+        let since = attached.chain(there).max();
         let is_later = |past: &Past<'_>| {
             let object = past.object;
             object.is_some_and(|object| object.is_later_than(since))

@@ -25,7 +25,7 @@ fn a_move(name: &str, source: &str, target: &str) -> HandOver {
     }
 }
 
-/// Its object, in a phase. They are made in the order of their last letters.
+/// Its object, in a phase or `leaving`. They are made in the order of their last letters.
 fn object(name: &str, phase: &str) -> Migration {
     Migration {
         namespace: "vms".to_owned(),
@@ -33,7 +33,7 @@ fn object(name: &str, phase: &str) -> Migration {
         uid: name.to_owned(),
         machine: "web".to_owned(),
         phase: phase.to_owned(),
-        leaving: false,
+        leaving: phase == "leaving",
         decentralised: None,
         created: name.bytes().last().map(i64::from),
     }

@@ -36,22 +36,49 @@ fn one_whose_target_alone_has_let_go_has_failed_though_it_does_not_know_it_yet()
 }
 
 /// An aborted migration is deleted.
-#[rstest]
-#[case(&["a"])]
-#[case(&[])]
-fn one_that_is_deleted_and_has_not_been_seen_to_succeed_has_failed(#[case] left: &[&str]) {
+#[test]
+fn one_that_is_deleted_and_leaves_the_source_has_failed() {
     let mut follower = Follower::of_one();
     follower.are(&[]);
     let expected = [failed("mig1", 5, Left::Source)];
-    assert_eq!(follower.look(left, 5), expected);
+    assert_eq!(follower.look(&["a"], 5), expected);
+}
+
+/// KubeVirt deletes the migrations of a machine that is deleted, those that have arrived too.
+#[rstest]
+#[case::on_the_target(&["b"])]
+#[case::stopped(&[])]
+#[case::elsewhere(&["c"])]
+fn of_one_that_is_deleted_and_leaves_the_source_too_nobody_can_say_how_it_went(
+    #[case] left: &[&str],
+) {
+    let mut follower = Follower::of_one();
+    follower.are(&[]);
+    assert_eq!(follower.look(left, 5), []);
+    assert_eq!(follower.migrations.active(), 0);
+}
+
+/// With its machine gone, its finalizer may stay for as long.
+#[rstest]
+#[case::no_node_has_the_disk(&[], 0)]
+#[case::the_target_has_it(&["b"], 1)]
+fn one_that_is_being_deleted_is_waited_for_where_a_machine_may_be(
+    #[case] left: &[&str],
+    #[case] active: usize,
+) {
+    let mut follower = Follower::of_one();
+    follower.are(&[("mig1", "leaving")]);
+    assert_eq!(follower.look(left, 5), []);
+    assert_eq!(follower.migrations.active(), active);
 }
 
 #[test]
-fn of_one_that_is_deleted_and_leaves_the_target_nobody_can_say_how_it_went() {
+fn one_that_is_being_deleted_has_failed_once_the_source_alone_has_the_disk() {
     let mut follower = Follower::of_one();
-    follower.are(&[]);
-    assert_eq!(follower.look(&["b"], 5), []);
-    assert_eq!(follower.migrations.active(), 0);
+    follower.are(&[("mig1", "leaving")]);
+    assert_eq!(follower.look(&["a", "b"], 5), []);
+    let expected = [failed("mig1", 10, Left::Source)];
+    assert_eq!(follower.look(&["a"], 10), expected);
 }
 
 #[test]

@@ -164,6 +164,42 @@ fn a_migration_that_was_made_when_both_had_the_volume_may_go_to_the_elder_one() 
     assert_eq!(found(&under_way), Some(on_way_back()));
 }
 
+/// It has gone there, back, and there again, and neither node has let go.
+#[rstest]
+#[case::arrived("Succeeded")]
+#[case::failed("Failed")]
+fn a_migration_that_goes_to_the_younger_one_again_is_the_last(#[case] phase: &str) {
+    let mut seen = gone_back(300);
+    let Observations {
+        pods: Reading::Complete(pods),
+        kubevirt: Reading::Complete(KubeVirt::Present { migrations, .. }),
+        ..
+    } = &mut seen
+    else {
+        panic!("{seen:?}");
+    };
+    let again = Migration {
+        name: "again".to_owned(),
+        uid: "uid-again".to_owned(),
+        phase: phase.to_owned(),
+        created: Some(400),
+        ..migrations[0].clone()
+    };
+    migrations.push(again);
+    for pod in &mut *pods {
+        pod.phase = Phase::Over;
+    }
+    pods.push(Pod {
+        name: "again".to_owned(),
+        uid: "uid-pod-again".to_owned(),
+        migration: Some("uid-again".to_owned()),
+        phase: Phase::Running,
+        ..pods[1].clone()
+    });
+    let found = hand_over(&seen, Some("b"), &Moment::last()).unwrap();
+    assert_eq!(found.unwrap().migration, "vms/again");
+}
+
 /// Both pods on `a` were made for a migration: the one before, and the one back, which failed.
 #[test]
 fn of_pods_that_have_ended_the_one_of_the_last_migration_counts() {

@@ -84,6 +84,7 @@ fn of_one_that_nobody_ended_nothing_is_told_when_the_next_begins_elsewhere() {
 #[case::there_is_no_other(Some(&[("mig1", "Succeeded")][..]))]
 #[case::there_are_those_of_before(Some(&[("mig0", "Succeeded"), ("mig1", "Succeeded")][..]))]
 #[case::it_was_aborted(Some(&[("mig0", "Succeeded")][..]))]
+#[case::it_is_being_deleted(Some(&[("mig1", "leaving"), ("mig2", "Pending")][..]))]
 #[case::nothing_could_be_read(None)]
 fn nobody_asks_for_the_next_one_while(#[case] phases: Option<&[(&str, &str)]>) {
     let mut follower = Follower::of_one();
@@ -96,11 +97,18 @@ fn nobody_asks_for_the_next_one_while(#[case] phases: Option<&[(&str, &str)]>) {
 
 #[test]
 fn the_migration_of_another_machine_is_not_the_next_one() {
-    let mut follower = Follower::of_one();
-    follower.are(&[("mig1", "Succeeded"), ("mig2", "Running")]);
-    assert_eq!(follower.unknown(&["a", "b"]), [PV]);
-    follower.objects.as_mut().unwrap()[1].machine = "another".to_owned();
-    assert_eq!(follower.unknown(&["a", "b"]), [""; 0]);
+    for phases in [
+        &[("mig2", "Running"), ("mig1", "Succeeded")][..],
+        // It was aborted.
+        &[("mig2", "Running")],
+    ] {
+        let mut follower = Follower::of_one();
+        assert_eq!(follower.look(&["a", "b"], 5), []);
+        follower.are(phases);
+        assert_eq!(follower.unknown(&["a", "b"]), [PV]);
+        follower.objects.as_mut().unwrap()[0].machine = "another".to_owned();
+        assert_eq!(follower.unknown(&["a", "b"]), [""; 0]);
+    }
 }
 
 /// The pod that has brought the machine to its node says so for as long as it is there.
