@@ -2,7 +2,8 @@
 //!
 //! What is added is said twice. By the client: the slowest of a hundred with a review, less the
 //! slowest of a hundred without one, which is what the bound is on. And by the API server's own
-//! histogram of what it waits for the webhook.
+//! histogram of what it waits for the webhook. What a claim costs the API server's processors is
+//! beside them: where those are nearly busy, both are times in its queues.
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const BOUNDS_HOLD: &str = "RDS_CSI_BOUNDS";
 const OF_CLAIMS: &str = "persistentvolumeclaims.webhook.rds.csi.srvlab.io";
 /// How long the API server waits for webhooks, and the bounds of its counts, in seconds.
 const WAITS: &str = "apiserver_admission_webhook_admission_duration_seconds_bucket";
+/// The processor time of the API server, in seconds.
+const BUSY: &str = "process_cpu_seconds_total";
 const WITHIN: [&str; 5] = ["0.005", "0.025", "0.1", "0.5", "+Inf"];
 
 /// Asks for the claim at the rate, whatever the answers take: how long each took since it was due.
@@ -72,12 +75,14 @@ struct Figures {
     first: usize,
     without: Vec<Duration>,
     with: Vec<Duration>,
+    /// The processor time of the API server for all without a review, and for all with one.
+    busy: [Duration; 2],
 }
 
 impl Figures {
     /// A claim of ours and the same of a foreign class, in turns, so that whatever else the
     /// machine does falls on both. Every request must be answered.
-    async fn measure(requests: &DryRun, ours: &Claim, rounds: u32) -> Self {
+    async fn measure(cluster: &Cluster, requests: &DryRun, ours: &Claim, rounds: u32) -> Self {
         let foreign = ours.clone().of_class("of-somebody-else").manifest();
         let ours = labelled(ours.manifest());
         let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -86,14 +91,20 @@ impl Figures {
         for claim in [&foreign, &ours] {
             first = round(requests, claim).await.len();
         }
+        let mut busy = [Duration::ZERO; 2];
         for _ in 0..rounds {
+            let begun = busy_for(cluster).await;
             without.extend(round(requests, &foreign).await);
+            let turned = busy_for(cluster).await;
             with.extend(round(requests, &ours).await);
+            busy[0] += turned - begun;
+            busy[1] += busy_for(cluster).await - turned;
         }
         Self {
             first,
             without,
             with,
+            busy,
         }
     }
 
@@ -106,6 +117,13 @@ impl Figures {
     /// percentile: the latter.
     #[expect(clippy::print_stdout, reason = "the figures go to a person")]
     fn print(mut self, by: &str) -> Duration {
+        let [without, with] = [(0, &self.without), (1, &self.with)].map(|(side, asked)| {
+            let count = u32::try_from(asked.len()).unwrap();
+            self.busy[side] / count
+        });
+        println!(
+            "of a processor, the API server takes {without:.1?} for a claim without a review, {with:.1?} with one"
+        );
         let [_, slowest] = [50, 99].map(|percent| {
             let without = percentile(&mut self.without, percent);
             let with = percentile(&mut self.with, percent);
@@ -118,6 +136,12 @@ impl Figures {
         });
         slowest
     }
+}
+
+/// The API server's processor time since it began.
+async fn busy_for(cluster: &Cluster) -> Duration {
+    let page = cluster.api_metrics().await.unwrap();
+    Duration::from_secs_f64(metrics::sum(&page, BUSY, &[]).unwrap())
 }
 
 /// How many creations of claims the API server has had reviewed within each of the times.
@@ -144,7 +168,7 @@ async fn a_review_through_the_api_server_takes_its_time_at_300_a_second() {
     let (cluster, namespace) = open("admission-figures").await;
     let requests = DryRun::new(&namespace).await;
     let before = new_claims(&cluster).await;
-    let figures = Figures::measure(&requests, &Claim::filesystem("claim"), 1).await;
+    let figures = Figures::measure(&cluster, &requests, &Claim::filesystem("claim"), 1).await;
     assert_eq!(new_claims(&cluster).await - before, figures.reviewed());
     figures.print("in guests");
     let added = if bounds_hold() {
@@ -180,7 +204,7 @@ async fn beside(cluster: &Cluster, requests: &DryRun) -> Duration {
     .await
     .unwrap();
     let (before, waited) = (reviews().await, waits(cluster).await);
-    let figures = Figures::measure(requests, &claim, 4).await;
+    let figures = Figures::measure(cluster, requests, &claim, 4).await;
     assert_eq!(reviews().await - before, figures.reviewed());
     let now = waits(cluster).await;
     let waited = std::array::from_fn(|at| now[at] - waited[at]);
