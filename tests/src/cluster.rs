@@ -5,7 +5,8 @@
 //! `hack/cluster run` provides. [`namespace::Namespace`] is a test's own corner of it,
 //! [`product`] the chart. Faults are orders to the supervisor; whoever breaks something
 //! calls [`Cluster::mend`] at the end, and every test begins with [`Cluster::mended`] or
-//! [`Cluster::whole`].
+//! [`Cluster::whole`], which give it the cluster for itself, or with [`Cluster::shared`] if it
+//! breaks nothing.
 
 mod audit;
 pub mod cdi;
@@ -24,6 +25,7 @@ mod node;
 pub mod order;
 pub mod product;
 pub mod supervisor;
+mod turn;
 
 use std::time::Duration;
 

@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::namespace::{OWNER, owner};
-use super::{Cluster, items, name, product};
+use tokio::sync::Mutex;
+
+use super::namespace::OWNER;
+use super::{Cluster, items, name, product, turn};
 
 /// The name of the objects by which a test lets the API server refuse requests: what bears it
 /// goes when the cluster is mended.
@@ -31,12 +33,16 @@ const PASSING: [&str; 3] = [
     "virtualmachineinstancemigrations",
 ];
 
+/// Tests that begin beside each other make the cluster whole one after the other.
+static MENDING: Mutex<()> = Mutex::const_new(());
+
 impl Cluster {
-    /// The cluster of this machine, mended.
+    /// The cluster of this machine, mended, for this test alone.
     ///
     /// # Errors
     /// See [`Cluster::attach`] and [`Cluster::mend`].
     pub async fn mended() -> anyhow::Result<Self> {
+        turn::alone();
         let cluster = Self::attach().await?;
         cluster.mend().await?;
         Ok(cluster)
@@ -49,15 +55,33 @@ impl Cluster {
     /// See [`Cluster::mended`] and [`Cluster::ensure_installed`].
     pub async fn whole() -> anyhow::Result<Self> {
         let cluster = Self::mended().await?;
-        cluster.ensure_installed().await?;
-        cluster.product_is_ready().await?;
+        cluster.become_whole().await?;
         Ok(cluster)
+    }
+
+    /// [`Cluster::whole`] for a test that breaks nothing, changes nothing that is not in its
+    /// namespaces, and counts nothing that others do: others like it may run beside it.
+    ///
+    /// # Errors
+    /// See [`Cluster::whole`].
+    pub async fn shared() -> anyhow::Result<Self> {
+        turn::beside_others();
+        let _turn = MENDING.lock().await;
+        let cluster = Self::attach().await?;
+        cluster.mend().await?;
+        cluster.become_whole().await?;
+        Ok(cluster)
+    }
+
+    async fn become_whole(&self) -> anyhow::Result<()> {
+        self.ensure_installed().await?;
+        self.product_is_ready().await
     }
 
     /// Undoes every fault: of machines and networks, as [`Cluster::heal`] does, and what was
     /// done by way of the API. Nodes take pods and have machines, nothing is refused, there is no
     /// default class, the webhook has the replicas of the chart and sees everything, and the
-    /// namespaces of other tests, which failed, are removed, as far as they go away.
+    /// namespaces of tests that have ended, and failed, are removed, as far as they go away.
     ///
     /// # Errors
     /// Something does not come up, or the API does not answer.
@@ -95,10 +119,11 @@ impl Cluster {
         self.kubectl(&words).await.map(drop)
     }
 
-    /// The namespaces of other tests. One that is on its way or stays was told of by the test
-    /// that it was for.
+    /// The namespaces of tests that have ended. One that is on its way or stays was told of by the
+    /// test that it was for.
     async fn remove_others(&self) -> anyhow::Result<()> {
-        let selector = format!("--selector={OWNER},{OWNER}!={}", owner());
+        let live = Vec::from_iter(turn::owners()).join(",");
+        let selector = format!("--selector={OWNER},{OWNER} notin ({live})");
         let active = "--field-selector=status.phase=Active";
         let words = ["delete", "namespaces", &selector, active, "--timeout=120s"];
         self.kubectl(&words).await.ok();

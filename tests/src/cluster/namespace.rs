@@ -5,21 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
+use super::turn::owner;
 use super::{Cluster, DEADLINE};
 use crate::wait::until;
 
-/// Labels the namespaces of tests by [`owner`]: those of others go when the cluster is mended.
+/// Labels the namespaces of tests by their [`owner`]: those of tests that have ended go when the
+/// cluster is mended.
 pub(super) const OWNER: &str = "rds-csi.test/owner";
-
-/// The test that runs, as a label takes it: the harness names a test's thread after it.
-pub(super) fn owner() -> String {
-    let thread = std::thread::current();
-    let words = format!("{} {:?}", std::process::id(), thread.name());
-    let hash = format!("{:x}", Sha256::digest(words));
-    hash.chars().take(16).collect()
-}
 
 /// A namespace that one test uses.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ground::{
     BY_POLICY, BY_WEBHOOK, DENIED_BY_WEBHOOK, DESTROYED, DRIVER, LONG, NO_CLONES, await_refusal,
     clone_of_another, counted, dry_run, install, make_default, new_claims, open, refusal,
-    refused_with, shared_filesystem, without_class,
+    refused_with, share, shared_filesystem, without_class,
 };
 
 const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
@@ -41,7 +41,7 @@ async fn the_policy_refuses_what_it_can_and_the_webhook_is_not_even_asked() {
 /// the classes that there are.
 #[tokio::test]
 async fn the_policy_goes_by_the_classes_of_the_moment() {
-    let (cluster, namespace) = open("admission-later").await;
+    let (cluster, namespace) = share("admission-moment").await;
     let class = |provisioner: &str| {
         json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
@@ -87,7 +87,7 @@ async fn without_the_policy_the_webhook_refuses_the_same_with_the_same_way_out()
 
 #[tokio::test]
 async fn classes_and_volumes_that_cannot_work_are_refused_too() {
-    let (_, namespace) = open("admission-kinds").await;
+    let (_, namespace) = share("admission-kinds").await;
     let class = |name: &str, parameters: Value, options: Value| {
         json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
@@ -220,7 +220,7 @@ async fn a_dry_run_and_a_claim_without_a_name_are_judged_like_any_other() {
 
 #[tokio::test]
 async fn kubectl_shows_the_warnings_of_an_admitted_claim() {
-    let (_, namespace) = open("admission-warnings").await;
+    let (_, namespace) = share("admission-warnings").await;
     let mut disk = Claim::block("disk").manifest();
     disk["metadata"]["labels"] = json!({"kubevirt.io/created-by": "a-test"});
     // kubectl's way to make its own success a failure, which says what it has shown.
@@ -264,7 +264,7 @@ async fn install_snapshot_classes(cluster: &Cluster) {
 /// The rule for snapshot classes names v1: what is sent as v1beta1 is converted and reviewed.
 #[tokio::test]
 async fn a_class_of_another_version_is_reviewed_as_the_version_that_the_rule_names() {
-    let (cluster, namespace) = open("admission-converted").await;
+    let (cluster, namespace) = share("admission-converted").await;
     install_snapshot_classes(&cluster).await;
     let class = |version: &str, driver: &str| {
         json!({
@@ -291,7 +291,7 @@ async fn a_class_of_another_version_is_reviewed_as_the_version_that_the_rule_nam
 
 #[tokio::test]
 async fn the_older_word_for_a_class_is_reviewed() {
-    let (cluster, namespace) = open("admission-versions").await;
+    let (cluster, namespace) = share("admission-versions").await;
     // The older word for the class of a claim, which is no version but means the same.
     let mut copy = without_class(clone_of_another("copy"));
     copy["metadata"]["annotations"] = json!({"volume.beta.kubernetes.io/storage-class": "rds-csi"});

@@ -30,9 +30,17 @@ pub(crate) const NO_CLONES: &str = "a clone of another claim is not offered";
 pub(crate) const REVIEWS: &str = "rds_csi_webhook_reviews_total";
 pub(crate) const NEW_CLAIMS: [&str; 2] = ["kind=\"PersistentVolumeClaim\"", "operation=\"Create\""];
 
-/// A whole cluster with the plain product in it, and a namespace.
+/// A whole cluster with the plain product in it, for this test alone, and a namespace.
 pub(crate) async fn open(name: &str) -> (Cluster, Namespace) {
-    let cluster = Cluster::whole().await.unwrap();
+    within(Cluster::whole().await.unwrap(), name).await
+}
+
+/// The same beside others that share it.
+pub(crate) async fn share(name: &str) -> (Cluster, Namespace) {
+    within(Cluster::shared().await.unwrap(), name).await
+}
+
+async fn within(cluster: Cluster, name: &str) -> (Cluster, Namespace) {
     await_webhooks(&cluster).await;
     let namespace = Namespace::new(&cluster, name).await.unwrap();
     await_refusal(&namespace).await;

@@ -7,7 +7,7 @@ use crate::stand::{Stand, pod_with, read_word, write_word};
 
 #[tokio::test]
 async fn a_volume_for_one_pod_is_refused_to_a_second_and_free_after_the_first() {
-    let stand = Stand::open("work-exclusive").await;
+    let stand = Stand::shared("work-exclusive").await;
     let claims = stand.cluster.kinds("").await.unwrap();
     let claims = claims.map(|claim| claim.access("ReadWriteOncePod"));
     let firsts = claims

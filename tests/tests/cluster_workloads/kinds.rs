@@ -21,7 +21,7 @@ async fn sizes(stand: &Stand, pod: &str) -> [u64; 3] {
 
 #[tokio::test]
 async fn ext4_xfs_and_raw_devices_keep_their_data_through_growth_in_use_and_on_another_node() {
-    let stand = Stand::open("work-kinds").await;
+    let stand = Stand::shared("work-kinds").await;
     let claims = stand.cluster.kinds("").await.unwrap();
     let mut objects: Vec<Value> = claims.iter().map(Claim::manifest).collect();
     objects.push(pod_with_all("writer", Some("node-a"), &claims));

@@ -75,7 +75,7 @@ async fn two_volumes_with_data(stand: &Stand, kind: &Claim) -> [Volume; 2] {
 
 #[tokio::test]
 async fn a_deleted_claim_takes_its_volume_along_unless_it_is_retained_and_taken_up_again_by_hand() {
-    let cluster = Cluster::whole().await.unwrap();
+    let cluster = Cluster::shared().await.unwrap();
     let within = &cluster;
     let kinds = cluster.kinds("").await.unwrap().map(|kind| async move {
         let stand = Stand::within(within, &format!("work-reclaim-{}", kind.name)).await;

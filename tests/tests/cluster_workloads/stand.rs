@@ -47,9 +47,15 @@ impl Contents {
 }
 
 impl Stand {
-    /// Makes the namespace, in a whole cluster.
+    /// Makes the namespace, in a whole cluster that no other test uses.
     pub(crate) async fn open(name: &str) -> Self {
         let cluster = Cluster::whole().await.unwrap();
+        Self::within(&cluster, name).await
+    }
+
+    /// Makes the namespace, in a whole cluster, beside tests like this one.
+    pub(crate) async fn shared(name: &str) -> Self {
+        let cluster = Cluster::shared().await.unwrap();
         Self::within(&cluster, name).await
     }
 

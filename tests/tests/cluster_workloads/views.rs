@@ -52,7 +52,7 @@ fn reader(shared: &Claim, sealed: &Claim) -> Value {
 
 #[tokio::test]
 async fn a_pod_without_rights_owns_its_volumes_and_reads_only_what_it_may() {
-    let cluster = Cluster::whole().await.unwrap();
+    let cluster = Cluster::shared().await.unwrap();
     let [ext4, xfs, _] = cluster.kinds("").await.unwrap();
     let within = &cluster;
     let both = [ext4, xfs].map(|filesystem| async move {

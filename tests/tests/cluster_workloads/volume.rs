@@ -6,7 +6,7 @@ use rds_csi_tests::cluster::namespace::Namespace;
 
 #[tokio::test]
 async fn a_pod_writes_to_its_claim_and_reads_it_back_on_the_other_node() {
-    let cluster = Cluster::whole().await.unwrap();
+    let cluster = Cluster::shared().await.unwrap();
     let namespace = Namespace::new(&cluster, "volume-moves").await.unwrap();
     let claim = Claim::filesystem("claim");
     namespace.apply(&claim.manifest()).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_pod_writes_to_its_claim_and_reads_it_back_on_the_other_node() {
 
 #[tokio::test]
 async fn a_claim_that_would_destroy_data_is_refused_when_it_is_applied() {
-    let cluster = Cluster::whole().await.unwrap();
+    let cluster = Cluster::shared().await.unwrap();
     let namespace = Namespace::new(&cluster, "volume-refused").await.unwrap();
     let claim = Claim::filesystem("claim").access("ReadWriteMany");
     let refusal = namespace.apply(&claim.manifest()).await.unwrap_err();
