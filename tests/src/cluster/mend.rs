@@ -66,7 +66,7 @@ impl Cluster {
     /// See [`Cluster::whole`].
     pub async fn shared() -> anyhow::Result<Self> {
         turn::beside_others();
-        let _turn = MENDING.lock().await;
+        let _mending = MENDING.lock().await;
         let cluster = Self::attach().await?;
         cluster.mend().await?;
         cluster.become_whole().await?;

@@ -20,7 +20,7 @@ thread_local! {
 
 struct Turn {
     owner: String,
-    _guard: Guard,
+    guard: Guard,
 }
 
 enum Guard {
@@ -36,7 +36,7 @@ enum Guard {
 pub(super) fn alone() {
     take(|| Guard::Alone(CLUSTER.write().unwrap_or_else(PoisonError::into_inner)));
     TURN.with_borrow(|turn| {
-        let is_alone = |turn: &Turn| matches!(turn._guard, Guard::Alone(_));
+        let is_alone = |turn: &Turn| matches!(turn.guard, Guard::Alone(_));
         assert!(turn.as_ref().is_some_and(is_alone), "begun beside others");
     });
 }
@@ -49,9 +49,9 @@ pub(super) fn beside_others() {
 fn take(guard: impl FnOnce() -> Guard) {
     TURN.with_borrow_mut(|turn| {
         turn.get_or_insert_with(|| {
-            let (_guard, owner) = (guard(), owner());
+            let (guard, owner) = (guard(), owner());
             live(|live| live.insert(owner.clone()));
-            Turn { owner, _guard }
+            Turn { owner, guard }
         });
     });
 }

@@ -1,6 +1,6 @@
 //! Threads as the harness has them for tests.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn tests_that_break_nothing_work_beside_each_other_and_any_other_alone() {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
         (end, thread.unwrap())
     };
-    let end = |(end, thread): (std::sync::mpsc::Sender<()>, thread::JoinHandle<()>)| {
+    let end = |(end, thread): (Sender<()>, thread::JoinHandle<()>)| {
         end.send(()).unwrap();
         thread.join().unwrap_err();
     };
