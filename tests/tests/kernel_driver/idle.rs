@@ -1,4 +1,4 @@
-//! A node on which nothing happens.
+//! A node that is idle.
 
 use std::time::Duration;
 
