@@ -238,6 +238,7 @@ mod tests {
     #[case::left_over(&[Change::NoPodOn("a")], "VolumeAttachment va-a")]
     #[case::on_its_way_out(&[Change::NoPodOn("a"), Change::Leaving("b")], "VolumeAttachment va-b")]
     #[case::two_machines(&[], "Pod vms/launcher-b")]
+    #[case::a_promise(&[Change::Attached("a", false), Change::Attached("b", true)], "Pod vms/launcher-a")]
     #[case::lost(&[Change::NoPodOn("a"), Change::NotReady("a")], "Node a")]
     #[case::off(&[Change::NoPodOn("a"), Change::NotReady("a"), Change::Tainted("a")], "VolumeAttachment va-a")]
     fn the_machine_that_is_to_move_is_not_in_its_own_way(

@@ -92,8 +92,8 @@ impl WayOut {
     }
 
     /// What is to be said where several attachments are too many: of the one that there is to
-    /// wait for, which is on its way out already, or has no machine. The machine that is to move
-    /// is not told to stop for it.
+    /// wait for, which is on its way out already, has no machine, or never came true. The machine
+    /// that is to move is not told to stop for it.
     pub(in crate::attachment) fn of_several(
         seen: &Observations,
         first: &Standing,
@@ -107,7 +107,10 @@ impl WayOut {
         };
         let all: Vec<&Standing> = std::iter::once(first).chain(more.iter().copied()).collect();
         let leaving = all.iter().find(|standing| standing.attachment.leaving);
+        // No machine runs where the volume was only promised.
+        let promised = || all.iter().find(|standing| !standing.attachment.attached);
         let found = leaving.or_else(|| all.iter().find(has_none));
+        let found = found.or_else(promised);
         let last = more.last().copied().unwrap_or(first);
         Self::of(seen, found.copied().unwrap_or(last))
     }
