@@ -1,5 +1,5 @@
-//! A third node that asks while two have the disk: the next migration that begins at once,
-//! and two that want the last place.
+//! What comes while two nodes have the disk: the next migration that begins at once, to a third
+//! node or back to the first, and two that want the last place.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rds_csi_tests::wait::until;
 use tokio::time::{Instant, sleep};
 
 use crate::asking::PATIENCE;
-use crate::stand::{A, B, C, Stand};
+use crate::stand::{A, B, C, Machine, Stand};
 
 const TWO_NODES: &str = "two is the most that a live migration needs";
 /// How often two are let race, at most.
@@ -16,9 +16,9 @@ const TRIES: usize = 8;
 /// After which time the API server goes on without the webhook, as the tests' release has it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-#[tokio::test]
-async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
-    let stand = Stand::open("sequences-onward", &["root"]).await;
+/// A machine that has come from A to B with the migration `first`, while A still has its disk:
+/// itself, and what was told.
+async fn arrived(stand: &Stand) -> (Machine, Vec<String>) {
     let (machine, root) = (stand.machine("web", &["root"]).await, ["root"]);
     stand.launcher("on-a", A, &root, &machine, None).await;
     stand.gets("root", A).await;
@@ -28,10 +28,17 @@ async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
         .launcher("on-b", B, &root, &machine, Some(&first))
         .await;
     stand.gets("root", B).await;
-    let mut told = vec![stand.started(A, B, "first")];
+    let told = vec![stand.started(A, B, "first")];
     stand.told("root", &told).await;
     stand.phase(&first, "Succeeded").await;
     stand.pod_is("on-a", "Succeeded").await;
+    (machine, told)
+}
+
+#[tokio::test]
+async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
+    let stand = Stand::open("sequences-onward", &["root"]).await;
+    let ((machine, mut told), root) = (arrived(&stand).await, ["root"]);
 
     // The attach-detach controller gave up waiting for the first node, whose kubelet still
     // has the disk.
@@ -61,6 +68,28 @@ async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
     assert_eq!(stand.nodes_with("root").await, [C]);
     told.push(stand.completed(B, C, "second"));
     stand.told("root", &told).await;
+    stand.close().await;
+}
+
+/// Both nodes have the disk from the first migration's begin to the second one's end.
+#[tokio::test]
+async fn a_machine_that_goes_back_before_its_first_node_has_let_go_has_moved_twice() {
+    let stand = Stand::open("sequences-turn", &["root"]).await;
+    let ((machine, mut told), root) = (arrived(&stand).await, ["root"]);
+    let second = evacuation(&stand, &machine.name).await;
+    stand
+        .launcher("home", A, &root, &machine, Some(&second))
+        .await;
+    told.push(stand.completed(A, B, "first"));
+    told.push(stand.started(B, A, "second"));
+    stand.told("root", &told).await;
+    assert_eq!(stand.nodes_with("root").await, [A, B]);
+    stand.phase(&second, "Succeeded").await;
+    stand.pod_is("on-b", "Succeeded").await;
+    stand.lets_go("root", B).await;
+    told.push(stand.completed(B, A, "second"));
+    stand.told("root", &told).await;
+    assert_eq!(stand.nodes_with("root").await, [A]);
     stand.close().await;
 }
 
