@@ -136,7 +136,7 @@ impl Admission {
     }
 
     /// Whether a volume is closed to who does not have it.
-    fn is_kept(&self, id: &VolumeId) -> bool {
+    pub(super) fn is_kept(&self, id: &VolumeId) -> bool {
         self.settings.fencing == Fencing::Enforce && self.rule(id).is_some()
     }
 }

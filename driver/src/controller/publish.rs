@@ -13,7 +13,7 @@ use rds_csi_core::volume_id::VolumeId;
 use tracing::info;
 
 use super::Controller;
-use super::attachments::{Due, Granted, Wanted};
+use super::attachments::{Granted, Wanted};
 use super::error::ControllerError;
 
 /// What ControllerPublishVolume asks for.
@@ -77,7 +77,9 @@ impl Controller {
         Ok(told)
     }
 
-    /// Has the device let a node in that was granted the volume: what the node is told.
+    /// Has the device let a node in that was granted the volume: what the node is told. Beside
+    /// another node it is judged once more when the device has answered, which may take a minute:
+    /// who asks for it on that node may be another by then.
     async fn open(
         &self,
         wanted: &Wanted<'_>,
@@ -87,8 +89,14 @@ impl Controller {
         context: Option<&VolumeContext>,
     ) -> Result<PublishContext, ControllerError> {
         let id = wanted.id;
-        if let Some(due) = granted.due.take() {
-            (state, granted) = self.begin(wanted, state, &due, context).await?;
+        let due = granted.due.take();
+        let wanted = Wanted {
+            renewed: due.as_ref().map(|due| &due.epoch),
+            ..*wanted
+        };
+        if let Some(due) = &due {
+            state = self.renew(id, state, &due.epoch, context).await?;
+            granted = self.granted(&wanted).await?;
         }
         // Another controller may have closed it meanwhile to a node that it did not know of yet.
         // Where hosts are to be set it is read again by that.
@@ -100,6 +108,10 @@ impl Controller {
             .map_err(ControllerError::Existing)?;
         let size = disk.size;
         let state = self.admission.admit(id, state, nodes).await?;
+        let was_asked = due.is_some() || self.admission.is_kept(id);
+        if was_asked && granted.nodes.len() > 1 {
+            granted = self.granted(&wanted).await?;
+        }
         let item = state.item.as_ref();
         Ok(PublishContext {
             size: Some(size),
@@ -110,25 +122,14 @@ impl Controller {
         })
     }
 
-    /// Has the export begin an epoch, and asks again once it is of it.
-    async fn begin(
-        &self,
-        wanted: &Wanted<'_>,
-        state: VolumeState,
-        due: &Due,
-        context: Option<&VolumeContext>,
-    ) -> Result<(VolumeState, Granted), ControllerError> {
-        let state = self.renew(wanted.id, state, &due.epoch, context).await?;
-        let wanted = Wanted {
-            renewed: Some(&due.epoch),
-            ..*wanted
-        };
-        let granted = self.attachments.attach(&wanted).await?;
+    /// Asks again for a node that was granted the volume, once the export is as it is to be.
+    async fn granted(&self, wanted: &Wanted<'_>) -> Result<Granted, ControllerError> {
+        let granted = self.attachments.attach(wanted).await?;
         if granted.due.is_some() {
             let (id, node) = (wanted.id.clone(), wanted.node.to_owned());
             return Err(ControllerError::FenceUnderway { id, node });
         }
-        Ok((state, granted))
+        Ok(granted)
     }
 
     /// Ends the export and offers the volume anew, so that no session of before is left and

@@ -8,8 +8,8 @@
 //! annotation of the PersistentVolume that is only ever written over the version that
 //! was read. The order of those writes decides who wins, no clock does.
 //!
-//! Whether the yes is right is for [`super::judge()`], which counts an entry like an
-//! attachment that came true. An entry counts while its VolumeAttachment exists, and only
+//! Whether the yes is right is for [`super::judge()`], which counts the entry of another node
+//! like an attachment that came true. An entry counts while its VolumeAttachment exists, and only
 //! then: a record that is out of date, lost or edited gives nobody a volume that another node
 //! has, nor does it bring an attachment back. A wish that was neither granted nor came true
 //! holds nothing.

@@ -39,8 +39,8 @@ pub(crate) struct Rules {
     /// Whether a pod may be deleted by force while the machine of its lost node runs on.
     pub(crate) forced: bool,
     pub(crate) strangers: u8,
-    /// Whether strangers come only to where the volume is not attached: whoever comes to where it
-    /// is uses it, and nobody asks the rules.
+    /// Whether strangers come only to where the volume is not attached, nor about to be by a
+    /// judgement of before they came: whoever comes there uses it, and nobody asks the rules.
     pub(crate) strangers_ask: bool,
     pub(crate) readers: u8,
     /// Whether readers come only to where the machine has the volume, or is forgotten.

@@ -25,8 +25,8 @@
 //!   the machine and one lost node, the pod of which is deleted by force; or on any
 //!   of two nodes and that lost one, or one that writes if it can, on any node, and a stranger;
 //! - a stranger that names the claim, also of a volume for one node;
-//! - one migration and a stranger that comes to where the volume is not attached, with one call
-//!   at a time.
+//! - one migration and a stranger that comes to where the volume is not attached, and not between
+//!   a judgement and what the attacher writes down of it, with one call at a time.
 //!
 //! Not searched are hot-plugged disks, the halves of decentralised migrations, exceptions and
 //! ReadWriteOncePod, which tests of the rules hold.
