@@ -2,7 +2,6 @@
 //! it did and did not live to undo.
 
 use serde_json::{Value, json};
-
 use tokio::sync::Mutex;
 
 use super::namespace::OWNER;
