@@ -109,8 +109,9 @@ impl WayOut {
         let leaving = all.iter().find(|standing| standing.attachment.leaving);
         // No machine runs where the volume was only promised.
         let promised = || all.iter().find(|standing| !standing.attachment.attached);
-        let found = leaving.or_else(|| all.iter().find(has_none));
-        let found = found.or_else(promised);
+        let found = leaving
+            .or_else(|| all.iter().find(has_none))
+            .or_else(promised);
         let last = more.last().copied().unwrap_or(first);
         Self::of(seen, found.copied().unwrap_or(last))
     }

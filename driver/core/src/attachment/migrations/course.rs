@@ -18,10 +18,9 @@ pub(super) struct Course {
     is_long: bool,
     /// For how long both had the volume, once that is over.
     both: Option<Duration>,
-    /// How it ended, once its object has said so: that may be deleted before all is told.
-    end: Option<State>,
-    /// What its object said of it when that was there: its machine, and when it was made.
-    own: Option<(String, Option<i64>)>,
+    /// Its object as it was last seen, or when it first said how it ended: it may be deleted before
+    /// all is told.
+    last: Option<Migration>,
 }
 
 /// What its object says of a migration.
@@ -35,6 +34,20 @@ enum State {
     Failed,
     /// There is no such object: nobody can say whether it has arrived.
     Gone,
+}
+
+impl State {
+    fn of(object: &Migration) -> Self {
+        if object.has_succeeded() {
+            Self::Succeeded
+        } else if object.has_failed() {
+            Self::Failed
+        } else if object.leaving {
+            Self::Leaving
+        } else {
+            Self::Open
+        }
+    }
 }
 
 /// What has become of a migration.
@@ -54,8 +67,7 @@ impl Course {
             before,
             is_long: false,
             both: None,
-            end: None,
-            own: None,
+            last: None,
         }
     }
 
@@ -97,11 +109,11 @@ impl Course {
         let state = self.state(seen);
         let is_over = !matches!(state, None | Some(State::Open | State::Leaving));
         let all = seen.migrations.get(self.namespace()).filter(|_| is_over);
-        let own = self.object(seen).map(own).or_else(|| self.own.clone());
-        all.into_iter().flatten().filter(move |other| match &own {
-            Some((machine, created)) => {
-                let is_its = other.machine == *machine && other.uid != self.hand_over.uid;
-                is_its && (other.is_live() || other.is_later_than(*created))
+        let own = self.object(seen).or(self.last.as_ref());
+        all.into_iter().flatten().filter(move |other| match own {
+            Some(own) => {
+                let is_its = other.machine == own.machine && other.uid != own.uid;
+                is_its && (other.is_live() || other.is_later_than(own.created))
             }
             None => other.is_live(),
         })
@@ -115,17 +127,17 @@ impl Course {
 
     /// What its object says, where that is known.
     fn state(&self, seen: &Seen) -> Option<State> {
-        if self.end.is_some() {
-            return self.end;
-        }
-        seen.migrations.get(self.namespace())?;
-        Some(match self.object(seen) {
-            None => State::Gone,
-            Some(found) if found.has_succeeded() => State::Succeeded,
-            Some(found) if found.has_failed() => State::Failed,
-            Some(found) if found.leaving => State::Leaving,
-            Some(_) => State::Open,
-        })
+        let now = || {
+            seen.migrations.get(self.namespace())?;
+            Some(self.object(seen).map_or(State::Gone, State::of))
+        };
+        self.end().or_else(now)
+    }
+
+    /// How it ended, if its object has said so.
+    fn end(&self) -> Option<State> {
+        let last = self.last.as_ref().map(State::of);
+        last.filter(|state| matches!(state, State::Succeeded | State::Failed))
     }
 
     /// Takes a look in: who has the volume, and for which migration if that is another one.
@@ -137,24 +149,38 @@ impl Course {
         now: Duration,
     ) -> Step {
         let state = self.state(seen);
-        self.end = state.filter(|state| matches!(state, State::Succeeded | State::Failed));
-        self.own = self.object(seen).map(own).or_else(|| self.own.take());
+        if self.end().is_none() {
+            self.last = self.object(seen).cloned().or_else(|| self.last.take());
+        }
         let so_far = self.before + now.saturating_sub(self.seen);
         if self.is_between(nodes) && next.is_none() {
             return Step::On(self.takes_long(so_far));
         }
         let after = *self.both.get_or_insert(so_far);
-        let left = self.left(nodes);
+        self.ends(state, nodes, next, after)
+    }
+
+    /// What becomes of it once they do not both have the volume for it any more; for `after` they had.
+    fn ends(
+        &self,
+        state: Option<State>,
+        nodes: &BTreeSet<String>,
+        next: Option<&HandOver>,
+        after: Duration,
+    ) -> Step {
+        let HandOver { source, target, .. } = &self.hand_over;
+        let (source_has, target_has) = (nodes.contains(source), nodes.contains(target));
+        let left = match (source_has, target_has) {
+            (true, true) => Left::Both,
+            (false, true) => Left::Target,
+            (_, false) => Left::Source,
+        };
         let failed = Step::Over(Some(Change::Failed { after, left }));
+        let is_with_source = source_has && !target_has;
+        let begins_again = next.is_some_and(|next| next.source == *source);
         // Without its object nobody can say whether a machine has arrived that is there, is where
         // the next one takes it from, or has been stopped by now.
-        let is_with_source = self.is_with_source(nodes);
-        let may_have_arrived = match left {
-            Left::Target => true,
-            Left::Both => !self.begins_with(next),
-            Left::Source => !is_with_source,
-        };
-        let has_nobody = !is_with_source && left == Left::Source;
+        let may_have_arrived = !source_has || target_has && !begins_again;
         match state {
             Some(State::Succeeded) => Step::Over(Some(Change::Completed { after })),
             Some(State::Gone) if may_have_arrived => Step::Over(None),
@@ -162,7 +188,7 @@ impl Course {
             // A machine that runs has its disk.
             Some(State::Open | State::Leaving) if is_with_source => failed,
             Some(State::Open | State::Leaving) if next.is_some() => Step::Over(None),
-            Some(State::Leaving) if has_nobody => Step::Over(None),
+            Some(State::Leaving) if !source_has && !target_has => Step::Over(None),
             None | Some(State::Open | State::Leaving) => Step::On(None),
         }
     }
@@ -173,28 +199,4 @@ impl Course {
         self.is_long |= is_news;
         is_news.then_some(Change::TakesLong { after })
     }
-
-    fn left(&self, nodes: &BTreeSet<String>) -> Left {
-        let HandOver { source, target, .. } = &self.hand_over;
-        match (nodes.contains(source), nodes.contains(target)) {
-            (true, true) => Left::Both,
-            (false, true) => Left::Target,
-            (_, false) => Left::Source,
-        }
-    }
-
-    /// Whether the target has let go, and the source has not.
-    fn is_with_source(&self, nodes: &BTreeSet<String>) -> bool {
-        nodes.contains(&self.hand_over.source) && !nodes.contains(&self.hand_over.target)
-    }
-
-    /// Whether the next migration begins where this one did.
-    fn begins_with(&self, next: Option<&HandOver>) -> bool {
-        next.is_some_and(|next| next.source == self.hand_over.source)
-    }
-}
-
-/// What is remembered of a migration's object.
-fn own(object: &Migration) -> (String, Option<i64>) {
-    (object.machine.clone(), object.created)
 }
