@@ -105,6 +105,13 @@ async fn seconds(count: u64) {
     tokio::time::sleep(Duration::from_secs(count)).await;
 }
 
+/// Its target gets the disk, and that is seen.
+async fn begins(cluster: &FakeCluster) {
+    seconds(10).await;
+    cluster.attach("b");
+    seconds(10).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_migration_is_followed_from_the_cluster_alone() {
     let (cluster, driver, events) = moving();
@@ -129,9 +136,7 @@ async fn a_migration_is_followed_from_the_cluster_alone() {
 async fn a_post_copy_that_broke_off_has_failed_though_only_the_target_is_left() {
     let (cluster, driver, events) = moving();
     let told = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         cluster.kubevirt_is(kubevirt("Failed"));
         cluster.delete("a");
         // What has become of it cannot be read at first.
@@ -160,9 +165,7 @@ async fn whoever_takes_over_tells_the_rest_of_one_that(
 ) {
     let (cluster, driver, events) = moving();
     let first = told_during(&cluster, driver.clone(), events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         if is_same {
             cluster.lead(false);
             seconds(10).await;
@@ -191,9 +194,7 @@ async fn whoever_takes_over_tells_the_rest_of_one_that(
 async fn a_machine_that_is_stopped_when_it_has_arrived_has_moved() {
     let (cluster, driver, events) = moving();
     let told = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         cluster.kubevirt_is(kubevirt("Succeeded"));
         for node in ["a", "b"] {
             cluster.end_pods(node);
@@ -212,9 +213,7 @@ async fn a_machine_that_is_stopped_when_it_has_arrived_has_moved() {
 async fn half_a_kubevirt_does_not_say_how_a_migration_went() {
     let (cluster, driver, events) = moving();
     let told = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         let missing = "virtualmachineinstancemigrations".to_owned();
         cluster.kubevirt_is(KubeVirt::Incomplete { missing });
         cluster.delete("b");
@@ -231,9 +230,7 @@ async fn half_a_kubevirt_does_not_say_how_a_migration_went() {
 async fn one_that_leaves_the_source_has_not_arrived_though_kubevirt_is_gone() {
     let (cluster, driver, events) = moving();
     let told = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         cluster.kubevirt_is(KubeVirt::Absent);
         cluster.delete("b");
         seconds(10).await;

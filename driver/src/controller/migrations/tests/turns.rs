@@ -42,9 +42,7 @@ fn are_of_the_way_back(cluster: &FakeCluster) -> Vec<bool> {
 async fn a_machine_that_goes_back_at_once_has_moved_twice() {
     let (cluster, driver, events) = moving();
     let told = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         turns(&cluster);
         seconds(10).await;
         cluster.kubevirt_is(there_and_back("Succeeded"));
@@ -69,9 +67,7 @@ async fn a_machine_that_goes_back_at_once_has_moved_twice() {
 async fn whoever_takes_over_after_a_turn_tells_how_the_way_back_went(#[case] phase: &str) {
     let (cluster, driver, events) = moving();
     let first = told_during(&cluster, driver, events, async {
-        seconds(10).await;
-        cluster.attach("b");
-        seconds(10).await;
+        begins(&cluster).await;
         turns(&cluster);
         seconds(10).await;
     });

@@ -85,17 +85,21 @@ fn what_two_nodes_have_for_no_migration_is_not_taken_for_a_past_one(#[case] chan
     assert_eq!(found_of(&all, None), None);
 }
 
+/// The pods and the migrations, to be changed.
+fn parts(seen: &mut Observations) -> (&mut Vec<Pod>, &mut Vec<Migration>) {
+    match (&mut seen.pods, &mut seen.kubevirt) {
+        (Reading::Complete(pods), Reading::Complete(KubeVirt::Present { migrations, .. })) => {
+            (pods, migrations)
+        }
+        unread => panic!("{unread:?}"),
+    }
+}
+
 /// The machine has come to a by a migration of before.
 #[test]
 fn of_two_that_were_made_for_migrations_the_younger_one_is_the_target() {
     let mut seen = cluster(&[Cluster::Has("b"), Cluster::Phase("Succeeded")]);
-    let Observations {
-        pods: Reading::Complete(pods),
-        ..
-    } = &mut seen
-    else {
-        panic!("{seen:?}");
-    };
+    let (pods, _) = parts(&mut seen);
     pods[0].migration = Some("uid-earlier".to_owned());
     let found = |younger| hand_over(&seen, younger, &Moment::last()).unwrap();
     assert_eq!(found(Some("b")), Some(on_way()));
@@ -113,14 +117,7 @@ fn gone_back(made: i64) -> Observations {
     for (standing, created) in seen.attachments.iter_mut().zip([100, 200, 200]) {
         standing.attachment.created = Some(created);
     }
-    let Observations {
-        pods: Reading::Complete(pods),
-        kubevirt: Reading::Complete(KubeVirt::Present { migrations, .. }),
-        ..
-    } = &mut seen
-    else {
-        panic!("{seen:?}");
-    };
+    let (pods, migrations) = parts(&mut seen);
     let home = Pod {
         name: "home".to_owned(),
         uid: "uid-home".to_owned(),
@@ -157,9 +154,7 @@ fn a_migration_that_was_made_when_both_had_the_volume_may_go_to_the_elder_one() 
     // The one that had brought the machine to a, before it went to b.
     assert_eq!(found(&gone_back(90)), Some(on_way()));
     let mut under_way = gone_back(300);
-    let Reading::Complete(KubeVirt::Present { migrations, .. }) = &mut under_way.kubevirt else {
-        panic!("{under_way:?}");
-    };
+    let (_, migrations) = parts(&mut under_way);
     migrations[1].phase = "Running".to_owned();
     assert_eq!(found(&under_way), Some(on_way_back()));
 }
@@ -170,14 +165,7 @@ fn a_migration_that_was_made_when_both_had_the_volume_may_go_to_the_elder_one() 
 #[case::failed("Failed")]
 fn a_migration_that_goes_to_the_younger_one_again_is_the_last(#[case] phase: &str) {
     let mut seen = gone_back(300);
-    let Observations {
-        pods: Reading::Complete(pods),
-        kubevirt: Reading::Complete(KubeVirt::Present { migrations, .. }),
-        ..
-    } = &mut seen
-    else {
-        panic!("{seen:?}");
-    };
+    let (pods, migrations) = parts(&mut seen);
     let again = Migration {
         name: "again".to_owned(),
         uid: "uid-again".to_owned(),
@@ -204,14 +192,7 @@ fn a_migration_that_goes_to_the_younger_one_again_is_the_last(#[case] phase: &st
 #[test]
 fn of_pods_that_have_ended_the_one_of_the_last_migration_counts() {
     let mut seen = gone_back(300);
-    let Observations {
-        pods: Reading::Complete(pods),
-        kubevirt: Reading::Complete(KubeVirt::Present { migrations, .. }),
-        ..
-    } = &mut seen
-    else {
-        panic!("{seen:?}");
-    };
+    let (pods, migrations) = parts(&mut seen);
     pods[0].migration = Some("uid-before".to_owned());
     pods[2].phase = Phase::Over;
     migrations[1].phase = "Failed".to_owned();
