@@ -84,6 +84,14 @@ pub fn migration(name: &str, machine: &str, phase: &str) -> Value {
     })
 }
 
+/// A migration that KubeVirt asks for as a node is emptied, which has not begun.
+#[must_use]
+pub fn evacuation(name: &str, machine: &str, node: &str) -> Value {
+    let mut evacuation = migration(name, machine, "Pending");
+    evacuation["metadata"]["annotations"] = json!({"kubevirt.io/evacuationMigration": node});
+    evacuation
+}
+
 /// The pod of a machine, by the machine's name and UID, on a node; for the migration of
 /// that UID, if one is named.
 #[must_use]

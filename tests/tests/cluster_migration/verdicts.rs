@@ -1,7 +1,7 @@
 //! What is refused when it is asked for, by kubectl as by anybody.
 
 use rds_csi_tests::cluster::claim::{Claim, pod};
-use rds_csi_tests::cluster::kubevirt::migration;
+use rds_csi_tests::cluster::kubevirt::{evacuation, migration};
 use serde_json::json;
 
 use crate::stand::{LONG, Stand, attachment};
@@ -33,8 +33,7 @@ async fn a_migration_whose_disk_cannot_follow_is_refused_when_it_is_asked_for() 
     assert_eq!(stand.namespace.find("vmim", "move").await.unwrap(), None);
 
     // A node that is emptied is not kept from trying.
-    let mut evacuation = migration("evacuation", "stays", "Pending");
-    evacuation["metadata"]["annotations"] = json!({"kubevirt.io/evacuationMigration": "node-a"});
+    let evacuation = evacuation("evacuation", "stays", "node-a");
     stand.apply(&evacuation).await;
     stand.machine("moves", &[&shared]).await;
     stand.migration("free", "moves", "Pending").await;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use rds_csi_tests::cluster::kubevirt::migration;
-use serde_json::json;
+use rds_csi_tests::cluster::kubevirt::evacuation;
 use tokio::time::Instant;
 
 use crate::stand::{A, B, C, Machine, Migration, Stand};
@@ -51,8 +50,7 @@ impl<'a> Guest<'a> {
             machine,
         } = self;
         let name = format!("kubevirt-evacuation-{disk}");
-        let mut evacuation = migration(&name, &machine.name, "Pending");
-        evacuation["metadata"]["annotations"] = json!({"kubevirt.io/evacuationMigration": A});
+        let evacuation = evacuation(&name, &machine.name, A);
         let evacuation = stand.migration_as(&evacuation).await;
         let to = format!("to-{disk}");
         stand

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use rds_csi_tests::cluster::component::Component;
+use rds_csi_tests::cluster::kubevirt::evacuation;
 use rds_csi_tests::wait::until;
 use tokio::time::{Instant, sleep};
 
 use crate::asking::PATIENCE;
-use crate::stand::{A, B, C, Machine, Stand};
+use crate::stand::{A, B, C, Machine, Migration, Stand};
 
 const TWO_NODES: &str = "two is the most that a live migration needs";
 /// How often two are let race, at most.
@@ -46,7 +47,7 @@ async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
     stand
         .kept("root", A, "node alone-a still uses the volume")
         .await;
-    let second = evacuation(&stand, &machine.name).await;
+    let second = moves_on(&stand, &machine).await;
     stand
         .launcher("on-c", C, &root, &machine, Some(&second))
         .await;
@@ -76,7 +77,7 @@ async fn a_machine_that_has_arrived_goes_on_once_its_first_node_has_let_go() {
 async fn a_machine_that_goes_back_before_its_first_node_has_let_go_has_moved_twice() {
     let stand = Stand::open("sequences-turn", &["root"]).await;
     let ((machine, mut told), root) = (arrived(&stand).await, ["root"]);
-    let second = evacuation(&stand, &machine.name).await;
+    let second = moves_on(&stand, &machine).await;
     stand
         .launcher("home", A, &root, &machine, Some(&second))
         .await;
@@ -94,10 +95,9 @@ async fn a_machine_that_goes_back_before_its_first_node_has_let_go_has_moved_twi
 }
 
 /// A migration that is not refused when it is asked for, whatever is in its way.
-async fn evacuation(stand: &Stand, machine: &str) -> crate::stand::Migration {
-    let mut manifest = rds_csi_tests::cluster::kubevirt::migration("second", machine, "Pending");
-    manifest["metadata"]["annotations"] = serde_json::json!({"kubevirt.io/evacuationMigration": B});
-    stand.migration_as(&manifest).await
+async fn moves_on(stand: &Stand, machine: &Machine) -> Migration {
+    let second = evacuation("second", &machine.name, B);
+    stand.migration_as(&second).await
 }
 
 /// Both are reviewed before either is there, by webhooks that see neither.
