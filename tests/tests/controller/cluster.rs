@@ -80,6 +80,15 @@ pub(crate) async fn shows(world: &World, path: &str, text: &str) {
     until(text, PATIENCE, found).await.unwrap();
 }
 
+/// Waits until an event has a reason: that one.
+pub(crate) async fn is_told(api: &FakeApiServer, reason: &str) -> Value {
+    let posted = async || {
+        let mut events = api.list("events").into_iter();
+        Ok(events.find(|found| found["reason"] == reason))
+    };
+    until("the claim is told", PATIENCE, posted).await.unwrap()
+}
+
 #[tokio::test]
 async fn of_two_unanswered_wishes_one_comes_true_though_the_controller_forgets() {
     let (api, mut world) = start().await;

@@ -7,15 +7,14 @@ use rds_csi_core::names::event;
 use rds_csi_tests::api_server::objects::{machine_info, run};
 use rds_csi_tests::api_server::{FakeApiServer, Fault as ApiFault};
 use rds_csi_tests::volume::{Claim, PublishContext, Volume};
-use rds_csi_tests::wait::until;
 use rds_sim::Fault;
 use rds_sim::fault::{Harm, Moment};
 use rstest::rstest;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::cluster::{came_true, node, page, provision, setup, shows, start, wish};
-use crate::harness::{PATIENCE, Setup, World, code};
+use crate::cluster::{came_true, is_told, node, page, provision, setup, shows, start, wish};
+use crate::harness::{Setup, World, code};
 use crate::migration::{launch, machine, migration};
 
 pub(crate) const NAME: &str = "pvc-3c9f4d8e-6a51-4f0b-8a1d-2b7e9f5c6d10";
@@ -294,11 +293,7 @@ async fn an_export_that_another_node_is_on_is_left_until_it_is_free() {
     // People are told although no attachment may ever follow, and once if one does.
     let beside = "rds_csi_attachment_fences_total{result=\"in_use\"} 1\n";
     shows(&world, "/metrics", beside).await;
-    let told = async || {
-        let mut events = api.list("events").into_iter();
-        Ok(events.find(|found| found["reason"] == event::ATTACHMENT_FENCED))
-    };
-    let told = until("the claim is told", PATIENCE, told).await.unwrap();
+    let told = is_told(&api, event::ATTACHMENT_FENCED).await;
     let note = told["note"].as_str().unwrap();
     assert!(note.contains("node node-a had the volume"), "{note}");
     let context = attach(&api, &world, &volume, "node-b").await.unwrap();

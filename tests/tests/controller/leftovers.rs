@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::cluster::{node, provision, setup, shows, wish};
+use crate::cluster::{is_told, node, provision, setup, shows, wish};
 use crate::harness::{NAME, PATIENCE, World};
 
 /// For how long a node must have been away here.
@@ -171,11 +171,7 @@ async fn a_pod_of_the_claim_that_stands_there_keeps_it() {
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]},
         "status": {"phase": "Failed"},
     }));
-    let stays = async || {
-        let mut events = api.list("events").into_iter();
-        Ok(events.find(|found| found["reason"] == event::STALE_ATTACHMENT_STAYS))
-    };
-    let stays = until("the claim is told", PATIENCE, stays).await.unwrap();
+    let stays = is_told(&api, event::STALE_ATTACHMENT_STAYS).await;
     let note = stays["note"].as_str().unwrap();
     assert!(note.contains("kubectl describe pod -n ns web"), "{note}");
     assert!(!is_leaving(&api, "va-a"));

@@ -5,7 +5,7 @@ use rds_csi_tests::api_server::{FakeApiServer, Fault};
 use rds_csi_tests::wait::until;
 use serde_json::json;
 
-use crate::cluster::{came_true, setup, shows, start, wish};
+use crate::cluster::{came_true, is_told, setup, shows, start, wish};
 use crate::harness::PATIENCE;
 use crate::migration::{NAME, disk, launcher, migration, refused, running, running_on};
 
@@ -54,11 +54,7 @@ async fn a_claim_hears_of_a_migration_that_takes_longer_than_its_class_says() {
             "status": {"attached": true}}));
     }
     api.heal();
-    let posted = async || {
-        let mut events = api.list("events").into_iter();
-        Ok(events.find(|found| found["reason"] == event::MIGRATION_TAKES_LONG))
-    };
-    let told = until("the claim is told", PATIENCE, posted).await.unwrap();
+    let told = is_told(&api, event::MIGRATION_TAKES_LONG).await;
     let claim = (&told["regarding"]["namespace"], &told["regarding"]["name"]);
     assert_eq!(claim, (&json!("ns"), &json!("data")));
     assert_eq!(told["type"], "Warning");
